@@ -1,0 +1,92 @@
+/**
+ * `stop`: asks the master to stop and waits until it is gone: its socket, then its process. Without a master there is
+ * nothing to stop: exit 0. Exit 1 only if something is left.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ControlClient } from '../../control/client.ts';
+import { resultOf } from '../../control/client.ts';
+import { ExitCode, SuperviseError } from '../../core/errors.ts';
+import type { Invocation } from '../invocation.ts';
+import { hasOption } from '../invocation.ts';
+import { isGone, markOf } from '../process-mark.ts';
+import type { ProcessMark } from '../process-mark.ts';
+import { Progress, showEvent } from '../progress.ts';
+import type { Connection } from '../which.ts';
+import { connectionFor } from '../which.ts';
+
+/** How long a master may take from the end of its socket to its own end. */
+const lastStepsMs = 15_000;
+
+/** @throws SuperviseError operation-failed; usage when several masters run */
+export async function stop(invocation: Invocation): Promise<number> {
+  const { terminal, globals } = invocation;
+  const connection = await connectionOrNull(invocation);
+  if (connection === null) return say(invocation, 'no master runs: nothing to stop');
+  const { client, name } = connection;
+  const progress = new Progress(terminal, globals.quiet);
+  const mark = await markFor(client);
+  try {
+    const result = await ask(client, hasOption(invocation, 'now') ? 'now' : 'graceful', progress);
+    progress.update(`${name}: the last steps of the master`);
+    await untilGone(client, mark);
+    progress.clear();
+    if (result !== null && !result.ok) throw new SuperviseError('operation-failed', result.message, { lastLines: result.lastLines });
+  } finally {
+    progress.clear();
+  }
+  return say(invocation, `${name} has stopped`);
+}
+
+function say({ terminal, globals }: Invocation, message: string): number {
+  terminal.out(globals.json ? `${JSON.stringify({ ok: true, exitCode: 0, message, lastLines: [] })}\n` : `${message}\n`);
+  return ExitCode.ok;
+}
+
+async function connectionOrNull(invocation: Invocation): Promise<Connection | null> {
+  try {
+    return await connectionFor(invocation);
+  } catch (error) {
+    if (error instanceof SuperviseError && error.code === 'no-master') return null;
+    throw error;
+  }
+}
+
+/** null when the master ended at this moment. */
+async function markFor(client: ControlClient): Promise<ProcessMark | null> {
+  try {
+    return markOf((await client.status()).pid);
+  } catch (error) {
+    if (error instanceof SuperviseError && error.code === 'no-master') return null;
+    throw error;
+  }
+}
+
+/** null: the connection was cut before a result came, which is how a master that is killed ends. */
+async function ask(client: ControlClient, how: 'graceful' | 'now', progress: Progress) {
+  try {
+    return await resultOf(client.stop(how), (event) => showEvent(progress, event));
+  } catch (error) {
+    if (await listens(client)) throw error;
+    return null;
+  }
+}
+
+async function untilGone(client: ControlClient, mark: ProcessMark | null): Promise<void> {
+  const endMs = performance.now() + lastStepsMs;
+  while (await listens(client) || (mark !== null && !isGone(mark))) {
+    if (performance.now() > endMs) {
+      const pid = mark === null ? '' : ` (pid ${mark.pid})`;
+      throw new SuperviseError('operation-failed', `the master${pid} has stopped everything but is still there after ${lastStepsMs / 1000} s`, { hint: 'kill it with: supervise stop --now, or kill -9' });
+    }
+    await sleep(20);
+  }
+}
+
+async function listens(client: ControlClient): Promise<boolean> {
+  try {
+    await client.hooks();
+    return true;
+  } catch (error) {
+    return !(error instanceof SuperviseError && error.code === 'no-master');
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * The tables of `status` and `hooks`, as text. Columns are as wide as their widest cell; the last one is not padded.
+ * Cells are plain text that is coloured after it was padded; foreign text cannot move the cursor.
+ */
+import type { AppSnapshot, HookResult, Snapshot, WorkerSnapshot } from '../core/protocol.ts';
+import { counted, durationText, percentText, printable, sizeText } from './text.ts';
+
+export type Paint = (text: string) => string;
+
+/** Colours, or functions that change nothing. */
+export interface Colours {
+  readonly green: Paint;
+  readonly yellow: Paint;
+  readonly red: Paint;
+  readonly dim: Paint;
+  readonly bold: Paint;
+}
+
+export interface Cell {
+  readonly text: string;
+  readonly paint?: Paint | undefined;
+}
+
+/** Columns two spaces apart; cells may be missing at the end of a row. */
+export function table(head: readonly string[], rows: readonly (readonly (Cell | string)[])[], colours: Colours): string {
+  const all = [head.map((text): Cell => ({ text, paint: colours.dim })), ...rows.map((row) => row.map(asCell))];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.text.length ?? 0)));
+  const lines = all.map((row) => row.map((cell, column) => padded(cell, column === row.length - 1 ? 0 : (widths[column] ?? 0))).join('  '));
+  return lines.map((line) => `${line.trimEnd()}\n`).join('');
+}
+
+function asCell(cell: Cell | string): Cell {
+  const { text, paint } = typeof cell === 'string' ? { text: cell, paint: undefined } : cell;
+  return { text: printable(text), paint };
+}
+
+function padded({ text, paint }: Cell, width: number): string {
+  const space = ' '.repeat(Math.max(0, width - text.length));
+  return (paint === undefined || text === '' ? text : paint(text)) + space;
+}
+
+/** The whole of `status`. */
+export function statusText(snapshot: Snapshot, colours: Colours): string {
+  const { name, state, pid, uptimeMs, version, apps } = snapshot;
+  const head = `${colours.bold(printable(name))}  ${painted(state, colours)}  pid ${pid}  up ${durationText(uptimeMs)}  supervise ${printable(version)}\n`;
+  const notes = apps.flatMap((app) => app.notes.map((note) => `${colours.yellow(`${app.name}: ${printable(note)}`)}\n`));
+  const workers = apps.flatMap((app) => app.workers);
+  const parts = [
+    head + hostLine(snapshot) + hooksLine(snapshot.hooks, colours),
+    table(['APP', 'STATE', 'READY', 'REVISION', 'LISTEN'], apps.map((app) => appRow(app, colours)), colours) + notes.join(''),
+  ];
+  if (workers.length > 0) parts.push(table(workerHead, workers.map((worker) => workerRow(worker, colours)), colours));
+  return parts.join('\n');
+}
+
+const workerHead = ['ID', 'PID', 'STATE', 'UPTIME', 'RESTARTS', 'CPU', 'MEM', 'REASON'] as const;
+
+function appRow({ name, state, ready, goal, revision, listen }: AppSnapshot, colours: Colours): readonly (Cell | string)[] {
+  return [name, stateCell(state, colours), `${ready}/${goal}`, String(revision), listen.join(' ') || '-'];
+}
+
+function workerRow(worker: WorkerSnapshot, colours: Colours): readonly (Cell | string)[] {
+  const { id, pid, state, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
+  const cells = [id, pid === null ? '-' : String(pid), stateCell(state, colours), durationText(uptimeMs), String(restarts)];
+  return [...cells, percentText(cpuPercent), sizeText(memoryBytes), reason ?? lastExitText(worker)];
+}
+
+/** Why it was restarted, when there is nothing more pressing to say. */
+function lastExitText({ lastExit }: WorkerSnapshot): string {
+  if (lastExit === null) return '';
+  const how = lastExit.signal ?? (lastExit.code === null ? 'did not start' : `exit ${lastExit.code}`);
+  return `last exit: ${how} (${lastExit.cause})`;
+}
+
+function hostLine({ host }: Snapshot): string {
+  const cpu = host.cpuUtilisation === null ? '-' : percentText(host.cpuUtilisation * 100);
+  const memory = host.memoryUtilisation === null ? '-' : percentText(host.memoryUtilisation * 100);
+  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}\n`;
+}
+
+function hooksLine(hooks: readonly HookResult[], colours: Colours): string {
+  if (hooks.length === 0) return '';
+  const one = ({ name, state, exitCode, signal }: HookResult) => {
+    const how = state === 'failed' ? ` (${signal ?? `exit ${exitCode ?? '?'}`})` : '';
+    return `${printable(name)} ${painted(state, colours)}${how}`;
+  };
+  return `hooks: ${hooks.map(one).join(', ')}\n`;
+}
+
+/** The whole of `hooks`. */
+export function hooksText(hooks: readonly HookResult[], colours: Colours): string {
+  if (hooks.length === 0) return 'no hooks are configured\n';
+  const rows = hooks.map((hook) => [
+    hook.phase,
+    hook.name,
+    stateCell(hook.state, colours),
+    String(hook.attempts),
+    durationText(hook.durationMs),
+    hook.signal ?? (hook.exitCode === null ? '-' : String(hook.exitCode)),
+    hook.reason ?? '',
+  ]);
+  return table(['PHASE', 'NAME', 'STATE', 'ATTEMPTS', 'DURATION', 'EXIT', 'REASON'], rows, colours);
+}
+
+function stateCell(state: string, colours: Colours): Cell {
+  return { text: state, paint: paintOf(state, colours) };
+}
+
+function painted(state: string, colours: Colours): string {
+  return (paintOf(state, colours) ?? ((text) => text))(state);
+}
+
+function paintOf(state: string, colours: Colours): Paint | undefined {
+  if (['ready', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
+  if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return colours.red;
+  if (['stopped', 'skipped', 'pending'].includes(state)) return colours.dim;
+  return colours.yellow;
+}

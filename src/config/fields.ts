@@ -1,0 +1,181 @@
+/**
+ * The kinds of values that the schema is made of. Each is a zod schema of the value as it is written (a duration stays
+ * "30s"), judged by the same parser that turns it into a number later, and says in words what it expects. What a
+ * later version will understand is known here too, and refused as "not supported yet".
+ */
+import { constants } from 'node:os';
+import * as z from 'zod';
+import type { Signal } from '../core/spec.ts';
+import { durationPattern, formatDuration, parseDuration, percentPattern, type Parsed } from '../core/units.ts';
+import { nearest } from './problems.ts';
+
+// zod would otherwise compile its checks with `new Function`
+z.config({ jitless: true });
+
+/**
+ * What is wrong with a value: `expected X, found Y. Hint`, where Y is what was written unless `found` says it better;
+ * or the value is one of a later version, and `unsupported` says what to do instead.
+ */
+export type Wrong =
+  | { readonly expected: string; readonly found?: string; readonly hint?: string }
+  | { readonly unsupported: string };
+
+/** Durations end before the longest delay of a timer of Node (2^31 - 1 ms). */
+const longestMs = 24 * 86_400_000;
+
+/** Attaches what is wrong, if anything, to a value that zod is checking. */
+export function complain(context: z.core.ParsePayload, wrong: Wrong | null): void {
+  if (wrong === null) return;
+  const message = 'expected' in wrong ? wrong.expected : 'not supported yet';
+  context.issues.push({ code: 'custom', input: context.value, message, params: { ...wrong } });
+}
+
+/** A text that `judge` accepts by answering null. `json` goes into the JSON Schema. */
+export function text(expected: string, judge: (text: string) => Wrong | null, json: Record<string, unknown> = {}) {
+  return z
+    .string({ error: expected })
+    .check((context) => complain(context, judge(context.value)))
+    .meta(json);
+}
+
+/** Any text but the empty one. */
+export function filled(expected: string) {
+  return text(expected, (value) => (value.trim() === '' ? { expected } : null), { minLength: 1 });
+}
+
+/** A text that matches `pattern`. */
+export function shaped(expected: string, pattern: RegExp) {
+  return text(expected, (value) => (pattern.test(value) ? null : { expected }), { pattern: pattern.source });
+}
+
+export function duration(least: 'above zero' | 'zero' | { readonly ms: number } = 'zero') {
+  const leastMs = least === 'zero' ? 0 : least === 'above zero' ? 1 : least.ms;
+  return text(
+    'a duration such as 250ms, 30s, 5m or 1m30s',
+    (value) => {
+      const parsed = parseDuration(value);
+      if (!parsed.ok) return wrongUnit(parsed);
+      if (parsed.value > longestMs) return { expected: 'a duration of at most 24d' };
+      if (parsed.value >= leastMs) return null;
+      return { expected: leastMs === 1 ? 'a duration above 0' : `a duration of at least ${formatDuration(leastMs)}` };
+    },
+    { pattern: durationPattern },
+  );
+}
+
+function wrongUnit(parsed: Exclude<Parsed, { ok: true }>): Wrong {
+  const { expected, suggestion } = parsed;
+  return suggestion === null ? { expected } : { expected, hint: `Did you mean "${suggestion}"?` };
+}
+
+export function whole(least: number, most: number) {
+  const error = `a whole number from ${least} to ${most}`;
+  return z.int({ error }).min(least, { error }).max(most, { error });
+}
+
+export function decimal(least: number, most: number, error: string) {
+  return z.number({ error }).min(least, { error }).max(most, { error });
+}
+
+export function flag() {
+  return z.boolean({ error: 'true or false' });
+}
+
+/** File permission bits as octal digits, with or without a leading 0 or 0o. */
+export function octal(expected: string) {
+  const pattern = /^(0o?)?[0-7]{1,3}$/;
+  return text(expected, (value) => (pattern.test(value) ? null : { expected }), {
+    type: ['string', 'integer'],
+    pattern: pattern.source,
+  });
+}
+
+/** One of `options`; `later` are those that a later version will understand. */
+export function word(options: readonly string[], later: readonly string[] = []) {
+  const list = listOf(options, 'or');
+  return text(
+    list,
+    (value) => {
+      if (options.includes(value)) return null;
+      if (later.includes(value)) return { unsupported: `Use ${list}` };
+      return { expected: list, ...didYouMean(value, options) };
+    },
+    { enum: options },
+  );
+}
+
+/** The name of a signal, with or without SIG. */
+export function signal() {
+  const names = Object.keys(constants.signals);
+  return text(
+    'the name of a signal such as SIGTERM',
+    (value) => {
+      if (names.includes(signalName(value))) return null;
+      return { expected: 'the name of a signal such as SIGTERM', ...didYouMean(signalName(value), names) };
+    },
+    { enum: names.flatMap((name) => [name, name.slice(3)]) },
+  );
+}
+
+/** `TERM` and `sigterm` -> `SIGTERM`. */
+export function signalName(written: string): Signal {
+  const upper = written.toUpperCase();
+  return upper.startsWith('SIG') ? (upper as Signal) : `SIG${upper}`;
+}
+
+/**
+ * A key of a later version. `none`: the values that mean the same as leaving it out, which is what happens today.
+ * `instead`: what to do.
+ */
+export function later(none: readonly unknown[], instead = 'Leave it out') {
+  return z
+    .any()
+    .check((context) => {
+      const written = JSON.stringify(context.value);
+      if (none.some((value) => JSON.stringify(value) === written)) return;
+      complain(context, { unsupported: instead });
+    })
+    .meta({ enum: none })
+    .optional();
+}
+
+/** A percentage of a later version, of which only the default means nothing new. */
+export function laterPercent(usual: string) {
+  return text('a percentage', (value) => (value === usual ? null : { unsupported: 'Leave it out' }), {
+    pattern: percentPattern,
+    enum: [usual],
+  }).default(usual);
+}
+
+/** A map with these keys and no others. `label` names it in messages: "a key of {label}". */
+export function section<Shape extends z.core.$ZodLooseShape>(label: string, shape: Shape) {
+  const sample = Object.keys(shape).slice(0, 3).join(', ');
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? `a key of ${label}` : `a map with keys such as ${sample}`),
+  });
+}
+
+const commandParts = new WeakSet<z.core.$ZodType>();
+
+/** A program and its words: one text, split as a shell would, or a list of words. `${VAR}` in it is expanded after that. */
+export function command(expected: string) {
+  const asText = filled(expected);
+  const asWord = z.string({ error: 'a word' });
+  commandParts.add(asText).add(asWord);
+  return z.union([asText, z.array(asWord).min(1, { error: expected })], { error: expected });
+}
+
+/** Whether texts of this schema are expanded later, word by word. */
+export function isCommandPart(schema: z.core.$ZodType): boolean {
+  return commandParts.has(schema);
+}
+
+/** ["a", "b", "c"] -> `a, b or c`. */
+export function listOf(words: readonly string[], conjunction: 'or' | 'and'): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} ${conjunction} ${words.at(-1)}`;
+}
+
+export function didYouMean(found: string, known: readonly string[]): { hint?: string } {
+  const closest = nearest(found, known);
+  return closest === null ? {} : { hint: `Did you mean "${closest}"?` };
+}

@@ -1,0 +1,181 @@
+/**
+ * The one door and the one stream. Signals, CLI and HTTP all send these commands to the master;
+ * log, control clients and systemd all subscribe to these events. Names and fields are stable:
+ * adding is fine, renaming is a breaking change.
+ */
+import type { SuperviseError } from './errors.ts';
+import type { HookPhase, Signal, Spec } from './spec.ts';
+
+// ---------------------------------------------------------------- states
+
+export const masterStates = ['starting', 'running', 'reloading', 'stopping'] as const;
+export type MasterState = (typeof masterStates)[number];
+
+export const appStates = ['waiting', 'starting', 'running', 'degraded', 'failed', 'stopping', 'stopped', 'completed'] as const;
+export type AppState = (typeof appStates)[number];
+
+export const workerStates = ['starting', 'ready', 'stopping', 'killing', 'backoff', 'failed', 'completed', 'stopped'] as const;
+export type WorkerState = (typeof workerStates)[number];
+
+export const hookStates = ['pending', 'running', 'succeeded', 'failed', 'timed-out', 'skipped', 'cancelled'] as const;
+export type HookState = (typeof hookStates)[number];
+
+/** Why a process ended, or is being ended. */
+export const causes = [
+  'crash', // it exited by itself with a code other than 0, or 0 too soon
+  'signal', // a signal from outside of supervise ended it
+  'exit', // it exited by itself with 0
+  'spawn-failed', // it could not be executed
+  'start-timeout', // not ready within ready_timeout
+  'asked', // `supervise signal`
+  'stop', // the master stops
+  'scale-down',
+  'restart',
+  'reload',
+  'rollback',
+] as const;
+export type Cause = (typeof causes)[number];
+
+/** How a process ended. `error`: it could not be executed. `lastLines`: its last lines of stderr (of stdout where stderr is empty). */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: Signal | null;
+  readonly error: string | null;
+  readonly lastLines: readonly string[];
+}
+
+// ---------------------------------------------------------------- the door
+
+/** `web` (an app) or `web.3` (a worker). */
+export type Target = { readonly app: string; readonly worker: string | null };
+
+export type Command =
+  | { readonly type: 'stop'; readonly how: 'graceful' | 'quick' | 'now' }
+  /** `spec`: the config, read again by whoever sends the command. `apps` null: all of them. */
+  | { readonly type: 'reload'; readonly spec: Spec | null; readonly apps: readonly string[] | null }
+  | { readonly type: 'restart'; readonly target: Target }
+  | { readonly type: 'scale'; readonly app: string | null; readonly change: ScaleChange }
+  | { readonly type: 'retry'; readonly target: Target | null }
+  | { readonly type: 'signal'; readonly target: Target; readonly signal: Signal };
+
+export type ScaleChange = { readonly to: number } | { readonly by: number; readonly atLeast: number };
+
+/** `operation`: the id under which progress and the end of a long operation are reported; null: done already. */
+export type Reply =
+  | { readonly ok: true; readonly operation: number | null; readonly message: string }
+  | { readonly ok: false; readonly error: SuperviseError };
+
+// ---------------------------------------------------------------- the stream
+
+/** What stands in every event; the master adds seq (from 1, without gaps) and at (ISO 8601, UTC). */
+export type Event = { readonly seq: number; readonly at: string } & EventBody;
+
+export interface WorkerRef {
+  readonly app: string;
+  readonly worker: string;
+  readonly slot: number;
+}
+
+export type EventBody =
+  | ({ readonly type: 'worker.starting'; readonly pid: number | null; readonly revision: number; readonly attempt: number } & WorkerRef)
+  | ({ readonly type: 'worker.ready'; readonly pid: number | null; readonly bootMs: number } & WorkerRef)
+  | ({ readonly type: 'worker.stopping' | 'worker.killing'; readonly pid: number | null; readonly cause: Cause } & WorkerRef)
+  | ({ readonly type: 'worker.backoff'; readonly delayMs: number; readonly crashes: number } & WorkerRef)
+  | ({ readonly type: 'worker.failed'; readonly crashes: number; readonly delayMs: number | null } & WorkerRef)
+  | ({ readonly type: 'worker.completed' | 'worker.stopped' } & WorkerRef)
+  | ({ readonly type: 'worker.exited'; readonly pid: number | null; readonly code: number | null; readonly signal: Signal | null; readonly cause: Cause; readonly uptimeMs: number; readonly error: string | null; readonly lastLines: readonly string[] } & WorkerRef)
+  | ({ readonly type: 'worker.signalled'; readonly signal: Signal } & WorkerRef)
+  | { readonly type: `app.${AppState}`; readonly app: string; readonly ready: number; readonly goal: number }
+  | { readonly type: 'app.scaled'; readonly app: string; readonly from: number; readonly to: number }
+  | { readonly type: 'app.warning'; readonly app: string; readonly message: string }
+  | { readonly type: `master.${MasterState}`; readonly pid: number }
+  | { readonly type: 'master.stopped'; readonly exitCode: number }
+  | { readonly type: 'master.warning'; readonly message: string }
+  | { readonly type: `hook.${HookState}`; readonly phase: HookPhase; readonly hook: string; readonly attempt: number; readonly message: string; readonly durationMs: number | null; readonly exitCode: number | null; readonly signal: Signal | null; readonly lastLines: readonly string[] }
+  | { readonly type: 'config.changed'; readonly added: readonly string[]; readonly removed: readonly string[]; readonly rescaled: readonly string[]; readonly changed: readonly string[] }
+  | { readonly type: 'rollout.started' | 'rollout.succeeded' | 'rollout.superseded'; readonly app: string; readonly from: number; readonly to: number }
+  | { readonly type: 'rollout.progress'; readonly app: string; readonly to: number; readonly replaced: number; readonly total: number; readonly step: string }
+  | { readonly type: 'rollout.rolled_back'; readonly app: string; readonly from: number; readonly to: number; readonly worker: string | null; readonly reason: string; readonly lastLines: readonly string[] }
+  | { readonly type: 'operation.started' | 'operation.progress'; readonly operation: number; readonly name: Command['type']; readonly message: string }
+  | { readonly type: 'operation.finished'; readonly operation: number; readonly name: Command['type']; readonly ok: boolean; readonly message: string; readonly lastLines: readonly string[] }
+  | { readonly type: 'logs.dropped'; readonly sink: string; readonly lines: number; readonly bytes: number; readonly reason: string };
+
+export type EventType = EventBody['type'];
+
+// ---------------------------------------------------------------- the snapshot
+
+export interface Snapshot {
+  readonly name: string;
+  readonly version: string;
+  readonly pid: number;
+  readonly state: MasterState;
+  readonly startedAt: string;
+  readonly uptimeMs: number;
+  readonly configFile: string | null;
+  readonly hooks: readonly HookResult[];
+  readonly host: HostSample;
+  readonly apps: readonly AppSnapshot[];
+}
+
+export interface HookResult {
+  readonly phase: HookPhase;
+  readonly name: string;
+  readonly state: HookState;
+  readonly attempts: number;
+  readonly durationMs: number | null;
+  readonly exitCode: number | null;
+  readonly signal: Signal | null;
+  /** "succeeded for KEY at T" of a skipped hook; why it failed of a failed one. */
+  readonly reason: string | null;
+}
+
+export interface HostSample {
+  readonly cpus: number;
+  /** 0..1 of all CPUs since the sample before; null: not known yet. */
+  readonly cpuUtilisation: number | null;
+  readonly memoryBytes: number;
+  /** 0..1 */
+  readonly memoryUtilisation: number | null;
+}
+
+export interface AppSnapshot {
+  readonly name: string;
+  readonly kind: 'command' | 'script';
+  readonly state: AppState;
+  readonly goal: number;
+  readonly ready: number;
+  readonly revision: number;
+  readonly listen: readonly string[];
+  /** What an operator should know, as a sentence each: a reload in progress, a degraded probe. */
+  readonly notes: readonly string[];
+  readonly workers: readonly WorkerSnapshot[];
+}
+
+export interface WorkerSnapshot {
+  readonly id: string;
+  readonly slot: number;
+  readonly pid: number | null;
+  readonly state: WorkerState;
+  /** What it is waiting for or why it is so, in words; null when there is nothing to say. */
+  readonly reason: string | null;
+  readonly revision: number;
+  readonly restarts: number;
+  readonly startedAt: string | null;
+  readonly readyAt: string | null;
+  readonly uptimeMs: number | null;
+  /** 100 = one core busy; the whole tree; null until two samples were taken. */
+  readonly cpuPercent: number | null;
+  readonly memoryBytes: number | null;
+  readonly processes: number | null;
+  readonly lastExit: { readonly at: string; readonly code: number | null; readonly signal: Signal | null; readonly cause: Cause } | null;
+}
+
+/** One line of a worker, a hook, or the master itself, as `logs` shows it. */
+export interface LogLine {
+  readonly at: string;
+  readonly app: string;
+  /** The worker's id, or `hook.NAME`. */
+  readonly source: string;
+  readonly stream: 'stdout' | 'stderr';
+  readonly line: string;
+}

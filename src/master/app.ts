@@ -1,0 +1,385 @@
+/**
+ * One app: its goal, its revisions and its workers. It changes the goal or takes an event, and then settles:
+ * judge the rollout -> reconcile -> perform. There is no procedure for scaling, reloading or rolling back anywhere.
+ */
+import { SuperviseError } from '../core/errors.ts';
+import type { AppSnapshot, AppState, Cause, EventBody } from '../core/protocol.ts';
+import { reconcile, type Change, type Goal, type LiveWorker } from '../core/reconcile.ts';
+import { isAvailable, type RolloutWorker } from '../core/rollout.ts';
+import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
+import { hasProcess, isOver, type WorkerEvent } from '../core/worker-machine.ts';
+import type { AppSpec, Signal } from '../core/spec.ts';
+import type { Cancel, Pinned, Ports, TreeSample } from '../ports.ts';
+import { howItFailed, rolloutStep, startHint, workerSnapshot } from './describe.ts';
+import { Revisions, type RolloutEnd, type RunningRollout } from './revisions.ts';
+import { WorkerRunner, type RunnerHost } from './worker-runner.ts';
+
+/** What an app needs of the master. */
+export interface AppHost {
+  readonly ports: Pick<Ports, 'clock' | 'spawner'>;
+  emit(body: EventBody): void;
+  /** Something about it changed: state, workers, rollout. */
+  changed(app: App): void;
+  /** It has never served, and it has failed often enough (or in a way that trying again cannot mend). */
+  failedToStart(app: App, error: SuperviseError): void;
+}
+
+/** Several changes follow from one event; more rounds than this would be a bug, so it stops instead of spinning. */
+const maxRounds = 1_000;
+
+export class App {
+  readonly name: string;
+  readonly #host: AppHost;
+  readonly #runnerHost: RunnerHost;
+  readonly #workers = new Map<string, WorkerRunner>();
+  readonly #samples = new Map<string, TreeSample>();
+  readonly #warnings = new Set<string>();
+  readonly #revisions: Revisions;
+  #replicas: number;
+  #phase: AppPhase = 'waiting';
+  #reported: AppState | null = null;
+  #reportedStep = '';
+  #nextNumber = 1;
+  #servedAtMs: number | null = null;
+  #failedBoots = 0;
+  #cancelWake: Cancel | null = null;
+  #settling: 'no' | 'yes' | 'again' = 'no';
+
+  /** @param pinned revision 1, pinned already: a program that cannot run is known before anything starts. */
+  constructor(pinned: Pinned, host: AppHost) {
+    this.name = pinned.app.name;
+    this.#host = host;
+    this.#revisions = new Revisions(pinned, (body) => host.emit(body));
+    this.#replicas = pinned.app.workers;
+    this.#runnerHost = {
+      clock: host.ports.clock,
+      spawner: host.ports.spawner,
+      emit: (body) => host.emit(body),
+      served: () => this.#served(),
+      changed: (runner, after) => this.#workerChanged(runner, after),
+      warn: (message) => this.#warn(message),
+    };
+  }
+
+  // -------------------------------------------------------------- commands
+
+  start(): void {
+    this.#phase = 'active';
+    this.settle();
+  }
+
+  takeRevision(): number {
+    return this.#revisions.takeNumber();
+  }
+
+  /** Starts to replace all workers by those of a new revision. An unfinished rollout is superseded. */
+  roll(next: Pinned): void {
+    const replicasBefore = this.#replicas;
+    const rescaled = this.#revisions.good.app.workers !== next.app.workers;
+    this.#revisions.begin(next, { inPlace: this.#mustRollInPlace(next), replicasBefore });
+    this.rescale(rescaled ? next.app.workers : this.#replicas);
+    this.settle();
+  }
+
+  rescale(replicas: number): void {
+    if (replicas === this.#replicas) return;
+    this.#emit({ type: 'app.scaled', app: this.name, from: this.#replicas, to: replicas });
+    this.#replicas = replicas;
+    this.settle();
+  }
+
+  /** Stops these workers (null: all); each successor takes the slot of its predecessor. */
+  restart(worker: string | null): readonly string[] {
+    const chosen = this.#chosen(worker);
+    for (const runner of chosen) runner.send({ type: 'stop', cause: 'restart' });
+    this.settle();
+    return chosen.map((runner) => runner.id);
+  }
+
+  /** Ends the wait of these workers (null: all). @returns how many were waiting */
+  retry(worker: string | null): number {
+    const waiting = this.#chosen(worker).filter(({ life }) => life.state === 'backoff' || life.state === 'failed');
+    for (const runner of waiting) runner.send({ type: 'retry' });
+    return waiting.length;
+  }
+
+  /** @returns how many processes were signalled */
+  signal(worker: string | null, signal: Signal): number {
+    const running = this.#chosen(worker).filter(({ life }) => hasProcess(life));
+    for (const runner of running) runner.signal(signal);
+    return running.length;
+  }
+
+  /** Retires every worker. Asked again, it can only become faster: graceful -> quick (2 s) -> now (killed). */
+  stop(how: 'graceful' | 'quick' | 'now', cause: Cause = 'stop'): void {
+    if (this.#phase === 'stopped') return;
+    this.#phase = 'stopping';
+    this.#revisions.drop();
+    this.#cancelWake?.();
+    for (const runner of this.#workers.values()) {
+      if (how === 'now') runner.send({ type: 'kill', cause });
+      else runner.send({ type: 'stop', cause, ...(how === 'quick' && { timeoutMs: 2_000 }) });
+    }
+    this.settle();
+  }
+
+  takeSample(id: string, sample: TreeSample): void {
+    if (this.#workers.has(id)) this.#samples.set(id, sample);
+  }
+
+  // -------------------------------------------------------------- what others ask
+
+  get replicas(): number {
+    return this.#replicas;
+  }
+
+  get spec(): AppSpec {
+    return this.#revisions.goal.app;
+  }
+
+  /** The listeners that its running and its coming workers need. */
+  get listenUrls(): readonly string[] {
+    const pins = [this.#revisions.good, this.#revisions.goal, ...[...this.#workers.values()].map((runner) => runner.pinned)];
+    return pins.flatMap((pinned) => pinned.app.listen.map((listen) => listen.url));
+  }
+
+  get state(): AppState {
+    const states = this.#up().map(({ life }) => life.state);
+    return appStateOf({ phase: this.#phase, served: this.#served(), goal: this.#replicas, states });
+  }
+
+  get ready(): number {
+    return this.#up().filter(({ life }) => life.state === 'ready').length;
+  }
+
+  /** Nothing is on its way: as many ready (or completed) workers as wanted, and nobody leaving. */
+  get quiet(): boolean {
+    const up = this.#up();
+    const done = up.filter(({ life }) => life.state === 'ready' || life.state === 'completed').length;
+    return done === this.#replicas && up.length === this.#workers.size;
+  }
+
+  get startIsOver(): boolean {
+    const firstBoots = this.#up().filter(({ life }) => life.state === 'starting' && life.restarts === 0).length;
+    return startIsOver(this.state, this.#served(), firstBoots);
+  }
+
+  /** Every worker has ended for good; `failed`: one of them badly. null: something can still run. */
+  get ended(): 'completed' | 'failed' | null {
+    const all = [...this.#workers.values()];
+    if (this.#phase !== 'active' || this.#replicas === 0 || all.length < this.#replicas || !all.every(({ life }) => isOver(life))) return null;
+    return all.some(({ life }) => life.state === 'failed') ? 'failed' : 'completed';
+  }
+
+  get revision(): number {
+    return this.#revisions.goal.revision;
+  }
+
+  /** How the rollout of this revision ended; null: it has not. */
+  rolloutEnd(revision: number): RolloutEnd | null {
+    return this.#revisions.end(revision);
+  }
+
+  /** "2 of 4 replaced; web.7 starts"; null without a rollout. */
+  get rolloutStep(): string | null {
+    return this.#revisions.rollout && this.#reportedStep;
+  }
+
+  /** A worker that has been in trouble since then: it crashed or never got ready. Not counted: workers of revision `except`. */
+  troubleSince(sinceMs: number, except: number | null): { readonly id: string; readonly reason: string; readonly lastLines: readonly string[] } | null {
+    const runner = this.#up().find(({ life, pinned }) =>
+      life.lastExit !== null && life.lastExit.atMs >= sinceMs && life.state !== 'ready' && life.row.crashes > 0 && pinned.revision !== except);
+    if (!runner?.life.lastExit) return null;
+    return { id: runner.id, reason: howItFailed(runner), lastLines: runner.life.lastExit.exit.lastLines };
+  }
+
+  has(worker: string): boolean {
+    return this.#workers.has(worker);
+  }
+
+  leaders(): [string, number][] {
+    return [...this.#workers.values()].flatMap(({ id, pid }) => (pid === null ? [] : [[id, pid] as [string, number]]));
+  }
+
+  snapshot(): AppSnapshot {
+    const workers = [...this.#workers.values()].sort((a, b) => a.slot - b.slot || a.number - b.number);
+    const { goal, rollout } = this.#revisions;
+    const { app, revision } = goal;
+    const now = this.#host.ports.clock.now();
+    const notes = [...(rollout ? [`reload: revision ${rollout.from} -> ${rollout.to}`] : []), ...this.#warnings];
+    return {
+      name: this.name, kind: app.kind, state: this.state, goal: this.#replicas, ready: this.ready, revision,
+      listen: app.listen.map((listen) => listen.url), notes, 
+      workers: workers.map((runner) => workerSnapshot(runner, this.#samples.get(runner.id), now)),
+    };
+  }
+
+  // -------------------------------------------------------------- settling
+
+  /** Walks towards the goal. Called after every change and once a second: a missed call heals itself. */
+  settle(): void {
+    if (this.#settling !== 'no') {
+      this.#settling = 'again';
+      return;
+    }
+    this.#settling = 'yes';
+    for (let round = 0; round < maxRounds; round++) {
+      this.#settling = 'yes';
+      this.#forgetStopped();
+      const changed = this.#phase === 'active' && this.#walk();
+      if (!changed && (this.#settling as string) !== 'again') break;
+    }
+    this.#settling = 'no';
+    if (this.#phase === 'stopping' && this.#workers.size === 0) this.#phase = 'stopped';
+    this.#report();
+    this.#host.changed(this);
+  }
+
+  #walk(): boolean {
+    this.#judgeRollout();
+    const changes = reconcile(this.#goalNow(), this.#liveWorkers());
+    for (const change of changes) this.#perform(change);
+    return changes.length > 0;
+  }
+
+  #goalNow(): Goal {
+    const { goal, rollout } = this.#revisions;
+    const { maxSurge, maxUnavailable } = goal.app.reload;
+    const inPlace = rollout ? rollout.inPlace : goal.app.port !== null;
+    const surge = inPlace ? 0 : maxSurge;
+    const unavailable = inPlace ? Math.max(1, maxUnavailable) : maxUnavailable;
+    const inFlight = rollout ? Math.max(1, surge, unavailable) : Infinity;
+    return { replicas: this.#replicas, revision: goal.revision, maxSurge: surge, maxUnavailable: unavailable, inFlight };
+  }
+
+  #liveWorkers(): LiveWorker[] {
+    const now = this.#host.ports.clock.now();
+    const seen = this.#rolloutWorkers();
+    return [...this.#workers.values()].map((runner, index) => {
+      const available = isAvailable(seen[index]!, this.#revisions.rollout, seen, now);
+      return { id: runner.id, slot: runner.slot, revision: runner.pinned.revision, state: runner.life.state, leaving: runner.leaving, available };
+    });
+  }
+
+  #rolloutWorkers(): RolloutWorker[] {
+    return [...this.#workers.values()].map(({ id, number, pinned, life, leaving }) => {
+      const failedOnce = life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout';
+      return { id, number, revision: pinned.revision, state: life.state, leaving: leaving !== 'no', readyMs: life.readyMs, failedOnce };
+    });
+  }
+
+  #perform(change: Change): void {
+    if (change.type === 'add') {
+      const runner = new WorkerRunner({ pinned: this.#revisions.goal, number: this.#nextNumber++, slot: change.slot }, this.#runnerHost);
+      this.#workers.set(runner.id, runner);
+      return runner.begin();
+    }
+    const rolledBack = this.#revisions.rollout === null;
+    const cause = change.why === 'scale-down' ? 'scale-down' : rolledBack ? 'rollback' : 'reload';
+    this.#workers.get(change.id)?.send({ type: 'stop', cause });
+  }
+
+  #judgeRollout(): void {
+    const { rollout } = this.#revisions;
+    if (!rollout) return;
+    const { clock } = this.#host.ports;
+    const lastExit = (worker: string) => this.#workers.get(worker)?.life.lastExit ?? null;
+    this.#cancelWake?.();
+    const verdict = this.#revisions.judge(this.#rolloutWorkers(), { replicas: this.#replicas, ms: clock.now() }, lastExit);
+    this.#cancelWake?.();
+    this.#cancelWake = null;
+    if (verdict?.type === 'failed') this.#replicas = rollout.replicasBefore;
+    if (verdict?.type !== 'rolling' || verdict.againMs === null) return;
+    this.#cancelWake = clock.schedule(Math.max(0, verdict.againMs - clock.now()), () => this.settle());
+  }
+
+  /** Two of them cannot hold the same port: the old one has to go first. */
+  #mustRollInPlace(next: Pinned): boolean {
+    if (next.app.port !== null || this.#revisions.good.app.port !== null) return true;
+    const owner = this.#up().find((runner) => runner.bindsOwnPort());
+    if (!owner) return false;
+    this.#warn(`${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
+      'with `listen` in the config and {fd} in the command no request would be lost');
+    return true;
+  }
+
+  #forgetStopped(): void {
+    for (const [id, { life }] of this.#workers) {
+      if (life.state !== 'stopped') continue;
+      this.#workers.delete(id);
+      this.#samples.delete(id);
+    }
+  }
+
+  // -------------------------------------------------------------- events of its workers
+
+  #workerChanged(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void {
+    if (after === 'ready' && runner.life.state === 'ready') {
+      this.#servedAtMs ??= this.#host.ports.clock.now();
+    }
+    if (after === 'exited') {
+      this.#samples.delete(runner.id);
+      if (!this.#served()) this.#countFailedBoot(runner);
+    }
+    this.settle();
+  }
+
+  /** First failure is loud: an app that has never served is not tried for ever. */
+  #countFailedBoot(runner: WorkerRunner): void {
+    const { life } = runner;
+    if (this.#phase !== 'active' || !life.lastExit || life.row.crashes === 0) return;
+    this.#failedBoots++;
+    const { startAttempts } = runner.pinned.app;
+    const { exit, cause } = life.lastExit;
+    if (this.#failedBoots < startAttempts && cause !== 'spawn-failed') return;
+    const code = cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
+    const tries = this.#failedBoots === 1 ? '1 attempt' : `${this.#failedBoots} attempts`;
+    const message = `${this.name}: no worker became ready in ${tries}; the last, ${runner.id}, ${howItFailed(runner)}`;
+    const hint = startHint(runner);
+    this.#host.failedToStart(this, new SuperviseError(code, message, { hint, lastLines: exit.lastLines }));
+  }
+
+  #served(): boolean {
+    return this.#servedAtMs !== null;
+  }
+
+  #up(): WorkerRunner[] {
+    return [...this.#workers.values()].filter((runner) => runner.leaving === 'no');
+  }
+
+  #chosen(worker: string | null): WorkerRunner[] {
+    if (worker === null) return this.#up();
+    const runner = this.#workers.get(worker);
+    return runner ? [runner] : [];
+  }
+
+  #warn(message: string): void {
+    if (this.#warnings.has(message)) return;
+    this.#warnings.add(message);
+    this.#emit({ type: 'app.warning', app: this.name, message });
+  }
+
+  #emit(body: EventBody): void {
+    this.#host.emit(body);
+  }
+
+  /** Says what is new: the app's state, and how far a rollout is. */
+  #report(): void {
+    const { state } = this;
+    if (state !== this.#reported) {
+      this.#reported = state;
+      this.#emit({ type: `app.${state}`, app: this.name, ready: this.ready, goal: this.#replicas });
+    }
+    if (this.#revisions.rollout) this.#reportRollout(this.#revisions.rollout);
+  }
+
+  #reportRollout(rollout: RunningRollout): void {
+    const fresh = this.#up().filter(({ pinned }) => pinned.revision === rollout.to);
+    const ready = fresh.filter(({ life }) => life.state === 'ready' || life.state === 'completed').length;
+    const step = rolloutStep(rollout, fresh);
+    const line = `${ready} of ${this.#replicas} replaced; ${step}`;
+    if (line === this.#reportedStep) return;
+    this.#reportedStep = line;
+    this.#emit({ type: 'rollout.progress', app: this.name, to: rollout.to, replaced: ready, total: this.#replicas, step });
+  }
+}

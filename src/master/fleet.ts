@@ -1,0 +1,204 @@
+/**
+ * All apps of a master, and the commands that act on them: which apps there are, which come and which go, and what a
+ * reload, a restart or a change of the number of workers does to them. It never waits: an operation is asked again
+ * after every change until it is over.
+ */
+import { SuperviseError } from '../core/errors.ts';
+import type { Command, EventBody, Reply, Target } from '../core/protocol.ts';
+import type { AppSpec, Spec } from '../core/spec.ts';
+import type { Pinned, Ports } from '../ports.ts';
+import { App } from './app.ts';
+import type { Operations, Progress } from './operations.ts';
+import { planReload, reloadProgress, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
+
+/** What the fleet needs of the master. */
+export interface FleetHost {
+  readonly ports: Ports;
+  readonly operations: Operations;
+  emit(body: EventBody): void;
+  changed(): void;
+  /** One of the first apps has never served and is given up. */
+  failedToStart(error: SuperviseError): void;
+  /** Later hooks, and later starts, follow this spec. */
+  useSpec(spec: Spec): void;
+}
+
+export class Fleet {
+  readonly #host: FleetHost;
+  #spec: Spec;
+  #apps: App[] = [];
+  /** Apps that a reload has added, and why one did not come up. */
+  readonly #added = new Map<App, SuperviseError | null>();
+  /** Apps that go for good. */
+  readonly #going = new Set<App>();
+
+  constructor(spec: Spec, host: FleetHost) {
+    this.#spec = spec;
+    this.#host = host;
+  }
+
+  /** In the order of the config; those that go are still among them. */
+  get apps(): readonly App[] {
+    return this.#apps;
+  }
+
+  /** Pins every app of the spec. @throws SuperviseError for a program that cannot run; nothing was started */
+  assemble(): void {
+    this.#apps = this.#spec.apps.map((app) => this.#makeApp(this.#pin(app, 1, this.#spec)));
+  }
+
+  start(): void {
+    for (const app of this.#apps) app.start();
+  }
+
+  /** `spec` null: the same config again. `names` null: all apps. @throws SuperviseError, and then nothing has changed */
+  reload(spec: Spec | null, names: readonly string[] | null): Reply {
+    const running: Spec = { ...this.#spec, apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec) };
+    const plan = planReload(running, spec ?? running, names);
+    const prepared = this.#prepare(plan);
+    this.#spec = plan.spec;
+    this.#host.useSpec(plan.spec);
+    if (plan.news) this.#host.emit(plan.news);
+    const message = `reloading ${[...plan.rolled, ...plan.added].map((app) => app.name).join(', ') || 'nothing'}`;
+    const parts = this.#perform(plan, prepared);
+    const operation = this.#host.operations.begin('reload', message, () => this.#reloadProgress(parts));
+    this.#host.changed();
+    return { ok: true, operation, message };
+  }
+
+  /** Binds and pins all that the plan needs. @throws SuperviseError, and then nothing has changed */
+  #prepare(plan: ReloadPlan): ReadonlyMap<string, Pinned> {
+    try {
+      this.#host.ports.sockets.bind([...plan.rolled, ...plan.added].flatMap((app) => app.listen));
+      const pins = [...plan.rolled, ...plan.added].map((app) => {
+        const running = this.#apps.find((one) => one.name === app.name && !this.#going.has(one));
+        return [app.name, this.#pin(app, running?.takeRevision() ?? 1, plan.spec)] as const;
+      });
+      this.#host.ports.sockets.listen();
+      return new Map(pins);
+    } catch (error) {
+      this.#releaseSockets();
+      throw error;
+    }
+  }
+
+  #perform(plan: ReloadPlan, prepared: ReadonlyMap<string, Pinned>): RunningReload[] {
+    const sinceMs = this.#host.ports.clock.now();
+    const running = new Map(this.#apps.filter((app) => !this.#going.has(app)).map((app) => [app.name, app]));
+    const added = plan.added.map((app) => this.#makeApp(prepared.get(app.name)!));
+    const removed = plan.removed.map((name) => running.get(name)!);
+    const order = plan.spec.apps.map((app) => app.name);
+    this.#apps = [...this.#apps, ...added].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+    for (const app of removed) this.#going.add(app);
+    for (const app of added) this.#added.set(app, null);
+    for (const app of removed) app.stop('graceful', 'scale-down');
+    for (const app of added) app.start();
+    const rolled = plan.rolled.map((app): RunningReload => {
+      const pinned = prepared.get(app.name)!;
+      running.get(app.name)!.roll(pinned);
+      return { kind: 'rolled', app: running.get(app.name)!, revision: pinned.revision, sinceMs };
+    });
+    return [
+      ...removed.map((app): RunningReload => ({ kind: 'removed', app, sinceMs })),
+      ...added.map((app): RunningReload => ({ kind: 'added', app, sinceMs, error: () => this.#added.get(app) ?? null })),
+      ...rolled,
+    ];
+  }
+
+  #reloadProgress(parts: readonly RunningReload[]): Progress {
+    const progress = reloadProgress(parts);
+    if (progress.type === 'done') this.#releaseSockets();
+    return progress;
+  }
+
+  /** Forgets the apps that are gone for good, and their sockets. */
+  forgetRemoved(): void {
+    const gone = this.#apps.filter((app) => this.#going.has(app) && isStopped(app));
+    if (gone.length === 0) return;
+    this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    for (const app of gone) this.#going.delete(app);
+    this.#releaseSockets();
+  }
+
+  /** Closes the listeners that no running and no coming worker needs. */
+  #releaseSockets(): void {
+    this.#host.ports.sockets.retain(this.#apps.flatMap((app) => app.listenUrls));
+  }
+
+  /** @throws SuperviseError unknown-target */
+  restart(target: Target): Reply {
+    const app = this.#find(target);
+    const sinceMs = this.#host.ports.clock.now();
+    const old = app.restart(target.worker);
+    const message = `restarting ${old.length} of ${app.name}`;
+    const check = () => whenQuiet(app, sinceMs, { doing: message, done: `restarted ${old.length} of ${app.name}`, met: !old.some((id) => app.has(id)) });
+    const operation = this.#host.operations.begin('restart', message, check);
+    this.#host.changed();
+    return { ok: true, operation, message };
+  }
+
+  scale({ app: name, change }: Extract<Command, { type: 'scale' }>): Reply {
+    const app = name === null ? this.#apps[0] : this.#appNamed(name);
+    if (!app) throw new SuperviseError('unknown-target', 'there is no app to scale');
+    const from = app.replicas;
+    const to = 'to' in change ? change.to : Math.max(Math.min(change.atLeast, from), from + change.by);
+    const sinceMs = this.#host.ports.clock.now();
+    app.rescale(to);
+    const message = `scaling ${app.name} from ${from} to ${to}`;
+    const superseded: Progress = { type: 'done', ok: false, message: `${message}: changed again meanwhile` };
+    const check = () => (app.replicas === to ? whenQuiet(app, sinceMs, { doing: message, done: `${app.name} has ${to} workers`, met: true }) : superseded);
+    const operation = this.#host.operations.begin('scale', message, check);
+    this.#host.changed();
+    return { ok: true, operation, message };
+  }
+
+  retry(target: Target | null): Reply {
+    const apps = target === null ? this.#apps : [this.#find(target)];
+    const count = apps.reduce((sum, app) => sum + app.retry(target?.worker ?? null), 0);
+    return { ok: true, operation: null, message: count === 0 ? 'no worker was waiting' : `${count} ${count === 1 ? 'worker starts' : 'workers start'} now` };
+  }
+
+  signal({ target, signal }: Extract<Command, { type: 'signal' }>): Reply {
+    const count = this.#find(target).signal(target.worker, signal);
+    return { ok: true, operation: null, message: `${signal} sent to ${count} ${count === 1 ? 'worker' : 'workers'}` };
+  }
+
+  #appNamed(name: string): App {
+    const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
+    if (app) return app;
+    const known = this.#apps.map((one) => one.name).join(', ') || 'none';
+    throw new SuperviseError('unknown-target', `there is no app named ${name}`, { hint: `apps: ${known}` });
+  }
+
+  #find(target: Target): App {
+    const app = this.#appNamed(target.app);
+    if (target.worker === null || app.has(target.worker)) return app;
+    const ids = app.snapshot().workers.map((worker) => worker.id).join(', ') || 'none';
+    throw new SuperviseError('unknown-target', `there is no worker ${target.worker}`, { hint: `workers of ${app.name}: ${ids}` });
+  }
+
+  #makeApp(pinned: Pinned): App {
+    return new App(pinned, {
+      ports: this.#host.ports,
+      emit: (body) => this.#host.emit(body),
+      changed: () => this.#host.changed(),
+      failedToStart: (app, error) => this.#failedToStart(app, error),
+    });
+  }
+
+  #pin(app: AppSpec, revision: number, spec: Spec): Pinned {
+    return this.#host.ports.spawner.pin(app, revision, spec.env);
+  }
+
+  #failedToStart(app: App, error: SuperviseError): void {
+    if (!this.#added.has(app)) return this.#host.failedToStart(error);
+    // A reload has added it: it goes again, and what served before still serves.
+    this.#added.set(app, error);
+    this.#going.add(app);
+    app.stop('graceful', 'rollback');
+  }
+}
+
+export function isStopped(app: App): boolean {
+  return app.state === 'stopped';
+}

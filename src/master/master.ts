@@ -1,0 +1,289 @@
+/**
+ * The master: owns the state, decides nothing that core/ can decide. One door (`handle`), one stream (`subscribe`).
+ *
+ *   new -> pre_start -> booting -> post_start -> running -> pre_stop -> stopping -> post_stop -> ended
+ *            |             |           |                                  ^
+ *            '- fails -----+-- fails --+----------------------------------'   (the error decides the exit code)
+ *
+ * Every phase ends by a callback; nothing here waits.
+ */
+import { ExitCode, SuperviseError } from '../core/errors.ts';
+import type { Command, Event, HostSample, MasterState, Reply, Snapshot } from '../core/protocol.ts';
+import type { Spec } from '../core/spec.ts';
+import type { Cancel, Ports } from '../ports.ts';
+import { Fleet, isStopped } from './fleet.ts';
+import { Hooks, type HooksOutcome } from './hooks.ts';
+import { Operations, type Progress } from './operations.ts';
+import { EventStream, isoTime } from './stream.ts';
+
+export interface MasterOptions {
+  readonly version: string;
+  readonly pid: number;
+  /** Called once, when nothing is left to supervise. `error`: what made it fail; null after a requested stop. */
+  readonly ended: (exitCode: ExitCode, error: SuperviseError | null) => void;
+}
+
+type Phase = 'new' | 'pre_start' | 'booting' | 'post_start' | 'running' | 'pre_stop' | 'stopping' | 'post_stop' | 'ended';
+type How = 'graceful' | 'quick' | 'now';
+
+const tickMs = 1_000;
+
+export class Master {
+  readonly #ports: Ports;
+  readonly #options: MasterOptions;
+  readonly #stream: EventStream;
+  readonly #hooks: Hooks;
+  readonly #operations: Operations;
+  readonly #fleet: Fleet;
+  readonly #startedMs: number;
+  #spec: Spec;
+  #phase: Phase = 'new';
+  #reported: MasterState | null = null;
+  #how: How = 'graceful';
+  #exit: { readonly code: ExitCode; readonly error: SuperviseError | null } = { code: ExitCode.ok, error: null };
+  #host: HostSample = { cpus: 0, cpuUtilisation: null, memoryBytes: 0, memoryUtilisation: null };
+  #cancels: Cancel[] = [];
+
+  constructor(spec: Spec, ports: Ports, options: MasterOptions) {
+    this.#spec = spec;
+    this.#ports = ports;
+    this.#options = options;
+    this.#startedMs = ports.clock.now();
+    this.#stream = new EventStream(ports.clock);
+    const emit = this.#stream.emit.bind(this.#stream);
+    this.#hooks = new Hooks(spec, { clock: ports.clock, spawner: ports.spawner, ledger: ports.ledger, emit });
+    this.#operations = new Operations(emit);
+    this.#fleet = new Fleet(spec, {
+      ports, emit, operations: this.#operations,
+      changed: () => this.#review(),
+      failedToStart: (error) => this.#phase === 'booting' && this.#fail(error),
+      useSpec: (next) => {
+        this.#spec = next;
+        this.#hooks.useSpec(next);
+      },
+    });
+  }
+
+  // -------------------------------------------------------------- the door and the stream
+
+  subscribe(listener: (event: Event) => void): Cancel {
+    return this.#stream.subscribe(listener);
+  }
+
+  recentEvents(): readonly Event[] {
+    return this.#stream.recent();
+  }
+
+  handle(command: Command): Reply {
+    try {
+      if (command.type === 'stop') return this.#handleStop(command.how);
+      this.#mustServe(command.type);
+      switch (command.type) {
+        case 'reload': return this.#fleet.reload(command.spec, command.apps);
+        case 'restart': return this.#fleet.restart(command.target);
+        case 'scale': return this.#fleet.scale(command);
+        case 'retry': return this.#fleet.retry(command.target);
+        case 'signal': return this.#fleet.signal(command);
+      }
+    } catch (error) {
+      if (error instanceof SuperviseError) return { ok: false, error };
+      throw error;
+    }
+  }
+
+  snapshot(): Snapshot {
+    const now = this.#ports.clock.now();
+    return {
+      name: this.#spec.name, version: this.#options.version, pid: this.#options.pid, state: this.#state,
+      startedAt: isoTime(this.#startedMs), uptimeMs: Math.round(now - this.#startedMs), configFile: this.#spec.file,
+      hooks: this.#hooks.results(), host: this.#host, apps: this.#fleet.apps.map((app) => app.snapshot()),
+    };
+  }
+
+  // -------------------------------------------------------------- starting
+
+  /** Binds the sockets, then goes on by itself. @throws SuperviseError when a socket cannot be bound: nothing was started. */
+  start(): void {
+    this.#ports.sockets.bind(this.#spec.apps.flatMap((app) => app.listen));
+    this.#enter('pre_start');
+    this.#hooks.run('pre_start', (outcome) => this.#after(outcome, () => this.#boot()));
+  }
+
+  #boot(): void {
+    this.#ports.sockets.listen();
+    try {
+      this.#fleet.assemble();
+    } catch (error) {
+      return this.#fail(error);
+    }
+    this.#enter('booting');
+    this.#fleet.start();
+    this.#every(tickMs, () => this.#fleet.apps.forEach((app) => app.settle()));
+    this.#every(this.#spec.sampleEveryMs, () => this.#sample());
+  }
+
+  #reviewStart(): void {
+    if (!this.#fleet.apps.every((app) => app.startIsOver)) return;
+    this.#enter('post_start');
+    this.#hooks.run('post_start', (outcome) => this.#after(outcome, () => this.#enter('running')));
+  }
+
+  /** A phase's hooks are over: go on, or end. A stop that came meanwhile is already on its way. */
+  #after(outcome: HooksOutcome, next: () => void): void {
+    if (outcome.type === 'failed') this.#fail(outcome.error);
+    else if (outcome.type === 'cancelled' || this.#isStopping) this.#stopApps();
+    else next();
+  }
+
+  #fail(error: unknown): void {
+    if (!(error instanceof SuperviseError)) throw error;
+    this.#begin('graceful', { code: error.exitCode, error });
+  }
+
+  // -------------------------------------------------------------- stopping
+
+  get #isStopping(): boolean {
+    return this.#phase === 'pre_stop' || this.#phase === 'stopping' || this.#phase === 'post_stop' || this.#phase === 'ended';
+  }
+
+  #handleStop(how: How): Reply {
+    const names = { graceful: 'stopping', quick: 'stopping quickly', now: 'killing everything' } as const;
+    const operation = this.#operations.begin('stop', names[how], () => this.#stopProgress());
+    this.#begin(how, { code: ExitCode.ok, error: null });
+    return { ok: true, operation, message: names[how] };
+  }
+
+  /** Begins to stop, or makes a stop that is under way faster. The first reason stays the reason. */
+  #begin(how: How, exit: { readonly code: ExitCode; readonly error: SuperviseError | null }): void {
+    const faster = rank[how] > rank[this.#how];
+    if (faster) this.#how = how;
+    if (this.#isStopping) {
+      if (faster) this.#hurry();
+      return;
+    }
+    this.#exit = exit;
+    const before = this.#phase;
+    this.#operations.abandon('the master stops', 'stop');
+    if (before === 'new' || before === 'pre_start' || before === 'post_start' || how !== 'graceful' || before === 'booting') {
+      this.#enter('stopping');
+      if (before === 'pre_start' || before === 'post_start') this.#hooks.cancel(how === 'now' ? 'now' : 'graceful');
+      this.#stopApps();
+      return;
+    }
+    this.#enter('pre_stop');
+    this.#hooks.run('pre_stop', () => this.#stopApps());
+  }
+
+  #hurry(): void {
+    this.#hooks.cancel(this.#how === 'now' ? 'now' : 'graceful');
+    if (this.#phase === 'stopping') for (const app of this.#fleet.apps) app.stop(this.#how);
+  }
+
+  /** In reverse order, one app after the other; all at once when it has to be fast. */
+  #stopApps(): void {
+    if (this.#phase === 'post_stop' || this.#phase === 'ended') return;
+    this.#enter('stopping');
+    for (const app of [...this.#fleet.apps].reverse()) {
+      if (app.state === 'stopped') continue;
+      if (app.state !== 'stopping') app.stop(this.#how);
+      if (this.#how === 'graceful' && !isStopped(app)) return;
+    }
+    // What stopped just now may have led here again, and further.
+    if (this.#phase === 'stopping' && this.#fleet.apps.every(isStopped) && !this.#hooks.isRunning) this.#afterApps();
+  }
+
+  #afterApps(): void {
+    if (this.#how === 'now' || this.#fleet.apps.length === 0) return this.#finish();
+    this.#enter('post_stop');
+    this.#hooks.run('post_stop', () => this.#finish());
+  }
+
+  #finish(): void {
+    for (const cancel of this.#cancels) cancel();
+    this.#cancels = [];
+    this.#ports.sockets.retain([]);
+    this.#phase = 'ended';
+    this.#operations.review();
+    const { code, error } = this.#exit;
+    this.#stream.emit({ type: 'master.stopped', exitCode: code });
+    this.#options.ended(code, error);
+  }
+
+  #stopProgress(): Progress {
+    if (this.#phase === 'ended') return { type: 'done', ok: true, message: 'stopped' };
+    const going = this.#fleet.apps.filter((app) => !isStopped(app));
+    const workers = going.reduce((sum, app) => sum + app.leaders().length, 0);
+    const hooks = this.#hooks.isRunning ? 'hooks run' : '';
+    const left = going.length > 0 ? `${workers} ${workers === 1 ? 'worker' : 'workers'} of ${going.map((app) => app.name).join(', ')} left` : '';
+    return { type: 'going', message: [hooks, left].filter(Boolean).join('; ') || 'stopping' };
+  }
+
+  // -------------------------------------------------------------- after every change
+
+  #review(): void {
+    if (this.#phase === 'booting') this.#reviewStart();
+    if (this.#phase === 'stopping') this.#stopApps();
+    this.#fleet.forgetRemoved();
+    this.#reportState();
+    this.#operations.review();
+    this.#reviewEnd();
+  }
+
+  /** When nothing can run any more there is nothing to supervise. */
+  #reviewEnd(): void {
+    if (this.#phase !== 'booting' && this.#phase !== 'running') return;
+    const ends = this.#fleet.apps.map((app) => app.ended);
+    if (ends.length === 0 || ends.includes(null)) return;
+    const failed = this.#fleet.apps.filter((app) => app.ended === 'failed').map((app) => app.name);
+    const hint = 'the restart policy starts them no more; `restart: always` would';
+    const error = new SuperviseError('operation-failed', `nothing can run any more: ${failed.join(', ')} failed`, { hint });
+    this.#begin('graceful', failed.length > 0 ? { code: ExitCode.failed, error } : { code: ExitCode.ok, error: null });
+  }
+
+  get #state(): MasterState {
+    if (this.#isStopping) return 'stopping';
+    if (this.#phase !== 'running') return 'starting';
+    return this.#operations.isGoing('reload') ? 'reloading' : 'running';
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase;
+    this.#reportState();
+  }
+
+  #reportState(): void {
+    const state = this.#state;
+    if (state === this.#reported || this.#phase === 'ended') return;
+    this.#reported = state;
+    this.#stream.emit({ type: `master.${state}`, pid: this.#options.pid });
+  }
+
+  #every(periodMs: number, fn: () => void): void {
+    const { clock } = this.#ports;
+    let cancel: Cancel;
+    const again = () => {
+      fn();
+      if (this.#phase !== 'ended') cancel = clock.schedule(periodMs, again);
+    };
+    cancel = clock.schedule(periodMs, again);
+    this.#cancels.push(() => cancel());
+  }
+
+  #sample(): void {
+    const leaders = new Map(this.#fleet.apps.flatMap((app) => app.leaders()));
+    this.#ports.sampler.sample(leaders, (trees, host) => {
+      this.#host = host;
+      for (const app of this.#fleet.apps) for (const [id, tree] of trees) app.takeSample(id, tree);
+    });
+  }
+
+  /** A reload waits for the end of the start; the other commands need only workers. */
+  #mustServe(what: Command['type']): void {
+    const serves = this.#phase === 'running' || (what !== 'reload' && (this.#phase === 'booting' || this.#phase === 'post_start'));
+    if (serves) return;
+    const hint = 'try again when `supervise status` says running';
+    throw new SuperviseError('operation-failed', `cannot ${what}: the master is ${this.#state}`, { hint });
+  }
+}
+
+const rank: Readonly<Record<How, number>> = { graceful: 0, quick: 1, now: 2 };

@@ -1,0 +1,99 @@
+/**
+ * What a reload has to do, worked out before anything is touched; and how its end is told. Named apps (all, without
+ * names) always roll, because code changes without the config; what was not named stays as it runs.
+ */
+import { diffSpecs } from '../config/diff.ts';
+import { SuperviseError } from '../core/errors.ts';
+import type { EventBody } from '../core/protocol.ts';
+import type { AppSpec, Spec } from '../core/spec.ts';
+import type { App } from './app.ts';
+import type { Progress } from './operations.ts';
+
+export interface ReloadPlan {
+  /** The spec to run from now on: the new one, but for apps that were not named. */
+  readonly spec: Spec;
+  readonly added: readonly AppSpec[];
+  readonly removed: readonly string[];
+  readonly rolled: readonly AppSpec[];
+  /** What is different, for the operator; null: nothing is. */
+  readonly news: Extract<EventBody, { type: 'config.changed' }> | null;
+}
+
+/** @throws SuperviseError unknown-target for a name that neither the running nor the new config has */
+export function planReload(running: Spec, next: Spec, names: readonly string[] | null): ReloadPlan {
+  const before = new Map(running.apps.map((app) => [app.name, app]));
+  const after = new Map(next.apps.map((app) => [app.name, app]));
+  for (const name of names ?? []) {
+    if (before.has(name) || after.has(name)) continue;
+    throw new SuperviseError('unknown-target', `there is no app named ${name}`, { hint: `apps: ${[...after.keys()].join(', ')}` });
+  }
+  const chosen = (name: string) => names === null || names.includes(name);
+  const kept = running.apps.filter((app) => !chosen(app.name));
+  const fresh = next.apps.filter((app) => chosen(app.name));
+  const spec: Spec = { ...next, apps: inOrder([...fresh, ...kept], [...next.apps, ...running.apps]) };
+  const diff = diffSpecs(running, spec);
+  const different = Object.values(diff).some((list) => list.length > 0);
+  return {
+    spec,
+    added: fresh.filter((app) => !before.has(app.name)),
+    removed: running.apps.filter((app) => chosen(app.name) && !after.has(app.name)).map((app) => app.name),
+    rolled: fresh.filter((app) => before.has(app.name)),
+    news: different ? { type: 'config.changed', ...diff } : null,
+  };
+}
+
+function inOrder(apps: readonly AppSpec[], order: readonly AppSpec[]): AppSpec[] {
+  const rank = new Map([...order].reverse().map((app, index) => [app.name, -index]));
+  return [...apps].sort((a, b) => (rank.get(a.name) ?? 0) - (rank.get(b.name) ?? 0));
+}
+
+export type RunningReload = { readonly app: App; readonly sinceMs: number } & (
+  | { readonly kind: 'rolled'; readonly revision: number }
+  | { readonly kind: 'added'; readonly error: () => SuperviseError | null }
+  | { readonly kind: 'removed' }
+);
+
+/** How far a reload is over all its apps. It is over when each app is, and well only if each went well. */
+export function reloadProgress(parts: readonly RunningReload[]): Progress {
+  const each = parts.map(partProgress);
+  const going = each.filter((part) => part.type === 'going');
+  if (going.length > 0) return { type: 'going', message: going.map((part) => part.message).join('; ') };
+  const done = each.filter((part) => part.type === 'done');
+  const bad = done.filter((part) => !part.ok);
+  const message = (bad.length > 0 ? bad : done).map((part) => part.message).join('; ') || 'nothing to do';
+  return { type: 'done', ok: bad.length === 0, message, lastLines: bad.flatMap((part) => part.lastLines ?? []) };
+}
+
+function partProgress(part: RunningReload): Progress {
+  const { app } = part;
+  if (part.kind === 'removed') {
+    if (app.state === 'stopped') return { type: 'done', ok: true, message: `${app.name} is removed` };
+    return { type: 'going', message: `${app.name} stops` };
+  }
+  if (part.kind === 'added') {
+    const error = part.error();
+    if (error) return { type: 'done', ok: false, message: `${app.name} was not added: ${error.message}`, lastLines: error.lastLines };
+    if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
+    return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
+  }
+  return rolledProgress(part.app, part.revision, part.sinceMs);
+}
+
+function rolledProgress(app: App, revision: number, sinceMs: number): Progress {
+  const end = app.rolloutEnd(revision);
+  if (end === null) return { type: 'going', message: `${app.name}: ${app.rolloutStep ?? 'rolling'}` };
+  if (end.type === 'succeeded') return { type: 'done', ok: true, message: `${app.name}: revision ${revision} serves with ${app.replicas} workers` };
+  if (end.type === 'superseded') return { type: 'done', ok: false, message: `${app.name}: revision ${revision} was superseded by a later reload` };
+  const back = `${app.name}: rolled back: ${end.reason}`;
+  // The bad revision's workers may still be on their way out: it is over when the old one serves again.
+  if (!app.quiet && app.troubleSince(sinceMs, end.revision) === null && app.rolloutStep === null) return { type: 'going', message: back };
+  return { type: 'done', ok: false, message: `${back}; revision ${app.revision} serves with ${app.ready} of ${app.replicas} workers`, lastLines: end.lastLines };
+}
+
+/** Restart and scale: over when the app has what it should, or when one of its workers is in trouble since then. */
+export function whenQuiet(app: App, sinceMs: number, words: { doing: string; done: string; met: boolean }): Progress {
+  const trouble = app.troubleSince(sinceMs, null);
+  if (trouble) return { type: 'done', ok: false, message: `${words.doing}: ${trouble.id} ${trouble.reason}`, lastLines: trouble.lastLines };
+  if (words.met && app.quiet) return { type: 'done', ok: true, message: words.done };
+  return { type: 'going', message: `${words.doing}: ${app.ready} of ${app.replicas} ready` };
+}

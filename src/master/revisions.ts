@@ -1,0 +1,108 @@
+/**
+ * The revisions of one app: the one that is known to serve, the one to walk to, and how each try ended. A rollout is
+ * the time in which the two differ; rolling back is nothing but setting the goal back.
+ */
+import type { EventBody } from '../core/protocol.ts';
+import { describeExit } from '../core/reasons.ts';
+import { judge, type Rollout, type RolloutWorker, type Verdict } from '../core/rollout.ts';
+import type { PastExit } from '../core/worker-machine.ts';
+import type { Pinned } from '../ports.ts';
+
+export type RolloutEnd =
+  | { readonly type: 'succeeded'; readonly revision: number }
+  | { readonly type: 'superseded'; readonly revision: number }
+  | { readonly type: 'rolled-back'; readonly revision: number; readonly reason: string; readonly lastLines: readonly string[] };
+
+/** A rollout in progress, and what it has to give back when it fails. */
+export interface RunningRollout extends Rollout {
+  readonly replicasBefore: number;
+  readonly inPlace: boolean;
+}
+
+export class Revisions {
+  readonly #app: string;
+  readonly #emit: (body: EventBody) => void;
+  readonly #ends = new Map<number, RolloutEnd>();
+  #good: Pinned;
+  #goal: Pinned;
+  #last: number;
+  #rollout: RunningRollout | null = null;
+
+  constructor(first: Pinned, emit: (body: EventBody) => void) {
+    this.#app = first.app.name;
+    this.#good = first;
+    this.#goal = first;
+    this.#last = first.revision;
+    this.#emit = emit;
+  }
+
+  /** Known to serve: what a failed rollout goes back to. */
+  get good(): Pinned {
+    return this.#good;
+  }
+
+  /** What new workers are made of. */
+  get goal(): Pinned {
+    return this.#goal;
+  }
+
+  get rollout(): RunningRollout | null {
+    return this.#rollout;
+  }
+
+  /** How the try of a revision ended; null: it has not. */
+  end(revision: number): RolloutEnd | null {
+    return this.#ends.get(revision) ?? null;
+  }
+
+  /** The number for the next revision. Numbers are never used again, whatever becomes of the revision. */
+  takeNumber(): number {
+    return ++this.#last;
+  }
+
+  /** Begins to try a revision. One that was being tried is superseded. */
+  begin(next: Pinned, how: { readonly inPlace: boolean; readonly replicasBefore: number }): void {
+    this.#close('superseded');
+    const { maxSurge, canaryMs } = next.app.reload;
+    const canaries = how.inPlace ? 1 : Math.max(1, maxSurge);
+    this.#rollout = { from: this.#good.revision, to: next.revision, canaryMs, canaries, ...how };
+    this.#goal = next;
+    this.#emit({ type: 'rollout.started', app: this.#app, from: this.#good.revision, to: next.revision });
+  }
+
+  /** Judges the rollout, and ends it when it is over. @param lastExit how a worker last ended */
+  judge(workers: readonly RolloutWorker[], now: { readonly replicas: number; readonly ms: number }, lastExit: (worker: string) => PastExit | null): Verdict | null {
+    const rollout = this.#rollout;
+    if (!rollout) return null;
+    const verdict = judge(rollout, workers, now.replicas, now.ms);
+    if (verdict.type === 'failed') this.#rollBack(rollout, verdict.worker, lastExit(verdict.worker));
+    if (verdict.type === 'succeeded') {
+      this.#good = this.#goal;
+      this.#close('succeeded');
+    }
+    return verdict;
+  }
+
+  /** Forgets a rollout without a verdict: the app stops. */
+  drop(): void {
+    this.#rollout = null;
+  }
+
+  #rollBack(rollout: RunningRollout, worker: string, past: PastExit | null): void {
+    const how = past && past.cause !== 'start-timeout' ? describeExit(past.exit) : 'not ready in time';
+    const reason = `${worker} of revision ${rollout.to}: ${how}`;
+    const lastLines = past?.exit.lastLines ?? [];
+    this.#rollout = null;
+    this.#goal = this.#good;
+    this.#ends.set(rollout.to, { type: 'rolled-back', revision: rollout.to, reason, lastLines });
+    this.#emit({ type: 'rollout.rolled_back', app: this.#app, from: rollout.from, to: rollout.to, worker, reason, lastLines });
+  }
+
+  #close(how: 'succeeded' | 'superseded'): void {
+    const rollout = this.#rollout;
+    if (!rollout) return;
+    this.#rollout = null;
+    this.#ends.set(rollout.to, { type: how, revision: rollout.to });
+    this.#emit({ type: `rollout.${how}`, app: this.#app, from: rollout.from, to: rollout.to });
+  }
+}

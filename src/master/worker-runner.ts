@@ -1,0 +1,168 @@
+/**
+ * Performs one worker's life: feeds events into the machine, carries out its effects, keeps its one timer. It decides
+ * nothing. What an earlier process of this worker still has to say is dropped: every spawn has its own listener.
+ */
+import type { Cause, EventBody, WorkerRef } from '../core/protocol.ts';
+import { beginLife, hasProcess, step, type Effect, type Life, type LifePolicy, type Step, type Surroundings, type WorkerEvent } from '../core/worker-machine.ts';
+import type { Signal } from '../core/spec.ts';
+import type { Cancel, Clock, Pinned, ProcessListener, RunningProcess, Spawner } from '../ports.ts';
+
+/** What a runner needs of its app. */
+export interface RunnerHost {
+  readonly clock: Clock;
+  readonly spawner: Spawner;
+  emit(body: EventBody): void;
+  /** Whether the app has ever had a ready worker. */
+  served(): boolean;
+  /** Its life has changed. `after` is the event that did it. */
+  changed(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void;
+  warn(message: string): void;
+}
+
+export interface Place {
+  readonly pinned: Pinned;
+  /** The number in the id; never reused. */
+  readonly number: number;
+  readonly slot: number;
+}
+
+export class WorkerRunner {
+  readonly pinned: Pinned;
+  readonly number: number;
+  readonly slot: number;
+  readonly id: string;
+  readonly #host: RunnerHost;
+  readonly #policy: LifePolicy;
+  #life!: Life;
+  #process: RunningProcess | null = null;
+  #cancelDeadline: Cancel | null = null;
+
+  constructor(place: Place, host: RunnerHost) {
+    this.pinned = place.pinned;
+    this.number = place.number;
+    this.slot = place.slot;
+    this.id = `${place.pinned.app.name}.${place.number}`;
+    this.#host = host;
+    const { restart, backoff, readyTimeoutMs, stop } = place.pinned.app;
+    this.#policy = { restart, backoff, readyTimeoutMs, stopTimeoutMs: stop.timeoutMs };
+  }
+
+  /** Starts its first process. */
+  begin(): void {
+    this.#take(beginLife(this.#around()), 'begin');
+  }
+
+  send(event: WorkerEvent): void {
+    this.#take(step(this.#life, event, this.#around()), event.type);
+  }
+
+  get life(): Life {
+    return this.#life;
+  }
+
+  get pid(): number | null {
+    return hasProcess(this.#life) ? (this.#process?.pid ?? null) : null;
+  }
+
+  get leaving(): 'no' | 'retiring' | 'restarting' {
+    if (this.#life.ending?.then !== 'retire') return 'no';
+    return this.#life.ending.cause === 'restart' ? 'restarting' : 'retiring';
+  }
+
+  /** Whether it listens on a port that we did not give it. */
+  bindsOwnPort(): boolean {
+    const { kind, listen } = this.pinned.app;
+    return kind === 'command' && listen.length === 0 && this.#life.state === 'ready' && (this.#process?.bindsOwnPort() ?? false);
+  }
+
+  /** Sends a signal on an operator's behalf: an exit that follows is not a crash. */
+  signal(signal: Signal): void {
+    this.send({ type: 'signalled' });
+    this.#process?.signal(signal);
+    this.#host.emit({ type: 'worker.signalled', ...this.#ref(), signal });
+  }
+
+  #around(): Surroundings {
+    const { clock } = this.#host;
+    return { nowMs: clock.now(), random: clock.random(), served: this.#host.served(), policy: this.#policy };
+  }
+
+  #take(next: Step, after: WorkerEvent['type'] | 'begin'): void {
+    const before = this.#life as Life | undefined;
+    if (before === next.life) return;
+    const pid = this.#process?.pid ?? null;
+    this.#life = next.life;
+    if (after === 'exited' && before) this.#reportExit(before, pid);
+    for (const effect of next.effects) this.#perform(effect);
+    this.#keepDeadline(before);
+    if (before?.state !== next.life.state || next.effects.includes('spawn')) this.#reportState(pid);
+    this.#host.changed(this, after);
+  }
+
+  #perform(effect: Effect): void {
+    if (effect === 'spawn') this.#spawn();
+    else if (effect === 'terminate') this.#process?.terminate(this.pinned.app.stop.signal);
+    else this.#process?.kill();
+  }
+
+  #spawn(): void {
+    const guard: { current: RunningProcess | null } = { current: null };
+    const mine = () => guard.current !== null && guard.current === this.#process;
+    const listener: ProcessListener = {
+      ready: () => mine() && this.send({ type: 'ready' }),
+      exited: (exit) => {
+        if (!mine()) return;
+        this.send({ type: 'exited', exit });
+      },
+      warning: (message) => this.#host.warn(`${this.id}: ${message}`),
+    };
+    guard.current = this.#host.spawner.spawn({ pinned: this.pinned, worker: this.id, slot: this.slot }, listener);
+    this.#process = guard.current;
+  }
+
+  #keepDeadline(before: Life | undefined): void {
+    const { deadlineMs, sinceMs } = this.#life;
+    if (before && before.deadlineMs === deadlineMs && before.sinceMs === sinceMs && before.state === this.#life.state) return;
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = null;
+    if (deadlineMs === null) return;
+    const waitMs = Math.max(0, deadlineMs - this.#host.clock.now());
+    this.#cancelDeadline = this.#host.clock.schedule(waitMs, () => this.send({ type: 'timeout' }));
+  }
+
+  #reportExit(before: Life, pid: number | null): void {
+    const past = this.#life.lastExit;
+    if (!past) return;
+    const { code, signal, error, lastLines } = past.exit;
+    const uptimeMs = before.startedMs === null ? 0 : past.atMs - before.startedMs;
+    this.#host.emit({ type: 'worker.exited', ...this.#ref(), pid, code, signal, cause: past.cause, uptimeMs, error, lastLines });
+  }
+
+  #reportState(pidBefore: number | null): void {
+    const { state, row, restarts, deadlineMs, readyMs, startedMs, ending } = this.#life;
+    const ref = this.#ref();
+    const now = this.#host.clock.now();
+    const waitMs = deadlineMs === null ? null : Math.max(0, Math.round(deadlineMs - now));
+    const cause: Cause = ending?.cause ?? 'stop';
+    switch (state) {
+      case 'starting':
+        return this.#host.emit({ type: 'worker.starting', ...ref, pid: this.pid, revision: this.pinned.revision, attempt: restarts + 1 });
+      case 'ready':
+        return this.#host.emit({ type: 'worker.ready', ...ref, pid: this.pid, bootMs: Math.round((readyMs ?? 0) - (startedMs ?? 0)) });
+      case 'stopping':
+      case 'killing':
+        return this.#host.emit({ type: `worker.${state}`, ...ref, pid: pidBefore, cause });
+      case 'backoff':
+        return this.#host.emit({ type: 'worker.backoff', ...ref, delayMs: waitMs ?? 0, crashes: row.crashes });
+      case 'failed':
+        return this.#host.emit({ type: 'worker.failed', ...ref, crashes: row.crashes, delayMs: waitMs });
+      case 'completed':
+      case 'stopped':
+        return this.#host.emit({ type: `worker.${state}`, ...ref });
+    }
+  }
+
+  #ref(): WorkerRef {
+    return { app: this.pinned.app.name, worker: this.id, slot: this.slot };
+  }
+}

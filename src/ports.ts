@@ -1,0 +1,106 @@
+/**
+ * What the master needs from outside. system/ implements these against the real OS, test/helpers/ against
+ * a fake clock and fake processes. Nothing here is async: what takes time reports through a listener.
+ */
+import type { Exit, HostSample } from './core/protocol.ts';
+import type { AppSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
+
+export type Cancel = () => void;
+
+export interface Clock {
+  /** Milliseconds since the epoch that never go backwards (a monotonic clock, anchored once). */
+  now(): number;
+  /** Calls `fn` once, `delayMs` from now (0 or more; fractions are fine). */
+  schedule(delayMs: number, fn: () => void): Cancel;
+  /** A number in [0, 1). */
+  random(): number;
+}
+
+/** The listening sockets of all apps, shared by URL (`tcp://127.0.0.1:8000`, `unix:/run/x.sock`). */
+export interface Sockets {
+  /** Binds what is not bound yet, all or nothing. @throws SuperviseError socket-in-use, socket-cannot-bind */
+  bind(wanted: readonly ListenSpec[]): void;
+  /** Makes everything bound really listen, also for programs that only accept. */
+  listen(): void;
+  /** Closes everything that is not in `urls`. */
+  retain(urls: readonly string[]): void;
+}
+
+/** An app as it was when its revision was made: argv, env and cwd resolved. Respawns use it unchanged. */
+export interface Pinned {
+  readonly app: AppSpec;
+  readonly revision: number;
+  /** The program's absolute path, then its words; placeholders that differ per worker are still in. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Symlinks resolved. */
+  readonly cwd: string;
+}
+
+/** One process to start for a worker. */
+export interface Launch {
+  readonly pinned: Pinned;
+  readonly worker: string;
+  readonly slot: number;
+}
+
+export interface ProcessListener {
+  /** Once at most: it is ready in the sense of the app's `ready`. */
+  ready(): void;
+  /** Exactly once, when the process and all that it left behind are gone. */
+  exited(exit: Exit): void;
+  /** Something an operator should know (a probe that had to fall back). Any number of times. */
+  warning(message: string): void;
+}
+
+export interface RunningProcess {
+  /** null when it could not be started; `exited` follows. */
+  readonly pid: number | null;
+  /** Sends a stop signal to the leader and down the chain of only children. */
+  terminate(signal: Signal): void;
+  /** Kills the whole tree, processes that left the group included. */
+  kill(): void;
+  /** Sends a signal to the real program (through wrappers), as `supervise signal` asks. */
+  signal(signal: Signal): void;
+  /** Whether a process of its tree has a listening TCP socket that is not one of the app's `listen`. */
+  bindsOwnPort(): boolean;
+}
+
+export interface Spawner {
+  /** Resolves the cwd's symlinks, reads env_file, finds the program. @throws SuperviseError program-cannot-run, launch-failed */
+  pin(app: AppSpec, revision: number, baseEnv: Readonly<Record<string, string>>): Pinned;
+  /** Never throws: what cannot be started is an `exited` with an error, after this has returned. */
+  spawn(launch: Launch, listener: ProcessListener): RunningProcess;
+  /** A hook has no sockets, no control fd, and its own output prefix. Never throws, as spawn. */
+  runHook(hook: HookSpec, baseEnv: Readonly<Record<string, string>>, listener: ProcessListener): RunningProcess;
+}
+
+/** CPU and memory of one worker's whole process tree. */
+export interface TreeSample {
+  /** 100 = one core busy; null at the first sample of a tree. */
+  readonly cpuPercent: number | null;
+  readonly memoryBytes: number;
+  readonly processes: number;
+}
+
+export interface Sampler {
+  /** Samples the trees below these leaders in one pass; a leader that is gone is missing from the answer. */
+  sample(leaders: ReadonlyMap<string, number>, done: (trees: ReadonlyMap<string, TreeSample>, host: HostSample) => void): void;
+}
+
+/** What has to outlive the master: results of hooks with once_per; and the lock that lets one process at a time run hooks. */
+export interface HookLedger {
+  /** When a hook of this name last succeeded for this key (ISO 8601), or null. */
+  succeededAt(hook: string, key: string): string | null;
+  record(hook: string, key: string, at: string): void;
+  /** Calls `granted` once the lock is held, after `waiting` (at most once, who holds it) if it had to wait. The answer gives it up. */
+  lock(waiting: (holder: string) => void, granted: () => void): Cancel;
+}
+
+export interface Ports {
+  readonly clock: Clock;
+  readonly sockets: Sockets;
+  readonly spawner: Spawner;
+  readonly sampler: Sampler;
+  readonly ledger: HookLedger;
+}

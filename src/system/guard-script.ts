@@ -1,0 +1,166 @@
+/**
+ * The program of the guard process: POSIX shell, because a shell that waits in `read` has the smallest memory of all that every host has.
+ * guard.ts says what it promises; this file is how.
+ *
+ * While the master lives it only keeps a table, in shell variables: w_PID is what was added for a worker, e_PID where its
+ * chain of stop signals ends. At the end of its input (the master is gone) it looks at all processes ten times a second:
+ *
+ *   member   of a worker: in its process group or session; or its parent is a member; or it was a member at an earlier look
+ *   asked    once each: the leader and down its chain of only children; when the leader is gone, those at the top of what it left
+ *   killed   all members, when the worker's time is up
+ *
+ * until no member of any worker is left. Last, whoever still carries the mark of this master in its environment is killed.
+ * Variables by process: m_ its worker, t_ its start time, k_ its children, a_ it was asked.
+ */
+export const guardProgram = `
+trap '' HUP INT QUIT TERM USR1 USR2 PIPE TSTP TTIN TTOU
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+unset GUARD_PROGRAM
+mark="SUPERVISE_INSTANCE=$1"
+newline='
+'
+set -f
+
+while read -r word pid rest; do
+  case $word in
+    add) eval "w_$pid='$rest'" ;;
+    ends) eval "e_$pid=$rest" ;;
+    del) unset "w_$pid" "e_$pid" ;;
+  esac
+done
+
+workers=
+IFS=$newline
+for line in $(set); do
+  case $line in w_[0-9]*) line=\${line#w_}; workers="$workers \${line%%=*}" ;; esac
+done
+unset IFS
+[ "$workers" ] || exit 0
+
+# Hundredths of a second since boot; counted where there is no /proc.
+looks=0
+clock() {
+  if read -r up rest 2>/dev/null </proc/uptime; then now=\${up%.*}\${up#*.}; else now=$((looks * 10)); fi
+}
+
+# Every process as "PID STATE PPID PGRP SESSION STARTTICKS", without zombies. A name may hold spaces, parentheses and newlines.
+processes() {
+  set +f; lines=$(cat /proc/[0-9]*/stat 2>/dev/null); set -f
+  list= part=
+  IFS=$newline
+  for line in $lines; do
+    unset IFS
+    part=$part$line
+    case $part in *') '[A-Za-z]' '*) ;; *) part="$part "; continue ;; esac
+    pid=\${part%% *}
+    set -- \${part##*) }
+    part=
+    case $1 in Z | X | x) continue ;; esac
+    list="$list$pid $1 $2 $3 $4 \${20}$newline"
+  done
+  unset IFS
+}
+
+# Finds the members of all workers. A worker whose pid is somebody else's by now is struck off.
+look() {
+  for pid in $members; do unset "m_$pid" "k_$pid"; done
+  members=
+  processes
+  IFS=$newline
+  for line in $list; do
+    unset IFS
+    set -- $line
+    eval "known=\\\${w_$1-}"
+    [ -z "$known" ] || [ "\${known%% *}" = "$6" ] || unset "w_$1"
+  done
+  found=yes
+  while [ "$found" ]; do
+    found=
+    IFS=$newline
+    for line in $list; do
+      unset IFS
+      set -- $line
+      eval "have=\\\${m_$1-} leader=\\\${w_$1-} group=\\\${w_$4-} session=\\\${w_$5-} seen=\\\${t_$1-} above=\\\${m_$3-}"
+      [ -z "$have" ] || continue
+      if [ "$leader" ]; then owner=$1
+      elif [ "$session" ]; then owner=$5
+      elif [ "$group" ]; then owner=$4
+      elif [ "\${seen#* }" = "$6" ]; then owner=\${seen% *}
+      elif [ "$above" ]; then owner=$above
+      else continue
+      fi
+      found=yes
+      members="$members $1"
+      eval "m_$1=$owner p_$1=$3 t_$1='$owner $6'"
+      [ "$1" = "$owner" ] || eval "k_$3=\\"\\\${k_$3-} $1\\""
+    done
+  done
+  unset IFS
+}
+
+# ask PID SIGNAL END: it and its chain of only children, each once, END the last.
+ask() {
+  next=$1 signal=$2 end=$3
+  while :; do
+    eval "asked=\\\${a_$next-}"
+    [ "$asked" ] || { eval "a_$next=yes"; kill -"$signal" "$next" 2>/dev/null; }
+    [ "$next" = "$end" ] && return
+    eval "set -- \\\${k_$next-}"
+    [ $# = 1 ] || return
+    next=$1
+  done
+}
+
+members=
+clock; start=$now
+while [ "$workers" ]; do
+  look
+  clock
+  left=
+  for worker in $workers; do
+    eval "known=\\\${w_$worker-} end=\\\${e_$worker-} leads=\\\${m_$worker-}"
+    [ "$known" ] || continue
+    set -- $known
+    own=
+    for pid in $members; do
+      eval "[ \\"\\\${m_$pid-}\\" = $worker ]" && own="$own $pid"
+    done
+    if [ -z "$own" ]; then unset "w_$worker"; continue; fi
+    left="$left $worker"
+    limit=$3
+    [ "$limit" -lt 5000 ] || limit=5000
+    if [ $(((now - start) * 10)) -ge "$limit" ]; then
+      kill -9 $own 2>/dev/null
+    elif [ "$leads" ]; then
+      # The kernel has sent the leader its signal, if it was asked to when it started.
+      [ "$4" = 0 ] || eval "a_$worker=yes"
+      [ $looks != 0 ] || ask "$worker" "$2" "$end"
+    else
+      for pid in $own; do
+        eval "parent=\\$p_$pid"
+        eval "above=\\\${m_$parent-}"
+        [ "$above" ] || ask "$pid" "$2" "$end"
+      done
+    fi
+  done
+  workers=$left
+  looks=$((looks + 1))
+  # After a minute: what cannot be killed then never ends.
+  [ $looks -lt 600 ] || break
+  [ -z "$workers" ] || sleep 0.1
+done
+
+round=0
+while [ $round -lt 20 ]; do
+  set +f
+  strays=$(grep -lF "$mark" /proc/[0-9]*/environ 2>/dev/null)
+  set -f
+  [ "$strays" ] || exit 0
+  for stray in $strays; do
+    stray=\${stray#/proc/}
+    kill -9 "\${stray%/environ}" 2>/dev/null
+  done
+  round=$((round + 1))
+  sleep 0.1
+done
+`;

@@ -1,0 +1,288 @@
+/**
+ * A master on a fake clock and with fake processes, told as a story:
+ *
+ *   const world = new World({ apps: [app('web', { workers: 2 })] });
+ *   world.start();
+ *   world.worker('web', 0).becomesReady();
+ *   world.worker('web', 0).exits(1);
+ *   world.after(500);
+ *   assert.deepEqual(world.timeline('web.1'), ['starting', 'ready', ...]);
+ */
+import assert from 'node:assert/strict';
+import type { ExitCode, SuperviseError } from '../../src/core/errors.ts';
+import type { Command, Event, Exit, Reply } from '../../src/core/protocol.ts';
+import { hookPhases, type AppSpec, type HookSpec, type ListenSpec, type Signal, type Spec } from '../../src/core/spec.ts';
+import { Master } from '../../src/master/master.ts';
+import type { Cancel, Clock, HookLedger, Launch, Pinned, Ports, ProcessListener, RunningProcess, Sampler, Sockets, Spawner, TreeSample } from '../../src/ports.ts';
+
+export class FakeClock implements Clock {
+  #now = Date.parse('2026-01-01T00:00:00.000Z');
+  #timers: { atMs: number; order: number; fn: () => void }[] = [];
+  #order = 0;
+  randomValue = 0;
+
+  now(): number {
+    return this.#now;
+  }
+
+  random(): number {
+    return this.randomValue;
+  }
+
+  schedule(delayMs: number, fn: () => void): Cancel {
+    assert.ok(Number.isFinite(delayMs) && delayMs >= 0, `a timer of ${delayMs} ms`);
+    const timer = { atMs: this.#now + delayMs, order: this.#order++, fn };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  /** Lets time pass: timers fire in order, each at its own moment. */
+  advance(ms: number): void {
+    const until = this.#now + ms;
+    for (;;) {
+      const due = this.#timers.filter((timer) => timer.atMs <= until).sort((a, b) => a.atMs - b.atMs || a.order - b.order)[0];
+      if (!due) break;
+      this.#timers = this.#timers.filter((timer) => timer !== due);
+      this.#now = Math.max(this.#now, due.atMs);
+      due.fn();
+    }
+    this.#now = until;
+  }
+
+  get pending(): number {
+    return this.#timers.length;
+  }
+}
+
+/** A process that does what the story says. Every effect on it is recorded. */
+export class FakeProcess implements RunningProcess {
+  readonly pid: number | null;
+  readonly name: string;
+  readonly launch: Launch | null;
+  readonly #listener: ProcessListener;
+  readonly effects: string[] = [];
+  alive = true;
+  ownPort = false;
+
+  constructor(pid: number | null, name: string, launch: Launch | null, listener: ProcessListener) {
+    this.pid = pid;
+    this.name = name;
+    this.launch = launch;
+    this.#listener = listener;
+  }
+
+  terminate(signal: Signal): void {
+    assert.ok(this.alive, `${this.name}: ${signal} sent to a process that is gone`);
+    this.effects.push(signal);
+  }
+
+  kill(): void {
+    assert.ok(this.alive, `${this.name}: kill of a process that is gone`);
+    this.effects.push('SIGKILL');
+  }
+
+  signal(signal: Signal): void {
+    this.effects.push(`signal ${signal}`);
+  }
+
+  bindsOwnPort(): boolean {
+    return this.ownPort;
+  }
+
+  becomesReady(): void {
+    this.#listener.ready();
+  }
+
+  exits(code: number | null, more: Partial<Exit> = {}): void {
+    assert.ok(this.alive, `${this.name} ends twice`);
+    this.alive = false;
+    this.#listener.exited({ code, signal: null, error: null, lastLines: [], ...more });
+  }
+
+  dies(signal: Signal): void {
+    this.exits(null, { signal });
+  }
+
+  warns(message: string): void {
+    this.#listener.warning(message);
+  }
+}
+
+export class World {
+  readonly clock = new FakeClock();
+  readonly events: Event[] = [];
+  readonly processes: FakeProcess[] = [];
+  readonly bound: string[] = [];
+  readonly listening: string[] = [];
+  readonly recorded: string[] = [];
+  readonly succeeded = new Map<string, string>();
+  readonly master: Master;
+  ended: { exitCode: ExitCode; error: SuperviseError | null } | null = null;
+  /** Set to make the next pin or bind fail. */
+  pinError: SuperviseError | null = null;
+  bindError: SuperviseError | null = null;
+  #nextPid = 1000;
+  hookLockHolder: string | null = null;
+  #grantLock: (() => void) | null = null;
+  samples = new Map<string, TreeSample>();
+
+  constructor(parts: Partial<Spec> & { readonly apps: readonly AppSpec[] }) {
+    this.master = new Master(spec(parts), this.#ports(), {
+      version: '0.0.0', pid: 1, ended: (exitCode, error) => {
+        assert.equal(this.ended, null, 'the master ended twice');
+        this.ended = { exitCode, error };
+      },
+    });
+    this.master.subscribe((event) => this.events.push(event));
+  }
+
+  start(): this {
+    this.master.start();
+    return this;
+  }
+
+  after(ms: number): this {
+    this.clock.advance(ms);
+    return this;
+  }
+
+  handle(command: Command): Reply {
+    return this.master.handle(command);
+  }
+
+  /** The live process in this slot of the app. */
+  worker(app: string, slot: number): FakeProcess {
+    const found = this.live().find((process) => process.launch?.pinned.app.name === app && process.launch.slot === slot);
+    assert.ok(found, `no live process of ${app} in slot ${slot}; live: ${this.live().map((process) => process.name).join(', ')}`);
+    return found;
+  }
+
+  workersOf(app: string): FakeProcess[] {
+    return this.live().filter((process) => process.launch?.pinned.app.name === app);
+  }
+
+  hook(name: string): FakeProcess {
+    const found = this.live().find((process) => process.name === `hook.${name}`);
+    assert.ok(found, `hook ${name} is not running`);
+    return found;
+  }
+
+  live(): FakeProcess[] {
+    return this.processes.filter((process) => process.alive);
+  }
+
+  /** The states a worker, an app or the master went through: `web.1`, `web`, `master`. */
+  timeline(who: string): string[] {
+    return this.events.flatMap((event) => {
+      const [kind, state] = event.type.split('.') as [string, string];
+      if (kind === 'worker' && 'worker' in event && event.worker === who && state !== 'exited' && state !== 'signalled') return [state];
+      if (kind === 'app' && 'app' in event && event.app === who && state !== 'scaled' && state !== 'warning') return [state];
+      return kind === 'master' && who === 'master' && state !== 'warning' ? [state] : [];
+    });
+  }
+
+  types(): string[] {
+    return this.events.map((event) => event.type);
+  }
+
+  /** The operation's end. */
+  finished(reply: Reply): Extract<Event, { type: 'operation.finished' }> | null {
+    assert.ok(reply.ok, reply.ok ? '' : reply.error.message);
+    const found = this.events.find((event) => event.type === 'operation.finished' && event.operation === reply.operation);
+    return (found as Extract<Event, { type: 'operation.finished' }> | undefined) ?? null;
+  }
+
+  releaseHooksLock(): void {
+    this.hookLockHolder = null;
+    this.#grantLock?.();
+  }
+
+  #ports(): Ports {
+    return { clock: this.clock, sockets: this.#sockets(), spawner: this.#spawner(), sampler: this.#sampler(), ledger: this.#ledger() };
+  }
+
+  #sockets(): Sockets {
+    const keep = (list: string[], urls: readonly string[]) => list.splice(0, list.length, ...list.filter((url) => urls.includes(url)));
+    return {
+      bind: (wanted: readonly ListenSpec[]) => {
+        if (this.bindError) throw this.bindError;
+        for (const { url } of wanted) if (!this.bound.includes(url)) this.bound.push(url);
+      },
+      listen: () => {
+        for (const url of this.bound) if (!this.listening.includes(url)) this.listening.push(url);
+      },
+      retain: (urls) => {
+        keep(this.bound, urls);
+        keep(this.listening, urls);
+      },
+    };
+  }
+
+  #spawner(): Spawner {
+    const add = (name: string, launch: Launch | null, listener: ProcessListener) => {
+      const process = new FakeProcess(this.#nextPid++, name, launch, listener);
+      this.processes.push(process);
+      return process;
+    };
+    return {
+      pin: (app, revision, env): Pinned => {
+        if (this.pinError) throw this.pinError;
+        return { app, revision, argv: app.argv, env: { ...env, ...app.env }, cwd: app.cwd };
+      },
+      spawn: (launch, listener) => add(launch.worker, launch, listener),
+      runHook: (hook, _env, listener) => add(`hook.${hook.name}`, null, listener),
+    };
+  }
+
+  #sampler(): Sampler {
+    return { sample: (_leaders, done) => done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 }) };
+  }
+
+  #ledger(): HookLedger {
+    return {
+      succeededAt: (hook, key) => this.succeeded.get(`${hook} ${key}`) ?? null,
+      record: (hook, key, at) => {
+        this.recorded.push(`${hook} ${key}`);
+        this.succeeded.set(`${hook} ${key}`, at);
+      },
+      lock: (waiting, granted) => {
+        if (this.hookLockHolder === null) granted();
+        else {
+          waiting(this.hookLockHolder);
+          this.#grantLock = granted;
+        }
+        return () => {
+          this.#grantLock = null;
+        };
+      },
+    };
+  }
+}
+
+export function spec(parts: Partial<Spec> & { readonly apps: readonly AppSpec[] }): Spec {
+  const hooks = Object.fromEntries(hookPhases.map((phase) => [phase, []])) as unknown as Spec['hooks'];
+  return { name: 'test', file: null, dir: '/srv', env: {}, sampleEveryMs: 2_000, controlSocket: null, ...parts, hooks: { ...hooks, ...parts.hooks } };
+}
+
+export function app(name: string, parts: Partial<AppSpec> = {}): AppSpec {
+  return {
+    name, kind: 'command', argv: ['/bin/server'], workers: 1, listen: [], cwd: '/srv', env: {}, envFile: null,
+    identity: { user: null, group: null, umask: null, nice: null }, port: null, ready: { kind: 'auto' }, readyTimeoutMs: 60_000,
+    startAttempts: 3, restart: 'always', stop: { signal: 'SIGTERM', timeoutMs: 30_000 }, reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 }, logFormat: 'auto',
+    backoff: { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, stableAfterMs: 10_000, maxCrashes: 8, retryFailedEveryMs: 60_000 },
+    ...parts,
+  };
+}
+
+export function tcp(port: number): ListenSpec {
+  return { kind: 'tcp', host: '127.0.0.1', port, url: `tcp://127.0.0.1:${port}` };
+}
+
+export function hook(name: string, parts: Partial<HookSpec> = {}): HookSpec {
+  return {
+    phase: 'pre_start', name, argv: ['/bin/migrate'], shell: false, cwd: '/srv', env: {}, envFile: null, user: null,
+    timeoutMs: 300_000, retries: 0, retryDelayMs: 5_000, oncePer: '', onFailure: 'abort', ...parts,
+  };
+}
