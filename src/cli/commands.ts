@@ -15,6 +15,7 @@ export const commands: readonly CommandRow[] = [
       { flags: '--pre-start <command>', text: 'hook to run once before the first worker; repeatable; only with -- CMD', repeatable: true },
       { flags: '-d, --detach', text: 'start in the background and return when every app serves' },
       { flags: '--dry-run', text: 'show what would happen and where each value comes from' },
+      { flags: '--log-file <file>', text: 'what a detached master writes to', hidden: true },
     ],
     examples: [
       { line: 'supervise start', does: 'run ./supervise.yaml' },

@@ -40,6 +40,8 @@ export interface OptionRow {
   readonly flags: string;
   readonly text: string;
   readonly repeatable?: true;
+  /** For our own use; not in the help. */
+  readonly hidden?: true;
 }
 
 export interface Example {

@@ -75,8 +75,8 @@ function programFor(terminal: Terminal, action: Action): Command {
 
 function register(program: Command, row: CommandRow, terminal: Terminal, action: Action): void {
   const command = program.command(`${row.name} ${row.args}`.trim()).description(row.summary);
-  for (const { flags, text, repeatable } of row.options) {
-    const option = new Option(flags, text);
+  for (const { flags, text, repeatable, hidden } of row.options) {
+    const option = new Option(flags, text).hideHelp(hidden === true);
     if (repeatable) option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
     command.addOption(option);
   }

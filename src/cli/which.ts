@@ -5,9 +5,8 @@
  * Of the file only the name is read, and leniently: a config that is broken elsewhere must not keep anybody from
  * looking at the running master, or from stopping it.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, dirname, resolve } from 'node:path';
 import { ControlClient, runningMaster } from '../control/client.ts';
 import { SuperviseError } from '../core/errors.ts';
 import type { HostUser } from '../core/paths.ts';
@@ -24,41 +23,27 @@ export async function connectionFor({ globals }: Invocation): Promise<Connection
   return { client: new ControlClient(socketPath), name };
 }
 
+/** An XDG_RUNTIME_DIR that is not there or not ours, as after a `su`, is as good as none: the master sees it so too. */
 export function thisUser(): HostUser {
-  return { uid: process.getuid?.() ?? 0, home: process.env.HOME ?? homedir(), env: process.env };
+  const uid = process.getuid?.() ?? 0;
+  const { XDG_RUNTIME_DIR: directory, ...others } = process.env;
+  const isOurs = directory !== undefined && statSync(directory, { throwIfNoEntry: false })?.uid === uid;
+  return { uid, home: process.env.HOME ?? homedir(), env: isOurs ? process.env : others };
 }
 
+/** The name of a config that is broken elsewhere can still be read. */
 async function wantedName({ name, config }: Globals): Promise<string | null> {
   if (name !== null) return name;
-  if (config === null) {
-    const found = defaultFiles.map((file) => resolve(file)).find((file) => existsSync(file));
-    return found === undefined ? null : nameIn(found);
-  }
-  const file = resolve(config);
-  if (existsSync(file)) return nameIn(file);
-  throw new SuperviseError('config-not-found', `there is no config file ${config}`, { hint: 'or say which master is meant with --name' });
+  const { findConfig, readName } = await import('../config/load.ts');
+  const file = config ?? orNull(() => findConfig(null, process.cwd()));
+  return file === null ? null : readName(file, process.env);
 }
 
-/** The `name` of a config file, read leniently; else the name of its folder. */
-export async function nameIn(file: string): Promise<string | null> {
-  const written = await writtenName(file);
-  if (written !== null) return written;
-  const { nameLike } = await import('../config/schema.ts');
-  return nameLike(basename(dirname(file)));
-}
-
-/** null where there is none, or it cannot be made out. */
-async function writtenName(file: string): Promise<string | null> {
+function orNull(find: () => string): string | null {
   try {
-    const { parseDocument } = await import('yaml');
-    const value: unknown = parseDocument(readFileSync(file, 'utf8'), { logLevel: 'silent' }).get('name');
-    if (typeof value !== 'string' && typeof value !== 'number') return null;
-    const { expand } = await import('../config/expand.ts');
-    const expansion = expand(String(value), { environment: process.env, envFile: {} });
-    return expansion.ok && expansion.text !== '' ? expansion.text : null;
-  } catch {
-    return null;
+    return find();
+  } catch (error) {
+    if (error instanceof SuperviseError && error.code === 'config-not-found') return null;
+    throw error;
   }
 }
-
-const defaultFiles = ['supervise.yaml', 'supervise.yml', 'supervise.json', '/etc/supervise/supervise.yaml'];

@@ -1,32 +1,33 @@
-/**
- * What a reload of the config means, app by app: which are new, which are gone, which only have another number of
- * workers, and which differ in anything else (those must be rolled).
- */
+/** What changed between two configs, by app. The content of env files is not looked at: it is read when workers start. */
+import { isDeepStrictEqual } from 'node:util';
 import type { AppSpec, Spec } from '../core/spec.ts';
 
+/** Names of apps, each in one list at most, in the order of the config. */
 export interface SpecDiff {
   readonly added: readonly string[];
   readonly removed: readonly string[];
+  /** Only the number of workers differs. */
   readonly rescaled: readonly string[];
   readonly changed: readonly string[];
 }
 
-/** Compares the apps of two specs by name. The content of env files is not looked at. */
+/** Compares the apps of two specs. */
 export function diffSpecs(before: Spec, after: Spec): SpecDiff {
-  const old = new Map(before.apps.map((app) => [app.name, app]));
-  const names = new Set(after.apps.map((app) => app.name));
-  const pairs = after.apps.flatMap((app) => {
-    const was = old.get(app.name);
-    return was ? [[was, app] as const] : [];
+  const earlier = new Map(before.apps.map((app) => [app.name, app]));
+  const names = new Set(after.apps.map(({ name }) => name));
+  const kept = after.apps.flatMap((app) => {
+    const other = earlier.get(app.name);
+    return other === undefined ? [] : [{ name: app.name, change: changeOf(other, app) }];
   });
   return {
-    added: after.apps.filter((app) => !old.has(app.name)).map((app) => app.name),
-    removed: before.apps.filter((app) => !names.has(app.name)).map((app) => app.name),
-    rescaled: pairs.filter(([was, app]) => was.workers !== app.workers).map(([, app]) => app.name),
-    changed: pairs.filter(([was, app]) => fingerprint(was) !== fingerprint(app)).map(([, app]) => app.name),
+    added: after.apps.filter(({ name }) => !earlier.has(name)).map(({ name }) => name),
+    removed: before.apps.filter(({ name }) => !names.has(name)).map(({ name }) => name),
+    rescaled: kept.filter(({ change }) => change === 'rescaled').map(({ name }) => name),
+    changed: kept.filter(({ change }) => change === 'changed').map(({ name }) => name),
   };
 }
 
-function fingerprint(app: AppSpec): string {
-  return JSON.stringify({ ...app, workers: 0 });
+function changeOf(before: AppSpec, after: AppSpec): 'none' | 'rescaled' | 'changed' {
+  if (!isDeepStrictEqual({ ...before, workers: after.workers }, after)) return 'changed';
+  return before.workers === after.workers ? 'none' : 'rescaled';
 }

@@ -50,10 +50,10 @@ export function parseListen(text: string): Address | Wrong {
 
 function hintFor(text: string): { hint?: string } {
   if (/^\d+$/.test(text)) return { hint: `Did you mean ":${text}" (all addresses) or "127.0.0.1:${text}"?` };
+  const [, address = '', port] = /^(.*[^:]):(\d+)$/.exec(text) ?? [];
+  if (isIPv6(address)) return { hint: `Did you mean "[${address}]:${port}"?` };
   if (isIPv4(text) || isIPv6(text)) return { hint: 'The port is missing' };
-  if (text.startsWith('/')) return { hint: `Did you mean "unix:${text}"?` };
-  const [, address = '', port] = /^(.*):(\d+)$/.exec(text) ?? [];
-  return isIPv6(address) ? { hint: `Did you mean "[${address}]:${port}"?` } : {};
+  return text.startsWith('/') ? { hint: `Did you mean "unix:${text}"?` } : {};
 }
 
 /** `0:0::1` -> `::1`, so that the same address always has the same url. A zone (`%eth0`) is kept. */

@@ -162,7 +162,7 @@ const reload = section('reload', {
 
 const logs = z.union(
   [
-    text('a map with a format', (value) => (value === 'inherit' ? { unsupported: 'Use format: raw' } : { expected: 'a map with a format' }), { enum: [] }),
+    text('a map with a format', (value) => (value === 'inherit' ? { unsupported: 'Use {format: raw}' } : { expected: 'a map with a format' }), { enum: [] }),
     section('logs', {
       format: z
         .enum(['prefix', 'json', 'raw'], { error: 'prefix, json or raw' })

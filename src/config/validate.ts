@@ -17,14 +17,22 @@ import { describe, formatPath, keyOrigin, nodeAt, originAt, quoted, type Path, t
 export function validate(tree: Tree, { problems, broken }: Settling): Settings | null {
   const root = plain(tree);
   if (root === null || typeof root !== 'object') return null;
-  for (const path of broken.size > 0 ? brokenPaths(tree, broken) : []) prune(root, path, broken);
+  const reported = new Set(broken);
+  for (const path of brokenPaths(tree, broken)) prune(root, path, broken);
   // each round takes at least one value away
   for (let round = 0; ; round++) {
     const result = configSchema.safeParse(root);
     if (result.success) return result.data;
+    const gone = new Set(round === 0 ? broken : []);
     for (const { path, key, message } of result.error.issues.flatMap((issue) => findings(issue, tree, []))) {
-      if (round === 0) problems.add(key === null ? originAt(tree, path) : keyOrigin(tree, [...path, key]), path, message);
-      if (!prune(root, key === null ? path : [...path, key], broken)) return null;
+      const place = key === null ? path : [...path, key];
+      const isBelow = (paths: ReadonlySet<string>) => place.some((_, index) => paths.has(formatPath(place.slice(0, index + 1))));
+      // what is missing in later rounds was taken away here
+      if (round === 0 && !isBelow(reported)) problems.add(key === null ? originAt(tree, path) : keyOrigin(tree, place), path, message);
+      if (isBelow(gone)) continue;
+      const pruned = prune(root, place, broken);
+      if (pruned === null) return null;
+      gone.add(pruned);
     }
   }
 }
@@ -134,18 +142,19 @@ function plain(tree: Tree): Plain {
 /**
  * Takes the value at `path` away; a whole list with an item of it, so that the others keep their numbers, and what
  * holds it when it is not there.
- * @returns false when nothing is left to take away
+ * @returns the path of what was taken away; null when nothing is left
  */
-function prune(root: Plain, path: Path, broken: Set<string>): boolean {
+function prune(root: Plain, path: Path, broken: Set<string>): string | null {
   for (let last = path.length - 1; last >= 0; last--) {
     const key = path[last];
     const parent = path.slice(0, last).reduce<Plain | undefined>((node, step) => childIn(node, step), root);
     if (typeof key !== 'string' || typeof parent !== 'object' || parent === null || Array.isArray(parent) || !(key in parent)) continue;
     delete parent[key];
-    broken.add(formatPath(path.slice(0, last + 1)));
-    return true;
+    const pruned = formatPath(path.slice(0, last + 1));
+    broken.add(pruned);
+    return pruned;
   }
-  return false;
+  return null;
 }
 
 function childIn(node: Plain | undefined, step: string | number): Plain | undefined {

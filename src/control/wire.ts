@@ -53,7 +53,7 @@ export function parseBody(text: string): Fields {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new HttpError(400, `expected a JSON object as the body, found ${excerpt(text)}: ${(error as Error).message}`);
+    throw new HttpError(400, `expected a JSON object as the body, found ${excerpt(text)}: ${excerpt((error as Error).message)}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new HttpError(400, `expected a JSON object as the body, found ${excerpt(text)}`);

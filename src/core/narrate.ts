@@ -46,7 +46,8 @@ const sentences: Sentences = {
   'app.waiting': (e) => ['debug', `${e.app} waits for its turn to start`],
   'app.starting': (e) => ['info', `${e.app} starts ${counted(e.goal, 'worker')}`],
   'app.running': (e) => ['info', `${e.app} is running: ${readyOf(e)}`],
-  'app.degraded': (e) => ['warn', `${e.app} is degraded: ${readyOf(e)}; the others are being started`],
+  // What went wrong is said of the worker, as a warning; at a start nothing has.
+  'app.degraded': (e) => ['info', `${e.app}: ${readyOf(e)}; the others are being started`],
   'app.failed': (e) => ['error', `${e.app} has failed: none of its ${counted(e.goal, 'worker')} can run`],
   'app.stopping': (e) => ['info', `${e.app} is stopping`],
   'app.stopped': (e) => ['info', `${e.app} has stopped`],

@@ -23,7 +23,7 @@ export type WorkerEvent =
   | { readonly type: 'ready' }
   | { readonly type: 'exited'; readonly exit: Exit }
   | { readonly type: 'timeout' }
-  /** Retire: ask it to end. `timeoutMs` overrides stop.timeout (a quick stop); a later stop can only shorten the wait. */
+  /** Retire: ask it to end. `timeoutMs` (a quick stop) and a later stop can only make the wait shorter than stop.timeout. */
   | { readonly type: 'stop'; readonly cause: Cause; readonly timeoutMs?: number }
   /** Retire: force it to end. */
   | { readonly type: 'kill'; readonly cause: Cause }
@@ -92,8 +92,12 @@ export interface Step {
 
 /** A kill that has not worked (a process in uninterruptible sleep) is repeated after this time. */
 export const killAgainMs = 5_000;
-/** An exit 0 of a worker that has been ready this long is a normal end, a quicker one counts as a crash. */
+/**
+ * An exit 0 of a worker that has been ready this long is a normal end, a quicker one counts as a crash. A row of crashes
+ * lasts at least as long, whatever stable_after says: this is what makes a hot loop impossible.
+ */
 export const politeExitMs = 1_000;
+const noCrashes: Row = { crashes: 0, delayed: 0 };
 
 type Action<E extends WorkerEvent = WorkerEvent> = (life: Life, event: E, around: Surroundings) => Step;
 type Row_ = { readonly [T in WorkerEvent['type']]?: Action<Extract<WorkerEvent, { type: T }>> };
@@ -113,7 +117,7 @@ const table: { readonly [S in WorkerState]: Row_ } = {
 export function beginLife(around: Surroundings): Step {
   const life: Life = {
     state: 'starting', sinceMs: around.nowMs, deadlineMs: null, startedMs: null, readyMs: null, ending: null,
-    row: { crashes: 0, delayed: 0 }, restarts: 0, signalledMs: null, lastExit: null,
+    row: noCrashes, restarts: 0, signalledMs: null, lastExit: null,
   };
   return spawn(life, around);
 }
@@ -162,7 +166,8 @@ function giveUpBoot(life: Life, _event: unknown, around: Surroundings): Step {
 }
 
 function terminate(life: Life, event: Extract<WorkerEvent, { type: 'stop' }>, around: Surroundings): Step {
-  return askToEnd(life, { cause: event.cause, then: 'retire' }, event.timeoutMs ?? around.policy.stopTimeoutMs, around);
+  const timeoutMs = Math.min(event.timeoutMs ?? Infinity, around.policy.stopTimeoutMs);
+  return askToEnd(life, { cause: event.cause, then: 'retire' }, timeoutMs, around);
 }
 
 function askToEnd(life: Life, ending: Ending, timeoutMs: number, around: Surroundings): Step {
@@ -189,8 +194,8 @@ function killOverdue(life: Life, _event: unknown, around: Surroundings): Step {
   return { life: enter(life, 'killing', around.nowMs + killAgainMs, around), effects: ['kill'] };
 }
 
-function retire(life: Life, _event: unknown, around: Surroundings): Step {
-  return { life: enter(life, 'stopped', null, around), effects: [] };
+function retire(life: Life, event: { readonly cause: Cause }, around: Surroundings): Step {
+  return { life: { ...enter(life, 'stopped', null, around), ending: retired(life, event.cause) }, effects: [] };
 }
 
 /** The first reason for which it was retired stays the reason. */
@@ -201,32 +206,37 @@ function retired(life: Life, cause: Cause): Ending {
 /** Its process is gone: what now? */
 function settle(life: Life, event: Extract<WorkerEvent, { type: 'exited' }>, around: Surroundings): Step {
   const cause = causeOf(life, event.exit, around);
-  const gone: Life = { ...life, startedMs: null, lastExit: { atMs: around.nowMs, exit: event.exit, cause } };
-  if (life.ending?.then === 'retire') return retire(gone, event, around);
+  const readyForMs = life.readyMs === null ? null : around.nowMs - life.readyMs;
+  const gone: Life = { ...life, startedMs: null, row: rowAfter(life.row, readyForMs, around), lastExit: { atMs: around.nowMs, exit: event.exit, cause } };
+  if (life.ending?.then === 'retire') return retire(gone, life.ending, around);
 
   const succeeded = event.exit.code === 0 && life.ending === null;
   const { restart } = around.policy;
   if (succeeded && restart !== 'always') return { life: enter(gone, 'completed', null, around), effects: [] };
   if (restart === 'never') return { life: enter(gone, 'failed', null, around), effects: [] };
 
-  const readyForMs = life.readyMs === null ? null : around.nowMs - life.readyMs;
   const polite = succeeded && readyForMs !== null && readyForMs >= politeExitMs;
   if (cause === 'asked' || polite) return respawn(gone, event, around);
-  return countCrash(gone, readyForMs, around);
+  return countCrash(gone, around);
 }
 
-function countCrash(life: Life, readyForMs: number | null, around: Surroundings): Step {
+/** The row of crashes ends with `stable_after` of readiness, however this process ended. */
+function rowAfter(row: Row, readyForMs: number | null, around: Surroundings): Row {
+  const stableMs = Math.max(around.policy.backoff.stableAfterMs, politeExitMs);
+  return readyForMs !== null && readyForMs >= stableMs ? noCrashes : row;
+}
+
+function countCrash(life: Life, around: Surroundings): Step {
   const { backoff } = around.policy;
-  const over = readyForMs !== null && readyForMs >= backoff.stableAfterMs;
-  const before: Row = over ? { crashes: 0, delayed: 0 } : life.row;
-  const crashes = before.crashes + 1;
+  const { delayed } = life.row;
+  const crashes = life.row.crashes + 1;
+  const counted: Life = { ...life, row: { crashes, delayed } };
   if (around.served && crashes > backoff.maxCrashes) {
-    const failed = { ...life, row: { ...before, crashes } };
-    return { life: enter(failed, 'failed', around.nowMs + backoff.retryFailedEveryMs, around), effects: [] };
+    return { life: enter(counted, 'failed', around.nowMs + backoff.retryFailedEveryMs, around), effects: [] };
   }
-  if (crashes === 1 && readyForMs !== null) return respawn({ ...life, row: { ...before, crashes } }, undefined, around);
-  const delayMs = backoffDelayMs(backoff, before.delayed, around.random);
-  const waiting = { ...life, row: { crashes, delayed: before.delayed + 1 } };
+  if (crashes === 1 && life.readyMs !== null) return respawn(counted, undefined, around);
+  const delayMs = backoffDelayMs(backoff, delayed, around.random);
+  const waiting: Life = { ...counted, row: { crashes, delayed: delayed + 1 } };
   return { life: enter(waiting, 'backoff', around.nowMs + delayMs, around), effects: [] };
 }
 

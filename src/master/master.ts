@@ -8,7 +8,7 @@
  * Every phase ends by a callback; nothing here waits.
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
-import type { Command, Event, HostSample, MasterState, Reply, Snapshot } from '../core/protocol.ts';
+import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot } from '../core/protocol.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import { Fleet, isStopped } from './fleet.ts';
@@ -72,6 +72,11 @@ export class Master {
 
   recentEvents(): readonly Event[] {
     return this.#stream.recent();
+  }
+
+  /** Puts something that happened outside of the master into the stream: a warning, lost log lines. */
+  report(body: EventBody): void {
+    this.#stream.emit(body);
   }
 
   handle(command: Command): Reply {

@@ -31,6 +31,8 @@ export interface OutputPort {
 
 /** What is needed of guard.ts. */
 export interface GuardPort {
+  /** Names this very master: to be put into every environment. */
+  readonly environment: Readonly<Record<string, string>>;
   add(entry: { pid: number; signal: Signal; timeoutMs: number; pdeathsig: boolean }): void;
   endsAt(pid: number, acceptingPid: number): void;
   remove(pid: number): void;
@@ -123,6 +125,10 @@ export class ChildLife implements RunningProcess {
     if (this.#end === null) this.tree.signal(signal);
   }
 
+  bindsOwnPort(): boolean {
+    return this.#end === null && this.tree.bindsOwnPort();
+  }
+
   // -------------------------------------------------------------- after the leader's exit
 
   #leaderExited(code: number | null, signal: Signal | null): void {
@@ -213,8 +219,18 @@ export class ChildLife implements RunningProcess {
 /** What stands for a process that could not be started: no pid, and an `exited` with the error after this has returned. */
 export function stillborn(error: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
   setImmediate(() => listener.exited({ code: null, signal: null, error, lastLines: [] }));
-  return { pid: null, terminate: () => undefined, kill: () => undefined, signal: () => undefined };
+  return withoutProcess;
 }
+
+/** As stillborn, for a child that node:child_process has made without a pid: its 'error' says why. */
+export function unborn(child: ChildProcess, program: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
+  child.once('error', (error) => listener.exited({ code: null, signal: null, error: spawnFailure(error, program), lastLines: [] }));
+  // Without a descriptor left (EMFILE) there are no streams at all, whatever the types say.
+  for (const stream of (child.stdio as typeof child.stdio | undefined) ?? []) stream?.destroy();
+  return withoutProcess;
+}
+
+const withoutProcess: RunningProcess = { pid: null, terminate: () => undefined, kill: () => undefined, signal: () => undefined, bindsOwnPort: () => false };
 
 /** In words, why spawn failed. */
 export function spawnFailure(error: unknown, program: string): string {

@@ -10,7 +10,7 @@
  *   killed   all members, when the worker's time is up
  *
  * until no member of any worker is left. Last, whoever still carries the mark of this master in its environment is killed.
- * Variables by process: m_ its worker, t_ its start time, k_ its children, a_ it was asked.
+ * Variables by process: m_ its worker, p_ its parent, t_ its worker and start time, k_ its children, a_ it was asked; o_ the members of a worker.
  */
 export const guardProgram = `
 trap '' HUP INT QUIT TERM USR1 USR2 PIPE TSTP TTIN TTOU
@@ -37,11 +37,26 @@ done
 unset IFS
 [ "$workers" ] || exit 0
 
-# Hundredths of a second since boot; counted where there is no /proc.
-looks=0
-clock() {
-  if read -r up rest 2>/dev/null </proc/uptime; then now=\${up%.*}\${up#*.}; else now=$((looks * 10)); fi
-}
+# Without a /proc only the process groups are known, and no start time can be compared.
+if ! [ -r /proc/self/stat ]; then
+  for worker in $workers; do
+    eval 'set -- $w_'$worker
+    [ "$4" = 1 ] || kill -"$2" "$worker" 2>/dev/null
+  done
+  waits=0
+  while [ $waits -lt 50 ]; do
+    left=
+    for worker in $workers; do kill -0 "-$worker" 2>/dev/null && left=yes; done
+    [ "$left" ] || exit 0
+    sleep 0.1
+    waits=$((waits + 1))
+  done
+  for worker in $workers; do kill -9 "-$worker" 2>/dev/null; done
+  exit 0
+fi
+
+# Hundredths of a second since boot.
+clock() { read -r up rest </proc/uptime; now=\${up%.*}\${up#*.}; }
 
 # Every process as "PID STATE PPID PGRP SESSION STARTTICKS", without zombies. A name may hold spaces, parentheses and newlines.
 processes() {
@@ -64,13 +79,14 @@ processes() {
 # Finds the members of all workers. A worker whose pid is somebody else's by now is struck off.
 look() {
   for pid in $members; do unset "m_$pid" "k_$pid"; done
+  for worker in $workers; do unset "o_$worker"; done
   members=
   processes
   IFS=$newline
   for line in $list; do
     unset IFS
     set -- $line
-    eval "known=\\\${w_$1-}"
+    eval 'known=$w_'$1
     [ -z "$known" ] || [ "\${known%% *}" = "$6" ] || unset "w_$1"
   done
   found=yes
@@ -80,7 +96,7 @@ look() {
     for line in $list; do
       unset IFS
       set -- $line
-      eval "have=\\\${m_$1-} leader=\\\${w_$1-} group=\\\${w_$4-} session=\\\${w_$5-} seen=\\\${t_$1-} above=\\\${m_$3-}"
+      eval 'have=$m_'$1' leader=$w_'$1' group=$w_'$4' session=$w_'$5' seen=$t_'$1' above=$m_'$3
       [ -z "$have" ] || continue
       if [ "$leader" ]; then owner=$1
       elif [ "$session" ]; then owner=$5
@@ -92,7 +108,8 @@ look() {
       found=yes
       members="$members $1"
       eval "m_$1=$owner p_$1=$3 t_$1='$owner $6'"
-      [ "$1" = "$owner" ] || eval "k_$3=\\"\\\${k_$3-} $1\\""
+      eval 'o_'$owner'="$o_'$owner' $1"'
+      [ "$1" = "$owner" ] || eval 'k_'$3'="$k_'$3' $1"'
     done
   done
   unset IFS
@@ -102,29 +119,25 @@ look() {
 ask() {
   next=$1 signal=$2 end=$3
   while :; do
-    eval "asked=\\\${a_$next-}"
+    eval 'asked=$a_'$next
     [ "$asked" ] || { eval "a_$next=yes"; kill -"$signal" "$next" 2>/dev/null; }
     [ "$next" = "$end" ] && return
-    eval "set -- \\\${k_$next-}"
+    eval 'set -- $k_'$next
     [ $# = 1 ] || return
     next=$1
   done
 }
 
-members=
+members= looks=0
 clock; start=$now
 while [ "$workers" ]; do
   look
   clock
   left=
   for worker in $workers; do
-    eval "known=\\\${w_$worker-} end=\\\${e_$worker-} leads=\\\${m_$worker-}"
+    eval 'known=$w_'$worker' end=$e_'$worker' leads=$m_'$worker' own=$o_'$worker
     [ "$known" ] || continue
     set -- $known
-    own=
-    for pid in $members; do
-      eval "[ \\"\\\${m_$pid-}\\" = $worker ]" && own="$own $pid"
-    done
     if [ -z "$own" ]; then unset "w_$worker"; continue; fi
     left="$left $worker"
     limit=$3
@@ -137,8 +150,8 @@ while [ "$workers" ]; do
       [ $looks != 0 ] || ask "$worker" "$2" "$end"
     else
       for pid in $own; do
-        eval "parent=\\$p_$pid"
-        eval "above=\\\${m_$parent-}"
+        eval 'parent=$p_'$pid
+        eval 'above=$m_'$parent
         [ "$above" ] || ask "$pid" "$2" "$end"
       done
     fi

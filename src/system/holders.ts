@@ -14,7 +14,7 @@ import { allPids, linkOf, readText, statOf } from './procfs.ts';
 
 export interface Holder {
   readonly pid: number;
-  /** What ps would show, at most 80 characters. */
+  /** What ps would show, without the directory of the program; at most 80 characters. */
   readonly command: string;
 }
 
@@ -55,10 +55,10 @@ export function describeHolder(holder: Holder | null): string {
   return `pid ${holder.pid} (${holder.command})`;
 }
 
-/** The command line of a process, as ps would show it; its short name where there is none. */
+/** The command line of a process without the directory of its program; its short name where there is none. */
 export function commandOf(pid: number): string {
   const words = (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').join(' ');
-  const printable = words.replace(/[^\x20-\x7e]/g, '?').trim();
+  const printable = words.replace(/[^\x20-\x7e]/g, '?').trim().replace(/^\/\S*\//, '');
   const command = printable === '' ? (statOf(pid)?.comm ?? 'unknown') : printable;
   return command.length > 80 ? `${command.slice(0, 77)}...` : command;
 }

@@ -63,13 +63,14 @@ function listenByKoffi(fds: readonly number[]): ListenResult | null {
   return { done: true };
 }
 
+/** Ends within its first turn, before its loop could accept anything. */
 const nodeProgram = `
 const [count, backlog] = process.argv.slice(1).map(Number);
+let left = count;
 for (let i = 0; i < count; i++) {
-  const error = require('net')._createServerHandle(null, -1, -1, i + 3).listen(backlog);
-  if (error) { process.stdout.write(i + ' ' + -error); process.exit(9); }
-}
-process.exit(0);`;
+  const failed = (error) => { process.stdout.write(i + ' ' + -error.errno); process.exit(9); };
+  require('net').createServer().on('error', failed).listen({ fd: i + 3 }, backlog, () => --left || process.exit(0));
+}`;
 
 /** Node cannot clear O_NONBLOCK, but libuv does it itself to whatever a child gets as fd 0, 1 or 2. */
 function listenByNode(fds: readonly number[]): ListenResult | null {

@@ -14,8 +14,9 @@
  */
 import { existsSync } from 'node:fs';
 import type { Signal } from '../core/spec.ts';
-import { acceptingPid, listeningSockets, lookAt } from './accepting.ts';
-import { childrenOf, hasProcfs, statOf, statsOfTree } from './procfs.ts';
+import { acceptingPid, listeningSockets, livingTree } from './accepting.ts';
+import { ownReader, viewProcess } from './process-view.ts';
+import { childrenOf, hasProcfs, readText, statOf, statsOfTree } from './procfs.ts';
 import { isAlive, isDead, type Leader, type ProcessId } from './strays.ts';
 
 /** `leader`: it is the program itself. `chain`: it may be a wrapper around the program. */
@@ -53,6 +54,13 @@ export class ProcessTree {
   acceptingPid(): number | null {
     if (this.#listeners.length === 0) return null;
     return this.#shape === 'leader' ? this.leader.pid : acceptingPid(this.leader.pid, this.#listeners);
+  }
+
+  /** Whether one of its processes has a listening TCP socket that was not passed to it. */
+  bindsOwnPort(): boolean {
+    const own = listeningTcp(this.leader.pid);
+    for (const socket of this.#listeners) own.delete(socket);
+    return own.size > 0 && livingTree(this.leader.pid).some((pid) => holds(pid, own));
   }
 
   /** Sends a stop signal to the leader and down the chain. */
@@ -93,7 +101,7 @@ export class ProcessTree {
       const children = liveChildren(last.pid);
       const [only] = children;
       if (only === undefined || children.length > 1 || chain.some((one) => one.pid === only.pid)) return chain;
-      if (own !== null && listensItself(last.pid, own)) return chain;
+      if (own !== null && holds(last.pid, own)) return chain;
       chain.push(only);
       last = only;
     }
@@ -105,9 +113,16 @@ function liveChildren(pid: number): ProcessId[] {
   return stats.filter((stat) => stat !== null && !isDead(stat)).map((stat) => ({ pid: stat!.pid, startTimeTicks: stat!.startTimeTicks }));
 }
 
-function listensItself(pid: number, listening: ReadonlySet<string>): boolean {
-  for (const socket of lookAt([pid], []).sockets) if (listening.has(socket)) return true;
-  return false;
+/** Whether it holds one of these sockets (`socket:[inode]`). */
+function holds(pid: number, sockets: ReadonlySet<string>): boolean {
+  return viewProcess(ownReader, process.arch, pid, []).sockets.some((socket) => sockets.has(socket));
+}
+
+/** `socket:[inode]` of the TCP sockets that listen in its network namespace (state 0A; the inode is field 10). */
+function listeningTcp(pid: number): Set<string> {
+  const rows = ['tcp', 'tcp6'].flatMap((file) => (readText(`/proc/${pid}/net/${file}`) ?? '').split('\n').slice(1));
+  const listening = rows.map((row) => row.trim().split(/\s+/)).filter((fields) => fields[3] === '0A');
+  return new Set(listening.map((fields) => `socket:[${fields[9]}]`));
 }
 
 /** Whether the group still has a member: all that can be told without /proc. */

@@ -126,7 +126,7 @@ function may(file: string, mode: number): boolean {
 function interpreterOf(file: string, name: string, around: Surroundings): string[] {
   const line = firstLine(file);
   if (!line.startsWith('#!')) return [];
-  const [, interpreter = '', argument = ''] = /^#![ \t]*(\S*)[ \t]*(.*?)[ \t]*$/.exec(line) ?? [];
+  const [, interpreter = '', argument = ''] = /^#![ \t]*([^ \t]*)[ \t]*([^]*?)[ \t]*$/.exec(line) ?? [];
   const hint = line.endsWith('\r') ? `its lines end with CR LF: "sed -i 's/\\r$//' ${file}"` : 'install the interpreter, or correct the first line';
   const found = statSync(resolve(around.cwd, interpreter), { throwIfNoEntry: false });
   if (interpreter === '' || found === undefined) {

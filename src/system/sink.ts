@@ -204,7 +204,12 @@ export class Sink {
 
   #pause(): void {
     this.#pausing = 'pausing';
-    this.#stuckTimer ??= setTimeout(() => this.#lookWhetherStuck(), this.#limits.stuckAfterMs).unref();
+    this.#stuckTimer ??= this.#lookIn(this.#limits.stuckAfterMs);
+  }
+
+  /** Looks after the events that came meanwhile were handled: this process itself may have been stopped all the time. */
+  #lookIn(delayMs: number): NodeJS.Timeout {
+    return setTimeout(() => setImmediate(() => this.#lookWhetherStuck()), delayMs).unref();
   }
 
   #lookWhetherStuck(): void {
@@ -212,7 +217,7 @@ export class Sink {
     if (this.#pausing === 'going' || this.#state !== 'flowing') return;
     const leftMs = this.#progressMs + this.#limits.stuckAfterMs - performance.now();
     if (leftMs > 0) {
-      this.#stuckTimer = setTimeout(() => this.#lookWhetherStuck(), Math.ceil(leftMs)).unref();
+      this.#stuckTimer = this.#lookIn(Math.ceil(leftMs));
       return;
     }
     this.#state = 'stuck';

@@ -3,7 +3,7 @@
  * those that were adopted by init meanwhile (a double fork).
  *
  * - A process belongs to a leader when it is in its session or group, was seen below it earlier (pid and start time), or
- *   carries its mark in the environment: each spawn has a SUPERVISE_TREE of its own, which children inherit.
+ *   carries its mark, which children inherit: the variables that name this master and the worker, or the hook.
  * - Only processes that started after the leader can be its own. Pids are given out in rising order, so as long as fewer
  *   processes than half of pid_max were made since, those are the pids after the leader's; the rest of /proc is not read.
  * - All leaders that exit in one turn of the event loop share one look at /proc: 256 that are killed at once cost as much
@@ -18,11 +18,10 @@ export interface ProcessId {
   readonly startTimeTicks: number;
 }
 
-export const treeVariable = 'SUPERVISE_TREE';
-
-/** Made before a spawn: the child's environment carries the mark. */
+/** Made before a spawn. */
 export interface Birth {
-  readonly mark: string;
+  /** Entries of the environment, `NAME=value`, that together no other process of this host has. */
+  readonly mark: readonly string[];
   readonly order: number;
   /** Processes that this host had made when it was not born yet. */
   readonly forksBefore: number;
@@ -37,16 +36,14 @@ interface Question {
 }
 
 export class Strays {
-  readonly #master = statOf(process.pid)?.startTimeTicks ?? 0;
   readonly #leaders = new Map<number, Leader>();
   #questions: Question[] = [];
   #born = 0;
   #forks = { count: 0, atMs: -Infinity };
 
-  /** The mark of the next process: `MASTER_PID.MASTER_START.N`. */
-  announce(): Birth {
-    const order = ++this.#born;
-    return { mark: `${process.pid}.${this.#master}.${order}`, order, forksBefore: this.#forksLately() };
+  /** To be called right before a spawn with that mark in its environment. */
+  announce(mark: readonly string[]): Birth {
+    return { mark, order: ++this.#born, forksBefore: this.#forksLately() };
   }
 
   /** Takes note of a process that was spawned with the mark; to be called at once, before its pid can be another's. */
@@ -100,8 +97,8 @@ export class Strays {
     if (bySession !== undefined) return stat.startTimeTicks >= bySession.startTimeTicks ? bySession : null;
     // The session of a worker that lives is that worker's, whatever its members carry.
     if (this.#leaders.has(stat.session)) return null;
-    const mark = markOf(stat.pid);
-    return leaders.find((leader) => leader.mark === mark) ?? null;
+    const environment = new Set(readText(`/proc/${stat.pid}/environ`)?.split('\0'));
+    return leaders.find((leader) => leader.mark.every((entry) => environment.has(entry))) ?? null;
   }
 
   /** As it was at most a second ago: an older count only makes more pids be looked at. */
@@ -120,11 +117,6 @@ export function isAlive(one: ProcessId): boolean {
 
 export function isDead(stat: ProcStat): boolean {
   return stat.state === 'Z' || stat.state === 'X';
-}
-
-function markOf(pid: number): string | null {
-  const text = readText(`/proc/${pid}/environ`);
-  return text?.split('\0').find((entry) => entry.startsWith(`${treeVariable}=`))?.slice(treeVariable.length + 1) ?? null;
 }
 
 /** The number of processes and threads made since boot (`processes` in proc(5), /proc/stat); NaN when unknown. */

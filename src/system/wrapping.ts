@@ -6,8 +6,9 @@
  *   setpriv --pdeathsig SIG [ids]   util-linux; sets the signal after the ids, because a change of the uid clears it
  *   sh -c 'check; umask; …; exec "$@"'
  *
- * Each of them execs the next, so the pid stays. The shell's check closes a race: a master that died before setpriv had
- * run sends no signal any more, but then the parent is another one. What the shell says of a program that it cannot
+ * Each of them execs the next, so the pid stays. The shell costs 0.8 ms, so it stands there only where it has something to do.
+ * It closes a race then: a master that died before setpriv had run sends no signal any more, but then the parent is another
+ * one. (Without the shell the guard closes it: it ends whoever carries the mark of this master.) What the shell says of a program that it cannot
  * execute begins with `supervise:`, by which `wrapperFailure` knows it from a program's own exit codes 126 and 127.
  */
 import { accessSync, constants } from 'node:fs';
@@ -47,7 +48,7 @@ export interface Wrapped {
 export function wrap(what: Wrapping, tools: Tools): Wrapped {
   const warnings: string[] = [];
   const account = what.account?.change === 'needed' ? what.account : null;
-  const inner = shellWords(what, tools.setpriv !== null);
+  const inner = shellWords(what, tools.setpriv !== null, account !== null);
   const outer: string[] = [];
   if (what.niceness !== null) {
     if (tools.nice === null) warnings.push('nice is not installed (coreutils): "nice" has no effect');
@@ -65,14 +66,15 @@ function idWords(account: Account | null): string[] {
   return ['--reuid', String(account.uid), '--regid', String(account.gid), groups];
 }
 
-/** The shell and its script, or nothing where it has nothing to do. */
-function shellWords(what: Wrapping, closeRace: boolean): string[] {
+/** The shell and its script, or nothing where it has nothing to do. A guard may not look into another user's process. */
+function shellWords(what: Wrapping, deathSignal: boolean, otherUser: boolean): string[] {
   const steps: string[] = [];
-  // 143: as if SIGTERM had ended it. Nobody is left to read it.
-  if (closeRace) steps.push(`[ "$PPID" = ${what.masterPid} ] || exit 143`);
   if (what.umask !== null) steps.push(`umask ${what.umask.toString(8).padStart(4, '0')}`);
   if (what.listenPid === 'set') steps.push('export LISTEN_PID=$$');
-  return steps.length === 0 ? [] : ['/bin/sh', '-c', [...steps, 'exec "$@"'].join('; '), shellName];
+  if (steps.length === 0 && !(deathSignal && otherUser)) return [];
+  // 143: as if SIGTERM had ended it. Nobody is left to read it.
+  if (deathSignal) steps.unshift(`[ "$PPID" = ${what.masterPid} ] || exit 143`);
+  return ['/bin/sh', '-c', [...steps, 'exec "$@"'].join('; '), shellName];
 }
 
 /** What the shell calls itself when it complains. */

@@ -370,7 +370,7 @@ describe('kinds', { concurrency: 3 }, () => {
 
   test('http and tcp without any port are a bug of the caller', () => {
     const target = { pid: process.pid, listeners: [], port: null, kind: 'command' as const };
-    const on = { ready: assert.fail, warning: assert.fail };
+    const on = { ready: () => assert.fail(), warning: () => assert.fail() };
     assert.throws(() => watchReadiness({ ...target, ready: { kind: 'tcp', port: null } }, on), { code: 'bug' });
   });
 

@@ -27,8 +27,8 @@ async function show(invocation: Invocation): Promise<number> {
 
 async function runThem(invocation: Invocation): Promise<number> {
   const { readConfig } = await import('../config.ts');
-  const { spec } = await readConfig(invocation);
+  const { loaded } = await readConfig(invocation);
   const { runHooks } = await import('../../index.ts');
   const { startOptions } = await import('../start-options.ts');
-  return runHooks(spec, startOptions(invocation, null));
+  return runHooks(loaded.spec, startOptions(invocation, null));
 }

@@ -1,0 +1,36 @@
+/** Connects the control server to a master and its output. */
+import { join } from 'node:path';
+import { controlSocketName } from '../core/paths.ts';
+import type { Spec } from '../core/spec.ts';
+import type { Master } from '../master/master.ts';
+import type { Cancel } from '../ports.ts';
+import { socketPath } from '../system/directories.ts';
+import type { Output } from '../system/output.ts';
+
+export interface ControlParts {
+  readonly master: Master;
+  readonly output: Output;
+  readonly reread: (() => Promise<Spec>) | null;
+  readonly runtime: string;
+}
+
+/** Where the control socket of this spec is. */
+export function controlSocketOf(spec: Spec, runtime: string): string {
+  return spec.controlSocket ?? join(runtime, controlSocketName);
+}
+
+/** Serves the control socket. Where it cannot, the service goes on without: that is a warning, not an end. */
+export async function serveControl(spec: Spec, { master, output, reread, runtime }: ControlParts, warn: (message: string) => void): Promise<Cancel> {
+  const own = join(runtime, controlSocketName);
+  const path = controlSocketOf(spec, runtime);
+  try {
+    const { serve } = await import('../control/server.ts');
+    const logs = { recent: output.recent.bind(output), subscribe: output.subscribe.bind(output) };
+    const server = await serve({ master, logs, reread, socketPath: socketPath(path), link: path === own ? null : own });
+    if (server.warning) warn(server.warning);
+    return () => server.close();
+  } catch (error) {
+    warn(`the control socket ${path} cannot be served, so status, reload and the other commands will not work: ${String(error)}`);
+    return () => undefined;
+  }
+}

@@ -1,0 +1,32 @@
+/** The log subscribes to the stream. It is loaded after the first worker; what happens before that waits in a list. */
+import { narrate } from '../core/narrate.ts';
+import type { Event } from '../core/protocol.ts';
+import type { Cancel } from '../ports.ts';
+import type { createLog, LogOptions } from '../system/log.ts';
+
+type Logger = ReturnType<typeof createLog>;
+
+export interface FollowedLog {
+  /** Logs a bug of ours. */
+  bug(error: unknown): void;
+  /** Resolves when everything that happened so far has gone to the sink. */
+  flushed(): Promise<void>;
+}
+
+/** Narrates every event from now on. */
+export function followLog(subscribe: (listener: (event: Event) => void) => Cancel, options: LogOptions): FollowedLog {
+  const waiting: ((log: Logger) => void)[] = [];
+  let write = (line: (log: Logger) => void): void => void waiting.push(line);
+  const open = async () => {
+    const { createLog: create } = await import('../system/log.ts');
+    const log = create(options);
+    write = (line) => line(log);
+    waiting.forEach(write);
+  };
+  const opened = new Promise<void>((resolve, reject) => setImmediate(() => void open().then(resolve, reject)));
+  subscribe((event) => {
+    const { level, message, fields } = narrate(event);
+    write((log) => log[level](fields, message));
+  });
+  return { bug: (err) => write((log) => log.error({ err }, 'a bug in supervise: stopping')), flushed: () => opened };
+}

@@ -1,0 +1,107 @@
+/**
+ * Makes the real parts, connects them to a master, and waits for its end. Order: directories and instance lock, what a
+ * killed predecessor left, then the master binds, runs its hooks and starts. What the first worker does not need is
+ * loaded after it.
+ */
+import { join } from 'node:path';
+import { ExitCode, type SuperviseError } from '../core/errors.ts';
+import type { Spec } from '../core/spec.ts';
+import { version } from '../core/version.ts';
+import { Master } from '../master/master.ts';
+import { isoTime } from '../master/stream.ts';
+import { createClock } from '../system/clock.ts';
+import { recordName } from '../system/guard-record.ts';
+import { startGuard } from '../system/guard.ts';
+import { removeMasterInfo, writeMasterInfo } from '../system/instance.ts';
+import { createLedger } from '../system/ledger.ts';
+import { createNotifier } from '../system/notify.ts';
+import { Output } from '../system/output.ts';
+import { cleanUpPredecessor } from '../system/predecessor.ts';
+import { createSampler } from '../system/sampler.ts';
+import { reportToSystemd } from '../system/service-status.ts';
+import { takeSignals } from '../system/signals.ts';
+import { createSockets } from '../system/sockets.ts';
+import { createSpawner } from '../system/spawner.ts';
+import { openStandardSinks, type StandardSinks } from '../system/standard-sinks.ts';
+import { controlSocketOf, serveControl } from './control.ts';
+import { followLog } from './log-follower.ts';
+import { ordersFor, stopOnBug } from './orders.ts';
+import { takePlace, type Place } from './place.ts';
+
+export interface StartOptions {
+  /** Only warnings and errors in the master's own log. */
+  readonly quiet: boolean;
+  /** Colours in what people read; null: where the sink is a terminal. */
+  readonly color: boolean | null;
+  /** Reads the config again, for a reload; null: there is no file. */
+  readonly reread: (() => Promise<Spec>) | null;
+  /** The master's log goes here instead of stdout and stderr. */
+  readonly logFile?: string;
+}
+
+/**
+ * Runs a master in this process until nothing is left to supervise.
+ * @returns the exit code: 0 after a requested stop, 70 after a bug of ours
+ * @throws SuperviseError for a start that failed; by then everything is stopped and released
+ */
+export async function start(spec: Spec, options: StartOptions): Promise<number> {
+  const place = takePlace(spec);
+  try {
+    return await runMaster(spec, options, place);
+  } finally {
+    removeMasterInfo(place.runtime);
+    place.release();
+  }
+}
+
+async function runMaster(spec: Spec, options: StartOptions, place: Place): Promise<number> {
+  const logFile = options.logFile ?? null;
+  const sinks = openStandardSinks({ logFile, onLoss: (loss) => master.report({ type: 'logs.dropped', ...loss }) });
+  const colors = options.color ?? sinks.err.kind === 'tty';
+  const output = new Output({ sink: sinks.out, colors, logFile });
+  const ended = deferred<{ readonly exitCode: ExitCode; readonly error: SuperviseError | null }>();
+  const warn = (message: string) => master.report({ type: 'master.warning', message });
+  const left = cleanUpPredecessor(place.runtime);
+  writeMasterInfo(place.runtime, { name: spec.name, configFile: spec.file, startedAt: isoTime(Date.now()), socket: controlSocketOf(spec, place.runtime) });
+  const guard = startGuard(join(place.runtime, recordName), warn);
+  const sockets = createSockets(place.locks);
+  const ports = {
+    clock: createClock(), sockets, sampler: createSampler(), ledger: createLedger(place.state, place.locks, warn),
+    spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
+  };
+  const master: Master = new Master(spec, ports, { version, pid: process.pid, ended: (exitCode, error) => ended.resolve({ exitCode, error }) });
+  const log = followLog((listener) => master.subscribe(listener), { sink: sinks.err, colors, level: options.quiet ? 'warn' : 'info', name: spec.name });
+  const notifier = createNotifier(process.env);
+  if (notifier) master.subscribe(reportToSystemd(notifier, () => master.snapshot()));
+  const bug = stopOnBug(master, log);
+  const ignoreSignals = takeSignals(ordersFor(master, { reread: options.reread, warn, reopen: () => output.reopen() }));
+  let closeControl = (): void => undefined;
+  try {
+    for (const one of left.killed) warn(`ended what a killed master had left: pid ${one.pid} (${one.command})`);
+    for (const one of left.left) warn(`a killed master may have left pid ${one.pid} (${one.command}): ${one.reason}`);
+    master.start();
+    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime: place.runtime }, warn);
+    const { exitCode, error } = await ended.promise;
+    if (error) throw error;
+    return bug.seen() ? ExitCode.bug : exitCode;
+  } finally {
+    ignoreSignals();
+    closeControl();
+    notifier?.close();
+    await new Promise<void>((done) => guard.close(done));
+    await log.flushed();
+    await closeAll(output, sinks);
+    bug.forget();
+  }
+}
+
+async function closeAll(output: Output, sinks: StandardSinks): Promise<void> {
+  await new Promise<void>((done) => output.close(done));
+  if (sinks.err !== sinks.out) await new Promise<void>((done) => sinks.err.close(done));
+}
+
+function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => (resolve = settle));
+  return { promise, resolve };
+}

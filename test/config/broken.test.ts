@@ -1,0 +1,584 @@
+/**
+ * Broken configs and the messages that they get, each written by hand before the code: where, what was expected,
+ * what was found, what to do. A message that reads badly here reads badly at three in the morning.
+ */
+import { after, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ConfigError } from '../../src/config/problems.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { SuperviseError } from '../../src/core/errors.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'supervise-broken-'));
+after(() => rmSync(dir, { recursive: true, force: true }));
+
+const environment = { HOST: 'localhost', EMPTY: '', DB_PASSWORD: 'hunter2', COUNT: 'four', STOP_IN: '20' };
+
+async function failureOf(file: string): Promise<SuperviseError> {
+  try {
+    await loadConfig(join(dir, file), environment);
+  } catch (error) {
+    assert.ok(error instanceof SuperviseError, String(error));
+    return error;
+  }
+  assert.fail('it was accepted');
+}
+
+async function messageOf(text: string): Promise<string> {
+  writeFileSync(join(dir, 'supervise.yaml'), text);
+  const error = await failureOf('supervise.yaml');
+  assert.equal(error.exitCode, 78);
+  assert.ok(error instanceof ConfigError);
+  return error.message.replaceAll(`${dir}/`, '');
+}
+
+interface Broken {
+  readonly what: string;
+  readonly yaml: string;
+  /** Without `supervise.yaml:` in front of each line. */
+  readonly says: string;
+}
+
+/** An app with these lines besides its command. */
+function app(...lines: string[]): string {
+  return ['apps:', '  web:', '    command: node server.js', ...lines.map((line) => `    ${line}`), ''].join('\n');
+}
+
+/** A valid app below these lines. */
+function top(...lines: string[]): string {
+  return [...lines, 'apps: {web: {command: node server.js}}', ''].join('\n');
+}
+
+const keys: readonly Broken[] = [
+  {
+    what: 'a typo in a key of an app',
+    yaml: app('stpo: {timeout: 5s}'),
+    says: '4:5: apps.web: expected a key of an app, found "stpo". Did you mean "stop"?',
+  },
+  {
+    what: 'a typo one level down',
+    yaml: app('stop: {timout: 5s}'),
+    says: '4:12: apps.web.stop: expected a key of stop, found "timout". Did you mean "timeout"?',
+  },
+  {
+    what: 'a key that is like none',
+    yaml: app('stop: {colour: red}'),
+    says: '4:12: apps.web.stop: expected a key of stop, found "colour". It has: signal and timeout',
+  },
+  {
+    what: "pm2's word",
+    yaml: app('instances: 4'),
+    says: '4:5: apps.web: expected a key of an app, found "instances". Did you mean "workers"?',
+  },
+  {
+    what: 'a key of an app at the top',
+    yaml: top('workers: 4'),
+    says: '1:1: expected a key of the config, found "workers". It belongs elsewhere: apps.NAME.workers',
+  },
+  {
+    what: 'a key of a hook with a typo',
+    yaml: top('hooks:', '  pre_start:', '    - name: migrate', '      comand: alembic upgrade head'),
+    says: [
+      '3:7: hooks.pre_start[0].command: expected a command, as one text or a list of words, found nothing',
+      '4:7: hooks.pre_start[0]: expected a key of a hook, found "comand". Did you mean "command"?',
+    ].join('\n'),
+  },
+  {
+    what: 'a key that stands twice',
+    yaml: app('workers: 1', 'workers: 2'),
+    says: '5:5: apps.web: expected each key once, found "workers" again. It stands in line 4 already',
+  },
+  {
+    what: 'an app with a dot in its name',
+    yaml: 'apps:\n  web.1: {command: node server.js}\n',
+    says: '2:3: apps: expected an app name of letters, digits, - and _ that starts with a letter (at most 63), found "web.1". Did you mean "web-1"?',
+  },
+  {
+    what: 'a name that would leave the directory',
+    yaml: top('name: ../shop'),
+    says: '1:7: name: expected a name of letters, digits, ., _ and - (at most 63), found "../shop"',
+  },
+  {
+    what: 'a merge key',
+    yaml: 'apps:\n  web: &web {command: node server.js}\n  api:\n    <<: *web\n',
+    says: '4:5: apps.api: expected a key, found <<. Merge keys are not supported: write the keys out',
+  },
+  {
+    what: 'no apps',
+    yaml: 'name: shop\n',
+    says: '1:1: apps: expected at least one app, as in apps: {web: {command: ...}}, found nothing',
+  },
+  {
+    what: 'an app without anything to run',
+    yaml: 'apps:\n  web:\n    workers: 2\n',
+    says: '2:3: apps.web: expected command or script, found neither. An app needs something to run',
+  },
+  {
+    what: 'an app without a value',
+    yaml: 'apps:\n  web:\n',
+    says: '2:3: apps.web: expected a map with keys such as command, script, workers, found nothing',
+  },
+];
+
+const values: readonly Broken[] = [
+  {
+    what: 'a word for a number',
+    yaml: app('workers: many'),
+    says: '4:14: apps.web.workers: expected a whole number from 0 to 1000, found "many"',
+  },
+  {
+    what: 'too many workers',
+    yaml: app('workers: 2000'),
+    says: '4:14: apps.web.workers: expected a whole number from 0 to 1000, found 2000',
+  },
+  {
+    what: 'half a worker',
+    yaml: app('workers: 1.5'),
+    says: '4:14: apps.web.workers: expected a whole number from 0 to 1000, found 1.5',
+  },
+  {
+    what: 'a duration without a unit',
+    yaml: app('ready_timeout: 30'),
+    says: '4:20: apps.web.ready_timeout: expected a duration such as 250ms, 30s, 5m or 1m30s, found "30". Did you mean "30s"?',
+  },
+  {
+    what: 'a duration with a comma',
+    yaml: app('stop: {timeout: "1,5h"}'),
+    says: '4:21: apps.web.stop.timeout: expected a duration such as 250ms, 30s, 5m or 1m30s, found "1,5h"',
+  },
+  {
+    what: 'a duration that is too long for a timer',
+    yaml: app('stop: {timeout: 30d}'),
+    says: '4:21: apps.web.stop.timeout: expected a duration of at most 24d, found "30d"',
+  },
+  {
+    what: 'a timeout of nothing',
+    yaml: app('ready_timeout: 0s'),
+    says: '4:20: apps.web.ready_timeout: expected a duration above 0, found "0s"',
+  },
+  {
+    what: 'a duration for a map',
+    yaml: app('stop: 30s'),
+    says: '4:11: apps.web.stop: expected a map with keys such as signal, timeout, found "30s"',
+  },
+  {
+    what: 'a signal that does not exist',
+    yaml: app('stop: {signal: SIGTREM}'),
+    says: '4:20: apps.web.stop.signal: expected the name of a signal such as SIGTERM, found "SIGTREM". Did you mean "SIGTERM"?',
+  },
+  {
+    what: 'jitter above 1, and a factor below 1',
+    yaml: app('backoff: {jitter: 1.5, factor: 0.5}'),
+    says: [
+      '4:23: apps.web.backoff.jitter: expected a number from 0 to 1, found 1.5',
+      '4:36: apps.web.backoff.factor: expected a number from 1 to 100, found 0.5',
+    ].join('\n'),
+  },
+  {
+    what: 'a backoff that shrinks',
+    yaml: app('backoff: {initial: 1m}'),
+    says: '4:24: apps.web.backoff.initial: expected at most backoff.max, which is 30s, found "1m"',
+  },
+  {
+    what: 'a umask that is not octal',
+    yaml: app('umask: 089'),
+    says: '4:12: apps.web.umask: expected a umask as octal digits, such as 022, found "089"',
+  },
+  {
+    what: 'a policy that does not exist',
+    yaml: app('restart: on_failure'),
+    says: '4:14: apps.web.restart: expected always, on-failure or never, found "on_failure". Did you mean "on-failure"?',
+  },
+  {
+    what: 'a list of variables',
+    yaml: app('env: [LOG_LEVEL=info]'),
+    says: '4:5: apps.web.env: expected a map of variables, such as {LOG_LEVEL: info}, found a list',
+  },
+  {
+    what: 'a variable without a value',
+    yaml: app('env: {LOG_LEVEL: }'),
+    says: '4:11: apps.web.env.LOG_LEVEL: expected a text (for an empty one write ""), found nothing',
+  },
+  {
+    what: 'a hook that is neither text nor map',
+    yaml: top('hooks: {pre_start: [5, [alembic, upgrade]], post_start: alembic}'),
+    says: '1:57: hooks.post_start: expected a list of hooks, each after a "- ", found "alembic"',
+  },
+  {
+    what: 'yes for true',
+    yaml: top('hooks:', '  pre_start:', '    - {command: migrate, shell: yes}'),
+    says: '3:33: hooks.pre_start[0].shell: expected true or false, found "yes"',
+  },
+  {
+    what: 'a sampling that would not stop',
+    yaml: top('resources: {sample_every: 1ms}'),
+    says: '1:27: resources.sample_every: expected a duration of at least 100ms, found "1ms"',
+  },
+];
+
+const listening: readonly Broken[] = [
+  {
+    what: 'a port alone',
+    yaml: app('listen: 8000'),
+    says: '4:13: apps.web.listen: expected an address such as "127.0.0.1:8000", ":8000", "[::1]:8000" or "unix:/run/app.sock", found "8000". Did you mean ":8000" (all addresses) or "127.0.0.1:8000"?',
+  },
+  {
+    what: 'a host name, and two ports that are none',
+    yaml: app('listen: [example.com:80, "127.0.0.1:0", "127.0.0.1:70000"]'),
+    says: [
+      '4:14: apps.web.listen[0]: expected an IP address before the port, found "example.com:80". Names are not looked up, only localhost is known',
+      '4:30: apps.web.listen[1]: expected a port from 1 to 65535, found "127.0.0.1:0"',
+      '4:45: apps.web.listen[2]: expected a port from 1 to 65535, found "127.0.0.1:70000"',
+    ].join('\n'),
+  },
+  {
+    what: 'an IPv6 address without brackets',
+    yaml: app('listen: "::1:8000"'),
+    says: '4:13: apps.web.listen: expected an address such as "127.0.0.1:8000", ":8000", "[::1]:8000" or "unix:/run/app.sock", found "::1:8000". Did you mean "[::1]:8000"?',
+  },
+  {
+    what: 'a unix socket with a path that is too long',
+    yaml: app(`listen: unix:/run/${'x'.repeat(120)}/web.sock`),
+    says: `4:13: apps.web.listen: expected a socket path of at most 107 bytes, found one of 134: "/run/${'x'.repeat(72)}...". Longer ones cannot be bound`,
+  },
+  {
+    what: 'an address in two apps, written in two ways',
+    yaml: 'apps:\n  web: {command: a, listen: "localhost:8000"}\n  api:\n    command: b\n    listen: ["127.0.0.1:8001", "127.0.0.1:8000"]\n',
+    says: '5:32: apps.api.listen[1]: expected an address of its own, found "127.0.0.1:8000", which is used already by apps.web.listen (line 2)',
+  },
+  {
+    what: 'an address that all addresses cover',
+    yaml: 'apps:\n  web: {command: a, listen: ":8000"}\n  api: {command: b, listen: "127.0.0.1:8000"}\n',
+    says: '3:29: apps.api.listen: expected an address of its own, found "127.0.0.1:8000", which collides with ":8000" of apps.web.listen (line 2)',
+  },
+  {
+    what: 'listen and port',
+    yaml: app('listen: ":8000"', 'port: 9000'),
+    says: '5:11: apps.web.port: expected listen or port, found both. With listen all workers share our socket; with port each binds its own',
+  },
+  {
+    what: 'ports beyond the last',
+    yaml: app('workers: 10', 'port: 65530'),
+    says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers and max_surge), found 65530',
+  },
+  {
+    what: '{fd} without listen, {port} without port',
+    yaml: 'apps:\n  web:\n    command: uvicorn main:app --fd {fd}\n    env: {HTTP_PORT: "{port}"}\n',
+    says: [
+      '3:14: apps.web.command: expected a listen address for {fd}, found none. Add one to listen of the app, or with -b',
+      '4:22: apps.web.env.HTTP_PORT: expected a port for {port}, found none. Set port of the app, to 9000 for example',
+    ].join('\n'),
+  },
+  {
+    what: '{fd2} with two addresses',
+    yaml: 'apps:\n  web:\n    command: serve {fd} {fd1} {fd2}\n    listen: [":8000", ":8001"]\n',
+    says: '3:14: apps.web.command: expected a listen address for {fd2}, found 2 ({fd} and {fd1}). Add one to listen of the app, or with -b',
+  },
+];
+
+const readiness: readonly Broken[] = [
+  {
+    what: 'an http probe on a shared listener',
+    yaml: app('listen: ":8000"', 'ready: {http: /healthz}'),
+    says: "5:19: apps.web.ready.http: expected a port of the worker's own, found only the shared listen \":8000\": any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker's own, as in {http: {path: /healthz, port: 9100}}, or use accepting",
+  },
+  {
+    what: 'a tcp probe of the port of a shared listener',
+    yaml: app('listen: ["127.0.0.1:8000"]', 'ready: {tcp: 8000}'),
+    says: "5:18: apps.web.ready.tcp: expected a port of the worker's own, found 8000, which all workers share through listen \"127.0.0.1:8000\": any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker's own, as in {tcp: {port: 9100}}, or use accepting",
+  },
+  {
+    what: 'a probe without any port',
+    yaml: app('ready: {http: {path: /healthz}}'),
+    says: '4:13: apps.web.ready.http: expected a port to probe, found none. Set port of the app, or write {http: {path: /healthz, port: 9100}}',
+  },
+  {
+    what: 'accepting without a socket',
+    yaml: app('ready: accepting'),
+    says: '4:12: apps.web.ready: expected listen, because accepting means to accept on our socket, found none. Add listen, or use listening or spawned',
+  },
+  {
+    what: 'a regular expression that is none',
+    yaml: app('ready: {log: "started (on"}'),
+    says: '4:18: apps.web.ready.log: expected a regular expression, found "started (on". Unterminated group',
+  },
+  {
+    what: 'two ways to be ready',
+    yaml: app('ready: {log: started, delay: 1s}'),
+    says: '4:5: apps.web.ready: expected one of http, tcp, log and delay, found log and delay',
+  },
+  {
+    what: 'a kind without its value',
+    yaml: app('ready: http'),
+    says: '4:12: apps.web.ready: expected a map here, such as {http: /healthz}, found "http"',
+  },
+  {
+    what: 'a path without a slash',
+    yaml: app('port: 9000', 'ready: {http: healthz}'),
+    says: '5:19: apps.web.ready.http: expected a path that starts with /, found "healthz"',
+  },
+];
+
+const commands: readonly Broken[] = [
+  {
+    what: 'a list of commands in an app',
+    yaml: 'apps:\n  web:\n    command: cd src && node server.js\n',
+    says: '3:14: apps.web.command: expected a program and its words, found the shell operator && at character 8. Apps run without a shell: write ["sh", "-c", "cd src && node server.js"], or quote it',
+  },
+  {
+    what: 'a redirection in a hook',
+    yaml: top('hooks:', '  pre_start:', '    - command: alembic upgrade head > log'),
+    says: '3:16: hooks.pre_start[0].command: expected a program and its words, found the shell operator > at character 22. Set shell: true to have it run by /bin/sh, or quote it',
+  },
+  {
+    what: 'a command substitution within double quotes',
+    yaml: top('hooks: {pre_start: [\'echo "$(date)"\']}'),
+    says: '1:21: hooks.pre_start[0]: expected a program and its words, found the shell operator $( at character 7. Set shell: true to have it run by /bin/sh, or quote it',
+  },
+  {
+    what: "a Procfile's variable",
+    yaml: 'apps:\n  web:\n    command: gunicorn -b :$PORT app\n    port: 8000\n',
+    says: "3:14: apps.web.command: expected a program and its words, found the shell variable $PORT at character 14. Write {port} for the worker's own port",
+  },
+  {
+    what: 'a shell variable',
+    yaml: top('hooks: {pre_start: [echo $HOME]}'),
+    says: '1:21: hooks.pre_start[0]: expected a program and its words, found the shell variable $HOME at character 6. Write ${HOME} for a variable of the environment, or $$HOME for the characters themselves',
+  },
+  {
+    what: 'two commands in two lines',
+    yaml: 'hooks:\n  pre_start:\n    - |\n      alembic upgrade head\n      python seed.py\napps: {web: {command: a}}\n',
+    says: '3:7: hooks.pre_start[0]: expected a program and its words, found a line break at character 21. Set shell: true to have it run by /bin/sh, or fold the lines with > instead of |',
+  },
+  {
+    what: 'a quote that is never closed',
+    yaml: 'apps:\n  web:\n    command: node -e "1 + 1\n',
+    says: '3:14: apps.web.command: expected a program and its words, found a " at character 9 that is never closed. Close the quote, or put a backslash before it',
+  },
+  {
+    what: 'an assignment before the program',
+    yaml: 'apps:\n  web:\n    command: NODE_ENV=production node server.js\n',
+    says: '3:14: apps.web.command: expected a program and its words, found the assignment "NODE_ENV=production" first. Put variables into the env of the app',
+  },
+  {
+    what: 'a list of words for the shell',
+    yaml: top('hooks:', '  pre_start:', '    - {command: [echo, hi], shell: true}'),
+    says: '3:8: hooks.pre_start[0].command: expected one text for the shell, because shell is true, found a list',
+  },
+  {
+    what: 'command and script',
+    yaml: app('script: server.js'),
+    says: '4:13: apps.web.script: expected command or script, found both. Take one of them out',
+  },
+  {
+    what: 'a reload that could replace nothing',
+    yaml: app('reload: {max_surge: 0}'),
+    says: '4:5: apps.web.reload: expected max_surge or max_unavailable above 0, found 0 for both. Nothing could ever be replaced',
+  },
+  {
+    what: 'two hooks of one name',
+    yaml: top('hooks:', '  pre_start:', '    - {name: migrate, command: a}', '    - {name: migrate, command: b}'),
+    says: '4:14: hooks.pre_start[1].name: expected a name that no other hook of pre_start has, found "migrate", which hooks.pre_start[0] has too',
+  },
+];
+
+const variables: readonly Broken[] = [
+  {
+    what: 'a variable that is not set',
+    yaml: app('cwd: ${RELEASE_DIR}/current'),
+    says: '4:10: apps.web.cwd: ${RELEASE_DIR} is not set and has no default. Set RELEASE_DIR in the environment or in the top-level env_file, or write ${RELEASE_DIR:-default}',
+  },
+  {
+    what: 'a variable that is not set, in a word of a command',
+    yaml: 'apps:\n  web:\n    command: [node, server.js, "--db=${DATABASE_URL}"]\n',
+    says: '3:32: apps.web.command[2]: ${DATABASE_URL} is not set and has no default. Set DATABASE_URL in the environment or in the top-level env_file, or write ${DATABASE_URL:-default}',
+  },
+  {
+    what: "another form of the shell's",
+    yaml: app('cwd: ${RELEASE_DIR-/srv}'),
+    says: '4:10: apps.web.cwd: expected ${NAME} or ${NAME:-default}, found ${RELEASE_DIR-/srv}. Write $${ for the characters themselves',
+  },
+  {
+    what: 'an expression without an end',
+    yaml: app('cwd: "${HOST"'),
+    says: '4:10: apps.web.cwd: expected ${NAME} or ${NAME:-default}, found ${ without its }. Write $${ for the characters themselves',
+  },
+  {
+    what: 'a variable with a value that does not fit',
+    yaml: app('workers: ${COUNT}', 'stop: {timeout: "${STOP_IN}"}'),
+    says: [
+      '4:14: apps.web.workers: expected a whole number from 0 to 1000, found "four" (from ${COUNT})',
+      '5:21: apps.web.stop.timeout: expected a duration such as 250ms, 30s, 5m or 1m30s, found "20" (from ${STOP_IN}). Did you mean "20s"?',
+    ].join('\n'),
+  },
+  {
+    what: 'a secret in the wrong place, which is not shown',
+    yaml: app('restart: ${DB_PASSWORD}'),
+    says: '4:14: apps.web.restart: expected always, on-failure or never, found "***" (from ${DB_PASSWORD})',
+  },
+  {
+    what: 'an env_file that is not there',
+    yaml: top('env_file: ${HOST}.env'),
+    says: `1:11: env_file: expected a file of variables at ${dir}/localhost.env, found nothing of that name`.replaceAll(`${dir}/`, ''),
+  },
+  {
+    what: 'a variable within braces without quotes',
+    yaml: 'apps:\n  web: {command: node server.js, workers: ${COUNT}}\n',
+    says: '2:44: expected YAML, found this: Unexpected flow-map-start at node end. Within { } and [ ] put ${VAR} in quotes: "${VAR}"',
+  },
+];
+
+const later: readonly Broken[] = [
+  { what: 'workers: auto', yaml: app('workers: auto'), says: '4:14: apps.web.workers: "auto" is not supported yet. Use a whole number from 0 to 1000' },
+  { what: 'a range of workers', yaml: app('workers: {min: 1, max: 4}'), says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000' },
+  { what: 'spares', yaml: app('spares: 2'), says: '4:13: apps.web.spares: 2 is not supported yet. Use 0' },
+  { what: 'balance: steered', yaml: app('balance: steered'), says: '4:14: apps.web.balance: "steered" is not supported yet. Use auto or shared' },
+  { what: 'balance: round-robin', yaml: app('balance: round-robin'), says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto or shared' },
+  { what: 'depends_on', yaml: app('depends_on: [cache]'), says: '4:5: apps.web.depends_on: not supported yet. Leave it out' },
+  { what: 'ready: notify', yaml: app('ready: notify'), says: '4:12: apps.web.ready: "notify" is not supported yet. Use auto, or fd' },
+  { what: 'health', yaml: app('health: {http: /healthz}'), says: '4:5: apps.web.health: not supported yet. Leave it out' },
+  { what: 'stall', yaml: app('stall: {after: 30s}'), says: '4:5: apps.web.stall: not supported yet. Leave it out' },
+  { what: 'limits', yaml: app('limits: {memory: 512MB}'), says: '4:5: apps.web.limits: not supported yet. Leave it out' },
+  { what: 'watch', yaml: app('watch: {paths: [src]}'), says: '4:5: apps.web.watch: not supported yet. Leave it out' },
+  { what: 'tls_files', yaml: app('tls_files: [a.pem]'), says: '4:5: apps.web.tls_files: not supported yet. Leave it out' },
+  {
+    what: 'a log file with rotation',
+    yaml: app('logs: {file: web.log, max_size: 10MB, keep: 3, gzip: true}'),
+    says: [
+      '4:18: apps.web.logs.file: "web.log" is not supported yet. Leave it out',
+      '4:37: apps.web.logs.max_size: "10MB" is not supported yet. Leave it out',
+      '4:49: apps.web.logs.keep: 3 is not supported yet. Leave it out',
+      '4:58: apps.web.logs.gzip: true is not supported yet. Leave it out',
+    ].join('\n'),
+  },
+  { what: 'logs: inherit', yaml: app('logs: inherit'), says: '4:11: apps.web.logs: "inherit" is not supported yet. Use {format: raw}' },
+  { what: 'pre_reload', yaml: top('hooks: {pre_reload: [a]}'), says: '1:9: hooks.pre_reload: not supported yet. Leave it out' },
+  { what: 'post_reload', yaml: top('hooks: {post_reload: [a]}'), says: '1:9: hooks.post_reload: not supported yet. Leave it out' },
+  {
+    what: 'a lock of a hook',
+    yaml: top('hooks:', '  pre_start:', '    - {command: a, lock: "postgres://shop:secret@db/shop"}'),
+    says: '3:26: hooks.pre_start[0].lock: "postgres://***@db/shop" is not supported yet. Leave it out; hooks are locked on this host',
+  },
+  { what: 'a memory budget', yaml: top('resources: {memory_budget: 50%}'), says: '1:28: resources.memory_budget: "50%" is not supported yet. Leave it out' },
+  { what: 'a target', yaml: top('resources: {target_utilisation: 60%}'), says: '1:33: resources.target_utilisation: "60%" is not supported yet. Leave it out' },
+  { what: 'the dashboard', yaml: top('control: {http: "127.0.0.1:9700"}'), says: '1:17: control.http: "127.0.0.1:9700" is not supported yet. Leave it out' },
+];
+
+const text: readonly Broken[] = [
+  { what: 'an empty file', yaml: '', says: '1:1: expected a config, found an empty file. Start with apps: {web: {command: ...}}' },
+  { what: 'comments only', yaml: '# later\n', says: '1:1: expected a config, found an empty file. Start with apps: {web: {command: ...}}' },
+  { what: 'a list', yaml: '- command: node\n', says: '1:1: expected a map with keys such as name, hooks, apps, found a list' },
+  { what: 'a word', yaml: 'node server.js\n', says: '1:1: expected a map with keys such as name, hooks, apps, found "node server.js"' },
+  { what: 'a tab', yaml: 'apps:\n\tweb:\n', says: '2:1: expected spaces before a key, found a tab. Indent with spaces' },
+  {
+    what: 'an IPv6 address without quotes',
+    yaml: app('listen: [::1]:8000'),
+    says: '4:18: expected YAML, found this: Unexpected scalar at node end. Put an IPv6 address in quotes: "[::1]:8000"',
+  },
+  {
+    what: 'keys that are indented unequally',
+    yaml: 'apps:\n  web:\n    command: a\n   workers: 2\n',
+    says: '4:1: expected YAML, found this: All mapping items must start at the same column. Indent keys of the same map equally',
+  },
+  {
+    what: 'two documents',
+    yaml: 'apps: {web: {command: a}}\n---\napps: {}\n',
+    says: '2:1: expected one document, found a second one after ---. Keep each config in a file of its own',
+  },
+  {
+    what: 'a tag',
+    yaml: app('cwd: !env HOME'),
+    says: '4:15: apps.web.cwd: expected a value, found the tag !env. Quote a text that starts with !',
+  },
+  {
+    what: 'a wildcard that YAML takes for an alias',
+    yaml: app('cwd: *.d'),
+    says: '4:10: apps.web.cwd: expected a value, found the alias *.d without an anchor of that name. Quote a text that starts with *',
+  },
+  {
+    what: 'a placeholder that YAML takes for a map',
+    yaml: app('env: {SLOT: {slot}}'),
+    says: '4:11: apps.web.env.SLOT: expected a text (for an empty one write ""), found a map',
+  },
+  {
+    what: 'a bomb of aliases',
+    yaml: ['a: &a [x,x,x,x,x,x,x,x,x]', ...[...'bcdefgh'].map((name, index) => `${name}: &${name} [${Array(9).fill(`*${'abcdefgh'[index]}`).join(',')}]`), ''].join('\n'),
+    says: '1:22: expected at most 20000 values, found more, aliases (*) counted each time',
+  },
+  { what: 'an alias within itself', yaml: 'apps: &a\n  web: *a\n', says: '2:8: expected at most 50 levels, found more. Does an alias contain itself?' },
+];
+
+const together: readonly Broken[] = [
+  {
+    what: 'all problems of a file are reported at once, in its order',
+    yaml: [
+      'name: my shop',
+      'hooks:',
+      '  pre_start:',
+      '    - echo a | cat',
+      'apps:',
+      '  web:',
+      '    workers: two',
+      '    listen: ["127.0.0.1:99999"]',
+      '    health: {http: /}',
+      '  api:',
+      '    command: serve --fd {fd}',
+      '    restrat: always',
+      '',
+    ].join('\n'),
+    says: [
+      '1:7: name: expected a name of letters, digits, ., _ and - (at most 63), found "my shop"',
+      '4:7: hooks.pre_start[0]: expected a program and its words, found the shell operator | at character 8. Set shell: true to have it run by /bin/sh, or quote it',
+      '6:3: apps.web: expected command or script, found neither. An app needs something to run',
+      '7:14: apps.web.workers: expected a whole number from 0 to 1000, found "two"',
+      '8:14: apps.web.listen[0]: expected a port from 1 to 65535, found "127.0.0.1:99999"',
+      '9:5: apps.web.health: not supported yet. Leave it out',
+      '11:14: apps.api.command: expected a listen address for {fd}, found none. Add one to listen of the app, or with -b',
+      '12:5: apps.api: expected a key of an app, found "restrat". Did you mean "restart"?',
+    ].join('\n'),
+  },
+];
+
+for (const [title, table] of Object.entries({ keys, values, listening, readiness, commands, variables, later, text, together })) {
+  describe(title, () => {
+    for (const { what, yaml, says } of table) {
+      test(what, async () => {
+        const expected = says.split('\n').map((line) => `supervise.yaml:${line}`);
+        assert.deepEqual((await messageOf(yaml)).split('\n'), expected);
+      });
+    }
+  });
+}
+
+test('a second broken item of a list does not hide what is wrong elsewhere in the app', async () => {
+  const message = await messageOf('apps:\n  web:\n    listen: [a, b]\n    command: x --fd {fd} && y\n');
+  assert.equal(message.split('\n').length, 3, message);
+});
+
+describe('files', () => {
+  const cases: readonly (readonly [string, (file: string) => void, string, string])[] = [
+    ['that are missing', () => {}, 'config-not-found', 'FILE: expected a config file, found nothing of that name'],
+    ['that are directories', (file) => mkdirSync(file), 'config-invalid', 'FILE: expected a file that can be read, found a directory'],
+    ['that are symlinks to themselves', (file) => symlinkSync(file, file), 'config-invalid', 'FILE: expected a file that can be read, found a symlink that leads to itself'],
+    ['of binary data', (file) => writeFileSync(file, Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1])), 'config-invalid', 'FILE:1:1: expected text, found a zero byte at offset 4. Is it the right file?'],
+    ['in Latin-1', (file) => writeFileSync(file, Buffer.from('name: caf\u00e9', 'latin1')), 'config-invalid', 'FILE:1:1: expected text in UTF-8, found other bytes. Is it the right file?'],
+    ['in UTF-16', (file) => writeFileSync(file, Buffer.from('\ufeffname: shop', 'utf16le')), 'config-invalid', 'FILE:1:1: expected text in UTF-8, found UTF-16. Save it as UTF-8'],
+    ['of more than a MiB', (file) => writeFileSync(file, '#'.repeat(1024 * 1024 + 1)), 'config-invalid', 'FILE:1:1: expected a config of at most 1 MiB, found a larger file. Is it the right one?'],
+  ];
+  for (const [index, [what, make, code, message]] of cases.entries()) {
+    test(what, async () => {
+      const name = `file-${index}.yaml`;
+      make(join(dir, name));
+      const error = await failureOf(name);
+      assert.deepEqual([error.code, error.exitCode, error.message], [code, 78, message.replace('FILE', join(dir, name))]);
+    });
+  }
+});
+
+test('there are at least 30 broken configs, and no two messages for one mistake', () => {
+  const all = [keys, values, listening, readiness, commands, variables, later, text, together].flat();
+  assert.ok(all.length >= 30, String(all.length));
+  assert.equal(new Set(all.map(({ yaml }) => yaml)).size, all.length);
+});

@@ -1,0 +1,210 @@
+/**
+ * A spawner with the real parts around it (sockets, guard, output into a file), and what tests ask of it: a worker whose
+ * reports can be awaited. Everything that it starts is ended by `close`.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Exit } from '../../src/core/protocol.ts';
+import type { AppSpec, HookSpec, ListenSpec } from '../../src/core/spec.ts';
+import type { Launch, Pinned, RunningProcess, Spawner } from '../../src/ports.ts';
+import { startGuard, type Guard } from '../../src/system/guard.ts';
+import { createLocks } from '../../src/system/locks.ts';
+import { Output } from '../../src/system/output.ts';
+import { statOf } from '../../src/system/procfs.ts';
+import { Sink } from '../../src/system/sink.ts';
+import { openFileTarget } from '../../src/system/sink-target.ts';
+import { createSockets, type BoundSockets } from '../../src/system/sockets.ts';
+import { createSpawner } from '../../src/system/spawner.ts';
+
+export const fixtures = resolve('test/fixtures/spawn');
+export const fixture = (name: string): string => join(fixtures, name);
+
+/** The environment that tests start from: the PATH and nothing of the test runner. */
+export const plainEnv = { PATH: process.env.PATH ?? '/usr/bin:/bin' };
+
+/** A spec with every default, and what the test wants. */
+export function appSpec(wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>): AppSpec {
+  return {
+    name: 'web',
+    kind: 'command',
+    workers: 1,
+    listen: [],
+    cwd: process.cwd(),
+    env: {},
+    envFile: null,
+    identity: { user: null, group: null, umask: null, nice: null },
+    port: null,
+    ready: { kind: 'auto' },
+    readyTimeoutMs: 60_000,
+    startAttempts: 3,
+    restart: 'always',
+    backoff: { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0, stableAfterMs: 10_000, maxCrashes: 8, retryFailedEveryMs: 60_000 },
+    stop: { signal: 'SIGTERM', timeoutMs: 5_000 },
+    reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 0 },
+    logFormat: 'auto',
+    ...wanted,
+  };
+}
+
+export function hookSpec(wanted: Partial<HookSpec> & Pick<HookSpec, 'argv'>): HookSpec {
+  return {
+    phase: 'pre_start',
+    name: 'migrate',
+    shell: false,
+    cwd: process.cwd(),
+    env: {},
+    envFile: null,
+    user: null,
+    timeoutMs: 60_000,
+    retries: 0,
+    retryDelayMs: 0,
+    oncePer: '',
+    onFailure: 'abort',
+    ...wanted,
+  };
+}
+
+/** One process and what it has reported. */
+export interface Tried {
+  readonly process: RunningProcess;
+  readonly pid: number;
+  readonly reports: string[];
+  readonly warnings: string[];
+  /** Settles when it is ready; fails when it exits first. */
+  readonly ready: Promise<void>;
+  readonly exited: Promise<Exit>;
+  /** Its lines so far. */
+  lines(): string[];
+  /** Waits for a line that matches, and answers with it. */
+  line(pattern: RegExp): Promise<string>;
+}
+
+export class Spawning {
+  readonly directory = mkdtempSync(join(tmpdir(), 'supervise-spawn-'));
+  readonly sockets: BoundSockets = createSockets(createLocks());
+  readonly guard: Guard = startGuard(join(this.directory, 'record'));
+  readonly output: Output;
+  readonly spawner: Spawner;
+  readonly #sink: Sink;
+  readonly #tried: Tried[] = [];
+  #workers = 0;
+
+  constructor(masterName = 'shop') {
+    this.#sink = new Sink({ name: 'test', target: openFileTarget(join(this.directory, 'output')) });
+    this.output = new Output({ sink: this.#sink, colors: false });
+    this.spawner = createSpawner({ sockets: this.sockets, guard: this.guard, output: this.output, masterName });
+  }
+
+  start(wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>, more: { env?: Record<string, string>; slot?: number } = {}): Tried {
+    return this.startPinned(this.spawner.pin(appSpec(wanted), 1, more.env ?? plainEnv), more.slot ?? 0);
+  }
+
+  startPinned(pinned: Pinned, slot = 0): Tried {
+    const launch: Launch = { pinned, worker: `${pinned.app.name}.${++this.#workers}`, slot };
+    return this.#try(launch.worker, (listener) => this.spawner.spawn(launch, listener));
+  }
+
+  hook(wanted: Partial<HookSpec> & Pick<HookSpec, 'argv'>, env: Record<string, string> = plainEnv): Tried {
+    const hook = hookSpec(wanted);
+    return this.#try(`hook.${hook.name}`, (listener) => this.spawner.runHook(hook, env, listener));
+  }
+
+  /** Binds a free TCP port and makes it listen. */
+  async listen(): Promise<Extract<ListenSpec, { kind: 'tcp' }>> {
+    const port = await freePort();
+    const spec = { kind: 'tcp', host: '127.0.0.1', port, url: `tcp://127.0.0.1:${port}` } as const;
+    this.listenOn([spec]);
+    return spec;
+  }
+
+  listenOn(specs: readonly ListenSpec[]): void {
+    this.sockets.bind(specs);
+    this.sockets.listen();
+  }
+
+  async close(): Promise<void> {
+    for (const one of this.#tried) one.process.kill();
+    await Promise.all(this.#tried.map((one) => one.exited));
+    this.sockets.retain([]);
+    await new Promise<void>((done) => this.guard.close(done));
+    await new Promise<void>((done) => this.output.close(done));
+    rmSync(this.directory, { recursive: true });
+  }
+
+  #try(source: string, begin: (listener: Parameters<Spawner['spawn']>[1]) => RunningProcess): Tried {
+    const reports: string[] = [];
+    const warnings: string[] = [];
+    let isReady!: () => void;
+    let isExited!: (exit: Exit) => void;
+    let noReady!: (error: Error) => void;
+    const ready = new Promise<void>((done, failed) => ([isReady, noReady] = [done, failed]));
+    const exited = new Promise<Exit>((done) => (isExited = done));
+    ready.catch(() => undefined);
+    const process = begin({
+      ready: () => {
+        reports.push('ready');
+        isReady();
+      },
+      exited: (exit) => {
+        reports.push('exited');
+        noReady(new Error(`${source} exited before it was ready: ${JSON.stringify(exit)}`));
+        isExited(exit);
+      },
+      warning: (message) => warnings.push(message),
+    });
+    const lines = (): string[] => this.output.recent({ source }, 1000).map((each) => each.line);
+    const line = (pattern: RegExp): Promise<string> => until(() => lines().find((each) => pattern.test(each)), `a line like ${pattern}`);
+    const tried: Tried = { process, pid: process.pid ?? 0, reports, warnings, ready, exited, lines, line };
+    this.#tried.push(tried);
+    return tried;
+  }
+}
+
+/** Looks every 5 ms until there is an answer. The test runner's time limit ends a wait that is in vain; `what` names it in a debugger. */
+export async function until<T>(look: () => T | null | undefined | false, what = ''): Promise<T> {
+  for (;;) {
+    const found = look();
+    if (found !== null && found !== undefined && found !== false) return found;
+    await sleep(5, what);
+  }
+}
+
+export function lives(pid: number): boolean {
+  const stat = statOf(pid);
+  return stat !== null && stat.state !== 'Z' && stat.state !== 'X';
+}
+
+/** A pid that a fixture has written into a file. */
+export async function pidIn(file: string): Promise<number> {
+  const text = await until(() => existsSync(file) && readFileSync(file, 'utf8').trim(), file);
+  assert.match(text, /^\d+$/);
+  return Number(text);
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as { port: number };
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+/** What a server answers to a connection of its own, over TCP or a unix socket. */
+export function ask(where: number | string): Promise<string> {
+  return new Promise((done, failed) => {
+    const socket = typeof where === 'number' ? connect(where, '127.0.0.1') : connect(where);
+    let text = '';
+    socket.on('data', (chunk) => (text += String(chunk)));
+    socket.on('error', failed);
+    socket.on('close', () => done(text.split('\r\n\r\n').at(-1) ?? ''));
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  });
+}
+
+export function openFds(): number {
+  return readdirSync('/proc/self/fd').length;
+}

@@ -1,0 +1,243 @@
+/** A master is killed with -9, and nothing that it had started lives on. */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { describe, test } from 'node:test';
+import { guardProgram } from '../../src/system/guard-script.ts';
+import { childrenOf, statOf } from '../../src/system/procfs.ts';
+import { commandLine, fixture, isAlive, killed, linesOf, processesWith, start, systemFolder, temporaryDirectory, until } from './processes.ts';
+
+interface Worker {
+  readonly words: readonly string[];
+  readonly timeoutMs?: number;
+  readonly pdeathsig?: boolean;
+}
+
+interface Scene {
+  readonly master: ChildProcess & { readonly pid: number };
+  readonly line: () => Promise<string>;
+  readonly pids: readonly number[];
+  readonly guard: number;
+  /** Everything that carries the variable of this master. */
+  readonly living: () => number[];
+  readonly record: string;
+}
+
+async function scene(t: TestContext, workers: readonly Worker[]): Promise<Scene> {
+  const record = join(temporaryDirectory(t), 'workers');
+  const full = workers.map((worker) => ({ timeoutMs: 30_000, pdeathsig: false, ...worker }));
+  const master = start(t, [process.execPath, fixture('guarded-master.mjs'), systemFolder, record, JSON.stringify(full)]);
+  const line = linesOf(master);
+  const { pids, environment } = JSON.parse(await line()) as { pids: number[]; environment: { SUPERVISE_INSTANCE: string } };
+  const living = (): number[] => processesWith(`SUPERVISE_INSTANCE=${environment.SUPERVISE_INSTANCE}`);
+  t.after(() => {
+    for (const pid of living()) process.kill(pid, 'SIGKILL');
+  });
+  return { master, line, pids, guard: guardOf(master.pid), living, record };
+}
+
+function guardOf(master: number): number {
+  return childrenOf(master).find((pid) => commandLine(pid).includes('supervise-guard')) ?? assert.fail('found no guard process');
+}
+
+/** A shell program whose readiness is a file, so that a test does not signal it before its trap is set. */
+function shell(program: string): readonly string[] {
+  return ['/bin/sh', '-c', program];
+}
+
+async function allGone({ living, guard }: Scene): Promise<void> {
+  await until(() => living().length === 0 && !isAlive(guard), 'everything to be gone');
+}
+
+describe('kill -9 of the master leaves nothing', () => {
+  test('plain child', async (t) => {
+    const it = await scene(t, [{ words: ['sleep', '1000'] }]);
+    assert.deepEqual(it.living(), it.pids);
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('shell wrapper with a grandchild', async (t) => {
+    const it = await scene(t, [{ words: shell('sleep 1000; true') }]);
+    await until(() => it.living().length === 2, 'the grandchild');
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('shell wrapper with a grandchild, whose leader the kernel has ended already', async (t) => {
+    const it = await scene(t, [{ words: shell('sleep 1000; true'), pdeathsig: true }]);
+    await until(() => it.living().length === 2, 'the grandchild');
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('grandchild in a session of its own, below a living parent', async (t) => {
+    const it = await scene(t, [{ words: shell('setsid sleep 1000 & sleep 1000; true') }]);
+    await until(() => it.living().length === 3, 'the grandchildren');
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('daemon: in a session of its own, its parent gone', async (t) => {
+    const it = await scene(t, [{ words: shell('(setsid sleep 1000 &); sleep 1000; true') }]);
+    await until(() => it.living().some((pid) => pid !== it.pids[0] && statOf(pid)?.session === pid), 'the daemon');
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('one that ignores TERM', async (t) => {
+    const it = await scene(t, [{ words: shell(`trap '' TERM; while :; do sleep 1000; done`), timeoutMs: 300 }]);
+    await until(() => it.living().length === 2, 'the sleep');
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('a stopped one', async (t) => {
+    const it = await scene(t, [{ words: ['sleep', '1000'], timeoutMs: 300 }]);
+    process.kill(it.pids[0] ?? 0, 'SIGSTOP');
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('20 workers at once', async (t) => {
+    const it = await scene(t, Array.from({ length: 20 }, (_, i) => ({ words: i % 2 ? ['sleep', '1000'] : shell('sleep 1000; true') })));
+    await until(() => it.living().length === 30, 'all of them');
+    await killed(it.master);
+    await allGone(it);
+  });
+});
+
+describe('they are asked first, once', () => {
+  const counting = (t: TestContext, ends: string): { words: readonly string[]; marks: string } => {
+    const marks = join(temporaryDirectory(t), 'marks');
+    return { marks, words: ['python3', '-c', counterProgram, marks, ends] };
+  };
+  /** Writes "up", then a line for each TERM; ends 400 ms after the first. */
+  const counterProgram = `
+import os, signal, sys, time
+marks = open(sys.argv[1], "a", buffering=1)
+signal.signal(signal.SIGTERM, lambda *_: marks.write("TERM\\n"))
+marks.write("up\\n")
+signal.pause()
+time.sleep(0.4)
+marks.write(sys.argv[2] + "\\n")`;
+  const marked = (file: string): string => (existsSync(file) ? readFileSync(file, 'utf8') : '');
+
+  for (const pdeathsig of [false, true]) {
+    test(`a worker finishes what it has in hand (${pdeathsig ? 'asked by the kernel' : 'asked by the guard'})`, async (t) => {
+      const { words, marks } = counting(t, 'done');
+      const it = await scene(t, [{ words, pdeathsig }]);
+      await until(() => marked(marks) === 'up\n', 'the worker');
+      await killed(it.master);
+      await allGone(it);
+      assert.equal(marked(marks), 'up\nTERM\ndone\n');
+    });
+
+    test(`so does one behind a shell (${pdeathsig ? 'the kernel has asked the shell' : 'the guard asks both'})`, async (t) => {
+      const { words, marks } = counting(t, 'done');
+      const quoted = words.map((word) => `'${word}'`).join(' ');
+      const it = await scene(t, [{ words: shell(`${quoted}; true`), pdeathsig }]);
+      await until(() => marked(marks) === 'up\n', 'the worker');
+      await killed(it.master);
+      await allGone(it);
+      assert.equal(marked(marks), 'up\nTERM\ndone\n');
+    });
+  }
+});
+
+describe('the guard itself', () => {
+  test('ends with a clean stop of its master, and the record goes', async (t) => {
+    const it = await scene(t, []);
+    assert.ok(existsSync(it.record));
+    it.master.kill('SIGTERM');
+    await once(it.master, 'exit');
+    assert.equal(it.master.exitCode, 0);
+    assert.equal(isAlive(it.guard), false);
+    assert.equal(existsSync(it.record), false);
+  });
+
+  test('leads its own session, in /, with three fds, and survives TERM, INT, HUP and QUIT', async (t) => {
+    const it = await scene(t, [{ words: ['sleep', '1000'] }]);
+    assert.equal(statOf(it.guard)?.session, it.guard);
+    assert.equal(readlinkSync(`/proc/${it.guard}/cwd`), '/');
+    assert.deepEqual(readdirSync(`/proc/${it.guard}/fd`), ['0', '1', '2']);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.kill(it.guard, signal);
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('its input is held by the master alone', async (t) => {
+    const it = await scene(t, [{ words: ['sleep', '1000'] }]);
+    const links = readdirSync(`/proc/${it.pids[0]}/fd`).map((fd) => readlinkSync(`/proc/${it.pids[0]}/fd/${fd}`));
+    assert.deepEqual(links.filter((link) => /socket|pipe/.test(link)), []);
+    await killed(it.master);
+    await allGone(it);
+  });
+
+  test('is replaced when it is killed, and the new one knows all workers', async (t) => {
+    const it = await scene(t, [{ words: ['sleep', '1000'] }, { words: shell('sleep 1000; true') }]);
+    process.kill(it.guard, 'SIGKILL');
+    assert.match(await it.line(), new RegExp(`^the guard process \\(pid ${it.guard}\\) ended: SIGKILL; a new one is started`));
+    await until(() => childrenOf(it.master.pid).some((pid) => pid !== it.guard && commandLine(pid).includes('supervise-guard')), 'the new guard');
+    const second = guardOf(it.master.pid);
+    assert.equal(it.living().length, 3);
+    await killed(it.master);
+    await allGone({ ...it, guard: second });
+  });
+
+  /** The program alone, told by hand. */
+  async function guardTold(t: TestContext, text: string, program = guardProgram): Promise<void> {
+    const guard = spawn('/bin/sh', ['-c', program, 'supervise-guard', 'no-such-instance'], { stdio: ['pipe', 'ignore', 'inherit'] });
+    t.after(() => guard.kill('SIGKILL'));
+    guard.stdin.end(text);
+    await once(guard, 'exit');
+  }
+
+  test('never touches a stranger that has the pid of a worker', async (t) => {
+    const stranger = start(t, ['sleep', '1000'], { detached: true });
+    const mine = start(t, ['sleep', '1000'], { detached: true });
+    const ticks = (pid: number): number => statOf(pid)?.startTimeTicks ?? 0;
+    await guardTold(t, `add ${stranger.pid} ${ticks(stranger.pid) - 1} 15 0 0\nadd ${mine.pid} ${ticks(mine.pid)} 15 0 0\n`);
+    assert.equal(isAlive(stranger.pid), true);
+    assert.equal(isAlive(mine.pid), false);
+  });
+
+  test('forgets a worker that is gone', async (t) => {
+    const removed = start(t, ['sleep', '1000'], { detached: true });
+    await guardTold(t, `add ${removed.pid} ${statOf(removed.pid)?.startTimeTicks} 15 0 0\ndel ${removed.pid}\n`);
+    assert.equal(isAlive(removed.pid), true);
+  });
+
+  test('asks down the chain, ending with the process that accepts', async (t) => {
+    // Three in a chain; the second accepts, so the third is not asked: it ends with the first, when its time is up.
+    const top = start(t, shell(`sh -c 'sh -c "trap \\"echo third\\" TERM; sleep 1000 & while :; do wait; done"; true'; true`), { detached: true });
+    await until(() => (childrenOf(childrenOf(childrenOf(top.pid)[0] ?? 0)[0] ?? 0)[0] ?? 0) > 0, 'the chain');
+    const second = childrenOf(top.pid)[0] ?? 0;
+    const third = childrenOf(second)[0] ?? 0;
+    const line = linesOf(top);
+    await guardTold(t, `add ${top.pid} ${statOf(top.pid)?.startTimeTicks} 15 400 0\nends ${top.pid} ${third}\n`);
+    assert.equal(await line(), 'third');
+    assert.deepEqual([top.pid, second, third].map(isAlive), [false, false, false]);
+  });
+
+  test('reads a process whose name has a newline, spaces and parentheses', async (t) => {
+    const program = `import sys, time; open("/proc/self/comm", "w").write(") S 1\\n1 (x"); print("up", flush=True); time.sleep(1000)`;
+    const odd = start(t, ['python3', '-c', program], { detached: true });
+    await linesOf(odd)();
+    assert.match(readFileSync(`/proc/${odd.pid}/stat`, 'utf8'), /\n/);
+    await guardTold(t, `add ${odd.pid} ${statOf(odd.pid)?.startTimeTicks} 15 5000 0\n`);
+    assert.equal(isAlive(odd.pid), false);
+  });
+
+  test('ends the process groups where there is no /proc', async (t) => {
+    const worker = start(t, shell(`trap '' TERM; sleep 1000; true`), { detached: true });
+    await until(() => childrenOf(worker.pid).length === 1, 'the sleep');
+    const sleeper = childrenOf(worker.pid)[0] ?? 0;
+    await guardTold(t, `add ${worker.pid} 0 15 1000 0\n`, guardProgram.replaceAll('/proc/', '/no-such/').replaceAll('-lt 50', '-lt 3'));
+    await until(() => !isAlive(worker.pid) && !isAlive(sleeper), 'the group to be gone');
+  });
+});
