@@ -31,9 +31,13 @@ async function throughOutput(format, to) {
 }
 
 const file = path.join(dir, 'output');
-const runs = [['cat > file', () => cat(file)], ['cat > /dev/null', () => cat('/dev/null')]];
+const runs = [
+  ['cat > file', () => cat(file)],
+  ['cat > /dev/null', () => cat('/dev/null')],
+];
 for (const format of ['raw', 'prefix', 'json'])
-  for (const to of [file, '/dev/null']) runs.push([`${format} > ${to === file ? 'file' : to}`, () => throughOutput(format, to)]);
+  for (const to of [file, '/dev/null'])
+    runs.push([`${format} > ${to === file ? 'file' : to}`, () => throughOutput(format, to)]);
 for (const [name, run] of runs) {
   fs.rmSync(file, { force: true });
   const cpu = process.cpuUsage();
@@ -41,6 +45,8 @@ for (const [name, run] of runs) {
   await run();
   const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  console.log(`${name.padEnd(20)} ${seconds.toFixed(2)} s ${(totalBytes / 1e6 / seconds).toFixed(0).padStart(6)} MB/s, own CPU ${((user + system) / 1e6).toFixed(2)} s, RSS ${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB`);
+  console.log(
+    `${name.padEnd(20)} ${seconds.toFixed(2)} s ${(totalBytes / 1e6 / seconds).toFixed(0).padStart(6)} MB/s, own CPU ${((user + system) / 1e6).toFixed(2)} s, RSS ${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB`,
+  );
 }
 fs.rmSync(dir, { recursive: true });

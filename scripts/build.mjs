@@ -28,6 +28,8 @@ const shared = {
   target: 'node20',
   outExtension: { '.js': '.mjs' },
   external: ['koffi'],
+  // The CommonJS edition, which Node itself would take, has no named exports when a bundle imports it lazily.
+  alias: { yaml: './node_modules/yaml/browser/dist/index.js' },
   legalComments: 'linked',
   define: { __VERSION__: JSON.stringify(version) },
   minifySyntax: true,
@@ -37,7 +39,8 @@ const shared = {
 };
 
 /** Bundled CommonJS packages call require() for Node's own modules, which an ES module does not have. */
-const requireBanner = "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);";
+const requireBanner =
+  "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);";
 
 /** Runs tsc; it prints its findings itself. @returns whether there were none. */
 function compile() {
@@ -53,7 +56,7 @@ async function bundle() {
   const results = await Promise.all([
     build({
       ...shared,
-      entryPoints: { 'cli/main': 'src/cli/main.ts', index: 'src/index.ts' },
+      entryPoints: { 'cli/main': 'src/cli/main.ts', 'index': 'src/index.ts' },
       outdir: 'dist',
       splitting: true,
       chunkNames: 'chunks/[name]-[hash]',
@@ -103,4 +106,6 @@ const stale = [
 ];
 for (const file of stale) rmSync(file, { force: true });
 const cliBytes = readFileSync('dist/cli/main.mjs').length;
-console.error(`build: supervise ${version} in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (dist/cli/main.mjs: ${cliBytes} bytes)`);
+console.error(
+  `build: supervise ${version} in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (dist/cli/main.mjs: ${cliBytes} bytes)`,
+);

@@ -11,7 +11,9 @@ export default async function* countsReporter(source) {
     const closing = type === 'test:diagnostic' && data.nesting === 0 ? closingLine.exec(data.message) : null;
     if (closing) counts[closing[1]] = Number(closing[2]);
     if (type === 'test:pass' && data.skip !== undefined) {
-      skipped.push(`${data.name}: ${typeof data.skip === 'string' && data.skip !== '' ? data.skip : 'no reason given'}`);
+      skipped.push(
+        `${data.name}: ${typeof data.skip === 'string' && data.skip !== '' ? data.skip : 'no reason given'}`,
+      );
     }
   }
   yield JSON.stringify({ counts, skipped });

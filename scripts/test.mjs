@@ -19,17 +19,25 @@ const strict = process.env['CI'] === 'true' || process.env['SUPERVISE_CI_STRICT'
 
 /** `match`: files below build/test. `fileLimitSeconds`: longer than that and the file hangs. */
 const suites = {
-  fast: { match: /^((core|config|master|control|cli|system)\/|(floors|docs)\.test|e2e\/smoke)/, budgetSeconds: 300, fileLimitSeconds: 120 },
-  portable: { match: /^((core|config|master|control|cli)\/|floors\.test|e2e\/smoke)/, budgetSeconds: 240, fileLimitSeconds: 120 },
+  fast: {
+    match: /^((core|config|master|control|cli|system)\/|(floors|docs|examples)\.test|e2e\/smoke)/,
+    budgetSeconds: 300,
+    fileLimitSeconds: 120,
+  },
+  portable: {
+    match: /^((core|config|master|control|cli)\/|floors\.test|e2e\/smoke)/,
+    budgetSeconds: 240,
+    fileLimitSeconds: 120,
+  },
   e2e: { match: /^e2e\/(?!smoke|systemd)/, budgetSeconds: 1500, fileLimitSeconds: 600 },
   systemd: { match: /^e2e\/systemd/, budgetSeconds: 240, fileLimitSeconds: 200 },
 };
 
 const checks = {
-  lint: ['node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
-  format: ['node_modules/oxfmt/bin/oxfmt', '--check'],
+  'lint': ['node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
+  'format': ['node_modules/oxfmt/bin/oxfmt', '--check'],
   'dead code': ['node_modules/knip/bin/knip.js', '--no-progress', '--treat-config-hints-as-errors'],
-  package: ['node_modules/publint/src/cli.js', '--strict', '--pack', 'false'],
+  'package': ['node_modules/publint/src/cli.js', '--strict', '--pack', 'false'],
 };
 
 /** Runs node with `args`. @returns its exit code (null: a signal ended it), its seconds, and its output unless inherited. */
@@ -37,9 +45,13 @@ function run(args, { inherit = false, limitSeconds }) {
   return new Promise((done, failed) => {
     const startedAt = performance.now();
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
-    const child = spawn(process.execPath, args, { stdio: ['ignore', inherit ? 'inherit' : 'pipe', inherit ? 'inherit' : 'pipe'], env });
+    const child = spawn(process.execPath, args, {
+      stdio: ['ignore', inherit ? 'inherit' : 'pipe', inherit ? 'inherit' : 'pipe'],
+      env,
+    });
     let output = '';
-    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text));
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding('utf8').on('data', (text) => (output += text));
     const limit = setTimeout(() => child.kill('SIGTERM'), limitSeconds * 1000);
     child.once('error', failed);
     child.once('close', (code) => {
@@ -83,15 +95,22 @@ async function runSuite(name) {
     ['--test-reporter=./scripts/counts-reporter.mjs', `--test-reporter-destination=${resultFile}`],
   ].flat();
   const limits = ['--test-concurrency=2', `--test-timeout=${fileLimitSeconds * 1000}`];
-  const { code, seconds } = await run(['--test', ...limits, ...reporters, ...files], { inherit: true, limitSeconds: 2 * budgetSeconds });
+  const { code, seconds } = await run(['--test', ...limits, ...reporters, ...files], {
+    inherit: true,
+    limitSeconds: 2 * budgetSeconds,
+  });
 
   const found = existsSync(resultFile) ? readFileSync(resultFile, 'utf8') : '';
   const { counts, skipped } = JSON.parse(found || '{"counts":{},"skipped":[]}');
-  writeFileSync(resultFile, JSON.stringify({ name: `${name} on ${process.version}`, seconds, budgetSeconds, counts, skipped }));
+  writeFileSync(
+    resultFile,
+    JSON.stringify({ name: `${name} on ${process.version}`, seconds, budgetSeconds, counts, skipped }),
+  );
   if (code !== 0) return fail(name, code === null ? `it was ended after ${seconds.toFixed(0)} s` : 'see above');
   if (!(counts.pass > 0)) return fail(name, 'no test was executed');
   if (seconds > budgetSeconds) return fail(name, `it took ${seconds.toFixed(0)} s of a budget of ${budgetSeconds} s`);
-  if (strict && skipped.length > 0) return fail(name, `nothing may be skipped here, but these were:\n  ${skipped.join('\n  ')}`);
+  if (strict && skipped.length > 0)
+    return fail(name, `nothing may be skipped here, but these were:\n  ${skipped.join('\n  ')}`);
   return true;
 }
 

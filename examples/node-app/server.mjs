@@ -9,7 +9,9 @@ const server = createServer((request, response) => {
     return;
   }
   response.setHeader('content-type', 'application/json');
-  response.end(`${JSON.stringify({ pid: process.pid, slot: process.env.SUPERVISE_SLOT ?? null, worker: process.env.SUPERVISE_WORKER ?? null })}\n`);
+  response.end(
+    `${JSON.stringify({ pid: process.pid, slot: process.env.SUPERVISE_SLOT ?? null, worker: process.env.SUPERVISE_WORKER ?? null })}\n`,
+  );
 });
 
 server.listen(port, () => console.log(`listening on port ${port}`));

@@ -26,9 +26,8 @@ export async function runHooks(spec: Spec, options: StartOptions): Promise<numbe
   const stream = new EventStream(clock);
   const warn = (message: string) => stream.emit({ type: 'master.warning', message });
   const sinks = openStandardSinks();
-  const colors = options.color ?? sinks.err.kind === 'tty';
-  const output = new Output({ sink: sinks.out, colors });
-  const log = followLog((listener) => stream.subscribe(listener), { sink: sinks.err, colors, level: options.quiet ? 'warn' : 'info', name: spec.name });
+  const output = new Output({ sink: sinks.out, colors: options.color ?? sinks.out.kind === 'tty' });
+  const log = followLog((listener) => stream.subscribe(listener), { sink: sinks.err, colors: options.color ?? sinks.err.kind === 'tty', level: options.quiet ? 'warn' : 'info', name: spec.name });
   // A record of its own: that of a running master is not ours to write.
   const guard = startGuard(join(runtime, `hooks-run.${process.pid}`), warn);
   const sockets = { fdOf: () => -1 };

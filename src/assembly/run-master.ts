@@ -57,8 +57,7 @@ export async function start(spec: Spec, options: StartOptions): Promise<number> 
 async function runMaster(spec: Spec, options: StartOptions, place: Place): Promise<number> {
   const logFile = options.logFile ?? null;
   const sinks = openStandardSinks({ logFile, onLoss: (loss) => master.report({ type: 'logs.dropped', ...loss }) });
-  const colors = options.color ?? sinks.err.kind === 'tty';
-  const output = new Output({ sink: sinks.out, colors, logFile });
+  const output = new Output({ sink: sinks.out, colors: options.color ?? sinks.out.kind === 'tty', logFile });
   const ended = deferred<{ readonly exitCode: ExitCode; readonly error: SuperviseError | null }>();
   const warn = (message: string) => master.report({ type: 'master.warning', message });
   const left = cleanUpPredecessor(place.runtime);
@@ -70,7 +69,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
   };
   const master: Master = new Master(spec, ports, { version, pid: process.pid, ended: (exitCode, error) => ended.resolve({ exitCode, error }) });
-  const log = followLog((listener) => master.subscribe(listener), { sink: sinks.err, colors, level: options.quiet ? 'warn' : 'info', name: spec.name });
+  const log = followLog((listener) => master.subscribe(listener), { sink: sinks.err, colors: options.color ?? sinks.err.kind === 'tty', level: options.quiet ? 'warn' : 'info', name: spec.name });
   const notifier = createNotifier(process.env);
   if (notifier) master.subscribe(reportToSystemd(notifier, () => master.snapshot()));
   const bug = stopOnBug(master, log);

@@ -145,16 +145,16 @@ export const commands: readonly CommandRow[] = [
     load: async () => (await import('./commands/hooks.ts')).hooks,
   },
   later('top', '', 'live dashboard', 'supervise top'),
-  later('why', '<target>', 'why the last restarts happened', 'supervise why web'),
+  later('why', '[target]', 'why the last restarts happened', 'supervise why web'),
   later('capacity', '', 'utilisation against the target, and what follows', 'supervise capacity'),
   later('upgrade', '', 'replace the master on the same sockets', 'supervise upgrade'),
   later('doctor', '', 'what this host has and lacks', 'supervise doctor'),
   later('init', '', 'write a first config', 'supervise init'),
-  later('import', '<file>', 'take over the config of another supervisor', 'supervise import Procfile'),
-  later('export', '<format>', 'write a systemd unit, manifests or a Dockerfile', 'supervise export systemd'),
-  later('completion', '<shell>', 'completion for a shell', 'supervise completion bash'),
+  later('import', '[file]', 'take over the config of another supervisor', 'supervise import Procfile'),
+  later('export', '[format]', 'write a systemd unit, manifests or a Dockerfile', 'supervise export systemd'),
+  later('completion', '[shell]', 'completion for a shell', 'supervise completion bash'),
 ];
 
 function later(name: string, args: string, does: string, line: string): CommandRow {
-  return { name, args, summary: `${does} (not supported yet)`, options: [], examples: [{ line, does: 'not supported yet' }], load: null };
+  return { name, args, summary: does, options: [], examples: [{ line, does: 'not supported yet' }], load: null };
 }

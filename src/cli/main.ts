@@ -22,18 +22,24 @@ export async function main(): Promise<void> {
   terminal.flush(() => process.exit());
 }
 
-/** Runs one command line, without the program's name. Never rejects: what fails is printed. */
-export async function run(argv: readonly string[], terminal: Terminal): Promise<number> {
-  const chosen: { row: CommandRow | null; code: number } = { row: null, code: ExitCode.ok };
-  const program = programFor(terminal, async (row, invocation) => {
-    chosen.row = row;
-    chosen.code = await runRow(row, { ...invocation, afterDashes: afterDashes(argv) });
+/** Runs one command line, without the program's name. Never rejects: what fails is printed. `rows`: what there is to run. */
+export async function run(argv: readonly string[], terminal: Terminal, rows: readonly CommandRow[] = commands): Promise<number> {
+  let code: number = ExitCode.ok;
+  let shown = '';
+  const program = programFor(rows, {
+    show: (text) => (shown += text),
+    run: async (row, invocation) => {
+      code = await runRow(row, { ...invocation, afterDashes: afterDashes(argv), terminal });
+    },
   });
   try {
     await program.parseAsync([...argv], { from: 'user' });
-    return chosen.code;
+    return code;
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
+    if (error instanceof CommanderError && shown !== '') {
+      terminal.out(shown);
+      return ExitCode.ok;
+    }
     if (isBareCall(error, argv)) terminal.err(program.helpInformation());
     return complain(error instanceof CommanderError ? usageError(error, argv) : error, terminal, wantsJson(argv));
   }
@@ -52,9 +58,13 @@ async function runRow(row: CommandRow, invocation: Invocation): Promise<number> 
   return runCommand(invocation);
 }
 
-type Action = (row: CommandRow, invocation: Omit<Invocation, 'afterDashes'>) => Promise<void>;
+interface Parts {
+  /** Takes help and version. */
+  readonly show: (text: string) => void;
+  readonly run: (row: CommandRow, invocation: Omit<Invocation, 'afterDashes' | 'terminal'>) => Promise<void>;
+}
 
-function programFor(terminal: Terminal, action: Action): Command {
+function programFor(rows: readonly CommandRow[], { show, run: runOne }: Parts): Command {
   const program = new Command('supervise');
   program
     .description('Supervises processes: pre-start hooks exactly once, N workers on one socket, restarts with backoff, reloads without a lost request.')
@@ -68,13 +78,14 @@ function programFor(terminal: Terminal, action: Action): Command {
     .addHelpText('after', '\nExit codes: 0 done, 1 failed, 3 no master runs, 64 usage, 70 a bug, 73 cannot bind, 75 already running, 78 invalid config')
     .showSuggestionAfterError(true)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: () => {}, outputError: () => {} });
-  for (const row of commands) register(program, row, terminal, action);
+    .configureOutput({ writeOut: show, writeErr: () => {}, outputError: () => {} });
+  for (const row of rows) register(program, row, runOne);
   return program;
 }
 
-function register(program: Command, row: CommandRow, terminal: Terminal, action: Action): void {
-  const command = program.command(`${row.name} ${row.args}`.trim()).description(row.summary);
+function register(program: Command, row: CommandRow, runOne: Parts['run']): void {
+  const later = row.load === null ? ' (not supported yet)' : '';
+  const command = program.command(`${row.name} ${row.args}`.trim()).summary(row.summary).description(row.summary + later);
   for (const { flags, text, repeatable, hidden } of row.options) {
     const option = new Option(flags, text).hideHelp(hidden === true);
     if (repeatable) option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
@@ -84,7 +95,7 @@ function register(program: Command, row: CommandRow, terminal: Terminal, action:
   const examples = row.examples.map(({ line, does }) => `  # ${does}\n  ${line}`);
   command.addHelpText('after', `\nExamples:\n${examples.join('\n')}`);
   command.action(async () => {
-    await action(row, { globals: globalsOf(program), args: command.args, options: command.opts(), terminal });
+    await runOne(row, { globals: globalsOf(program), args: command.args, options: command.opts() });
   });
 }
 

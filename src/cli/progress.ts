@@ -38,22 +38,18 @@ export class Progress {
   }
 }
 
-/** Shows an event of an operation's stream. */
+/** Shows an event of an operation's stream. How far a rollout is, its operation says too. */
 export function showEvent(progress: Progress, event: Event): void {
   switch (event.type) {
     case 'operation.started':
     case 'operation.progress':
       return progress.update(event.message);
-    case 'rollout.started':
-      return progress.update(`${event.app}: rolling to revision ${event.to}`);
-    case 'rollout.progress':
-      return progress.update(`${event.app}: ${event.replaced} of ${event.total} replaced; ${event.step}`);
     case 'rollout.succeeded':
       return progress.keep(`${event.app}: revision ${event.to} serves`);
     case 'rollout.superseded':
       return progress.keep(`${event.app}: revision ${event.to} was superseded by a later reload`);
     case 'rollout.rolled_back':
-      return progress.keep(`${event.app}: rolled back to revision ${event.from}: ${event.reason}`);
+      return progress.keep(`${event.app}: rolled back from revision ${event.from} to ${event.to}: ${event.reason}`);
     default:
   }
 }

@@ -73,6 +73,7 @@ function lastExitText({ lastExit }: WorkerSnapshot): string {
 }
 
 function hostLine({ host }: Snapshot): string {
+  if (host.cpus === 0) return 'host: not sampled yet\n';
   const cpu = host.cpuUtilisation === null ? '-' : percentText(host.cpuUtilisation * 100);
   const memory = host.memoryUtilisation === null ? '-' : percentText(host.memoryUtilisation * 100);
   return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}\n`;

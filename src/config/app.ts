@@ -20,7 +20,11 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
   checkPlaceholders({ app, argv, kind, sockets: listen.length }, path, building);
   const { backoff, reload } = app;
   if (reload.max_surge === 0 && reload.max_unavailable === 0 && !isBroken(building, [...path, 'reload', 'max_surge'])) {
-    report(building, [...path, 'reload'], 'expected max_surge or max_unavailable above 0, found 0 for both. Nothing could ever be replaced');
+    report(
+      building,
+      [...path, 'reload'],
+      'expected max_surge or max_unavailable above 0, found 0 for both. Nothing could ever be replaced',
+    );
   }
   checkBackoff(app, path, building);
   return {
@@ -32,7 +36,12 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
     cwd: resolve(building.dir, app.cwd ?? '.'),
     env: app.env,
     envFile: app.env_file,
-    identity: { user: app.user, group: app.group, umask: app.umask === null ? null : octalValue(app.umask), nice: app.nice },
+    identity: {
+      user: app.user,
+      group: app.group,
+      umask: app.umask === null ? null : octalValue(app.umask),
+      nice: app.nice,
+    },
     port: app.port,
     ready: readyOf(app, path, building),
     readyTimeoutMs: ms(app.ready_timeout),
@@ -57,16 +66,28 @@ function checkBackoff({ backoff }: AppSettings, path: Path, building: Building):
   if (ms(backoff.max) >= ms(backoff.initial)) return;
   const place = [...path, 'backoff'];
   if (nodeAt(building.tree, [...place, 'initial']) !== null) {
-    report(building, [...place, 'initial'], `expected at most backoff.max, which is ${backoff.max}, found ${quoted(backoff.initial)}`);
+    report(
+      building,
+      [...place, 'initial'],
+      `expected at most backoff.max, which is ${backoff.max}, found ${quoted(backoff.initial)}`,
+    );
   } else {
-    report(building, [...place, 'max'], `expected at least backoff.initial, which is ${backoff.initial}, found ${quoted(backoff.max)}`);
+    report(
+      building,
+      [...place, 'max'],
+      `expected at least backoff.initial, which is ${backoff.initial}, found ${quoted(backoff.max)}`,
+    );
   }
 }
 
 function checkProgram(app: AppSettings, path: Path, building: Building): void {
-  const given = (['command', 'script'] as const).filter((key) => app[key] !== undefined || isBroken(building, [...path, key]));
-  if (given.length === 0) report(building, path, 'expected command or script, found neither. An app needs something to run');
-  if (given.length === 2) report(building, [...path, 'script'], 'expected command or script, found both. Take one of them out');
+  const given = (['command', 'script'] as const).filter(
+    (key) => app[key] !== undefined || isBroken(building, [...path, key]),
+  );
+  if (given.length === 0)
+    report(building, path, 'expected command or script, found neither. An app needs something to run');
+  if (given.length === 2)
+    report(building, [...path, 'script'], 'expected command or script, found both. Take one of them out');
 }
 
 function listenOf(app: AppSettings, path: Path, building: Building): readonly ListenSpec[] {
@@ -94,9 +115,13 @@ function checkPort(app: AppSettings, path: Path, building: Building): void {
       'expected listen or port, found both. With listen all workers share our socket; with port each binds its own',
     );
   }
-  const slots = app.workers + app.reload.max_surge;
-  if (slots > 0 && app.port + slots - 1 > 65_535) {
-    report(building, [...path, 'port'], `expected room for ${slots} ports up to 65535 (workers and max_surge), found ${app.port}`);
+  const slots = slotsOf(app);
+  if (app.port + slots - 1 > 65_535) {
+    report(
+      building,
+      [...path, 'port'],
+      `expected room for ${slots} ports up to 65535 (workers and max_surge), found ${app.port}`,
+    );
   }
 }
 
@@ -121,7 +146,11 @@ function checkPlaceholders({ app, argv, kind, sockets }: Placeholders, path: Pat
       }
       if (fd === undefined || !listenIsKnown || Number(number) < sockets) continue;
       const found = sockets === 0 ? 'none' : `${sockets} (${listOf(fdNames(sockets), 'and')})`;
-      report(building, place, `expected a listen address for ${placeholder}, found ${found}. Add one to listen of the app, or with -b`);
+      report(
+        building,
+        place,
+        `expected a listen address for ${placeholder}, found ${found}. Add one to listen of the app, or with -b`,
+      );
     }
   }
 }
@@ -137,7 +166,11 @@ function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
   const place = [...path, 'ready'];
   if (typeof ready === 'string') {
     if (ready === 'accepting' && app.listen.length === 0 && !isBroken(building, [...path, 'listen'])) {
-      report(building, place, 'expected listen, because accepting means to accept on our socket, found none. Add listen, or use listening or spawned');
+      report(
+        building,
+        place,
+        'expected listen, because accepting means to accept on our socket, found none. Add listen, or use listening or spawned',
+      );
     }
     return { kind: ready as 'auto' | 'spawned' | 'listening' | 'accepting' | 'fd' | 'ipc' };
   }
@@ -155,22 +188,54 @@ function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
   return { kind: 'tcp', port };
 }
 
-/** A probe has to reach one certain worker, which a socket that all workers share cannot do. */
-function checkProbe(kind: 'http' | 'tcp', port: number | null, at: { app: AppSettings; place: Path; building: Building }): void {
+/**
+ * A probe has to reach one certain worker, which a socket that all workers share cannot do. A port of the probe is
+ * that of slot 0; slot n has port + n, as with `port` of the app.
+ */
+function checkProbe(
+  kind: 'http' | 'tcp',
+  port: number | null,
+  at: { app: AppSettings; place: Path; building: Building },
+): void {
   const { app, place, building } = at;
   const path = [...place, kind];
   const own = kind === 'http' ? '{http: {path: /healthz, port: 9100}}' : '{tcp: {port: 9100}}';
   const addresses = typeof app.listen === 'string' ? [app.listen] : app.listen;
-  const shared = addresses.find((text) => text.endsWith(`:${port}`));
-  const why = 'any worker may answer there, so the probe cannot tell which one is ready';
-  const instead = `Give the probe a port of the worker's own, as in ${own}, or use accepting`;
-  if (port !== null && shared !== undefined) {
-    report(building, path, `expected a port of the worker's own, found ${port}, which all workers share through listen ${quoted(shared)}: ${why}. ${instead}`);
-  } else if (port === null && addresses.length > 0) {
-    report(building, path, `expected a port of the worker's own, found only the shared listen ${listOf(addresses.map(quoted), 'and')}: ${why}. ${instead}`);
-  } else if (port === null && app.port === null && !isBroken(building, [...place.slice(0, -1), 'port'])) {
-    report(building, path, `expected a port to probe, found none. Set port of the app, or write ${own}`);
+  const why = 'Any worker may answer there, so the probe cannot tell which one is ready';
+  const instead = `Give the probe a port of the worker's own, as in ${own}, where slot n answers at 9100 + n, or use accepting`;
+  if (port === null) {
+    if (addresses.length > 0) {
+      const shared = listOf(addresses.map(quoted), 'and');
+      report(
+        building,
+        path,
+        `expected a port of the worker's own, found only the shared listen ${shared}. ${why}. ${instead}`,
+      );
+    } else if (app.port === null && !isBroken(building, [...place.slice(0, -1), 'port'])) {
+      report(building, path, `expected a port to probe, found none. Set port of the app, or write ${own}`);
+    }
+    return;
   }
+  const slots = slotsOf(app);
+  const shared = addresses.find((text) => {
+    const address = parseListen(text);
+    return 'kind' in address && address.kind === 'tcp' && address.port >= port && address.port < port + slots;
+  });
+  if (shared !== undefined) {
+    const ports = slots > 1 ? `${port} (up to ${port + slots - 1} with slot ${slots - 1})` : String(port);
+    report(
+      building,
+      path,
+      `expected a port of the worker's own, found ${ports}, which all workers share through listen ${quoted(shared)}. ${why}. ${instead}`,
+    );
+  }
+  if (port + slots - 1 > 65_535)
+    report(building, path, `expected room for ${slots} ports up to 65535 (workers and max_surge), found ${port}`);
+}
+
+/** How many slots there are at most, as long as nobody scales. */
+function slotsOf(app: AppSettings): number {
+  return Math.max(1, app.workers + app.reload.max_surge);
 }
 
 function octalValue(text: string): number {

@@ -38,12 +38,10 @@ export function build(settings: Settings, building: Building): Spec {
   };
 }
 
-/** What workers and hooks inherit: the master's environment without what systemd and an outer master meant for the master, then the env_file. */
+/** The master's environment with the top-level env_file over it. What is meant for the master alone is taken out later. */
 function baseEnv({ environment, envFile }: Variables): Record<string, string> {
-  const forMaster =
-    /^(NOTIFY_SOCKET|WATCHDOG_(PID|USEC)|LISTEN_(FDS|PID|FDNAMES|PIDFDID)|SUPERVISE_(NAME|APP|WORKER|SLOT|REVISION))$/;
   const inherited = Object.entries(environment).flatMap(([name, value]) =>
-    value === undefined || forMaster.test(name) ? [] : [[name, value] as const],
+    value === undefined ? [] : [[name, value] as const],
   );
   return { ...Object.fromEntries(inherited), ...envFile };
 }
@@ -52,14 +50,20 @@ function baseEnv({ environment, envFile }: Variables): Record<string, string> {
 
 function buildPhase(phase: HookPhase, hooks: Settings['hooks'][HookPhase], building: Building): readonly HookSpec[] {
   const names = new Map<string, number>();
-  const written = hooks.map((hook): Partial<HookSettings> => (typeof hook === 'object' && !Array.isArray(hook) ? hook : { command: hook }));
+  const written = hooks.map((hook): Partial<HookSettings> =>
+    typeof hook === 'object' && !Array.isArray(hook) ? hook : { command: hook },
+  );
   for (const [index, { name }] of written.entries()) {
     if (name === undefined) continue;
     const other = names.get(name);
     if (other === undefined) names.set(name, index);
     else {
       const also = `which hooks.${phase}[${other}] has too`;
-      report(building, ['hooks', phase, index, 'name'], `expected a name that no other hook of ${phase} has, found ${quoted(name)}, ${also}`);
+      report(
+        building,
+        ['hooks', phase, index, 'name'],
+        `expected a name that no other hook of ${phase} has, found ${quoted(name)}, ${also}`,
+      );
     }
   }
   return written.map((hook, index) => {

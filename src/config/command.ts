@@ -1,9 +1,11 @@
 /** From a written command to its words: a text is split first, then `${VAR}` is expanded in each word. */
 import { basename } from 'node:path';
+import { maskText } from '../core/secrets.ts';
 import { report, type Building } from './building.ts';
 import { expand } from './expand.ts';
-import { nameLike, type CommandSettings } from './schema.ts';
-import { formatPath, quoted, type Expanded, type Path } from './tree.ts';
+import { nameLike } from './names.ts';
+import type { CommandSettings } from './schema.ts';
+import { formatPath, originAt, quoted, type Expanded, type Path } from './tree.ts';
 import { splitWords, type Words } from './words.ts';
 
 export interface Written {
@@ -34,7 +36,8 @@ export function commandOf(command: CommandSettings, written: Written, building: 
     } else report(building, typeof command === 'string' ? path : [...path, index], expansion.problem);
   }
   building.expanded.set(formatPath(path), expanded);
-  if (argv.length === words.length && words.length > 0 && argv[0] === '') report(building, path, 'expected a program first, found an empty word');
+  if (argv.length === words.length && words.length > 0 && argv[0] === '')
+    report(building, path, 'expected a program first, found an empty word');
   const zero = argv.findIndex((word) => word.includes('\0'));
   if (zero >= 0) report(building, path, 'expected words, found one with a zero byte in it');
   return argv;
@@ -44,19 +47,31 @@ function wordsOf(text: string, written: Written, building: Building): readonly s
   const split = splitWords(text);
   const what = written.kind === 'script' ? 'a script and its arguments' : 'a program and its words';
   if (!split.ok) {
-    report(building, written.path, `expected ${what}, found ${split.found}. ${remedy(split, text, written)}`);
+    report(
+      building,
+      written.path,
+      `expected ${what}, found ${split.found}. ${remedy(split, text, { ...written, building })}`,
+    );
     return [];
   }
   const [first = ''] = split.words;
   if (/^[A-Za-z_]\w*=/.test(first)) {
     const setting = written.kind === 'hook' ? 'env of the hook' : 'env of the app';
-    report(building, written.path, `expected ${what}, found the assignment ${quoted(first)} first. Put variables into the ${setting}`);
+    report(
+      building,
+      written.path,
+      `expected ${what}, found the assignment ${quoted(first)} first. Put variables into the ${setting}`,
+    );
     return [];
   }
   return split.words;
 }
 
-function remedy({ cause }: Extract<Words, { ok: false }>, text: string, written: Written): string {
+function remedy(
+  { cause }: Extract<Words, { ok: false }>,
+  text: string,
+  { building, ...written }: Written & { building: Building },
+): string {
   if (cause === 'syntax') return 'Close the quote, or put a backslash before it';
   if (typeof cause === 'object') {
     const { variable } = cause;
@@ -64,9 +79,11 @@ function remedy({ cause }: Extract<Words, { ok: false }>, text: string, written:
     return `Write \${${variable}} for a variable of the environment, or $$${variable} for the characters themselves`;
   }
   const quoting = cause === 'operator' ? ', or quote it' : ', or fold the lines with > instead of |';
+  const isFlag = originAt(building.tree, written.path).kind === 'flag';
+  if (written.kind === 'hook' && isFlag) return `Write "sh -c '...'" to have it run by a shell${quoting}`;
   if (written.kind === 'hook') return `Set shell: true to have it run by /bin/sh${quoting}`;
   if (written.kind === 'script') return 'Put it in quotes';
-  const sample = text.trim().replace(/\s+/g, ' ');
+  const sample = maskText(text.trim().replace(/\s+/g, ' '));
   return `Apps run without a shell: write ["sh", "-c", ${quoted(sample)}]${quoting}`;
 }
 

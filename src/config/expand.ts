@@ -42,7 +42,7 @@ interface Found {
 
 function expandInto(text: string, variables: Variables, found: Found): string {
   let result = '';
-  for (let index = 0; index < text.length; ) {
+  for (let index = 0; index < text.length;) {
     if (text.startsWith('$$', index)) {
       result += '$';
       index += 2;

@@ -4,7 +4,7 @@
  * later version will understand is known here too, and refused as "not supported yet".
  */
 import { constants } from 'node:os';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { Signal } from '../core/spec.ts';
 import { durationPattern, formatDuration, parseDuration, percentPattern, type Parsed } from '../core/units.ts';
 import { nearest } from './problems.ts';
@@ -23,19 +23,35 @@ export type Wrong =
 /** Durations end before the longest delay of a timer of Node (2^31 - 1 ms). */
 const longestMs = 24 * 86_400_000;
 
-/** Attaches what is wrong, if anything, to a value that zod is checking. */
-export function complain(context: z.core.ParsePayload, wrong: Wrong | null): void {
-  if (wrong === null) return;
-  const message = 'expected' in wrong ? wrong.expected : 'not supported yet';
-  context.issues.push({ code: 'custom', input: context.value, message, params: { ...wrong } });
+/** What goes into the JSON Schema as it is. */
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * A check that reports what is wrong, if anything. Schemas are made with their checks: adding one later copies the
+ * schema, and the start-up time of every command pays for it.
+ */
+export function judged<T>(judge: (value: T) => Wrong | null): z.core.$ZodCheck<T> {
+  return z.check<T>((context) => {
+    const wrong = judge(context.value);
+    if (wrong === null) return;
+    const message = 'expected' in wrong ? wrong.expected : 'not supported yet';
+    context.issues.push({ code: 'custom', input: context.value, message, params: { ...wrong } });
+  });
 }
 
-/** A text that `judge` accepts by answering null. `json` goes into the JSON Schema. */
-export function text(expected: string, judge: (text: string) => Wrong | null, json: Record<string, unknown> = {}) {
-  return z
-    .string({ error: expected })
-    .check((context) => complain(context, judge(context.value)))
-    .meta(json);
+function withJson<Schema extends z.core.$ZodType>(schema: Schema, json: Json): Schema {
+  z.globalRegistry.add(schema, json);
+  return schema;
+}
+
+/** A text that `judge` accepts by answering null. */
+export function text(expected: string, judge: (text: string) => Wrong | null, json: Json = {}): z.ZodMiniString {
+  return withJson(new z.ZodMiniString({ type: 'string', error: () => expected, checks: [judged(judge)] }), json);
+}
+
+/** Any text, also the empty one. `json` may widen its type: scalars of other kinds are taken as they are written. */
+export function anyText(expected: string, json: Json = {}): z.ZodMiniString {
+  return withJson(z.string({ error: expected }), json);
 }
 
 /** Any text but the empty one. */
@@ -69,16 +85,42 @@ function wrongUnit(parsed: Exclude<Parsed, { ok: true }>): Wrong {
 }
 
 export function whole(least: number, most: number) {
-  const error = `a whole number from ${least} to ${most}`;
-  return z.int({ error }).min(least, { error }).max(most, { error });
+  const expected = `a whole number from ${least} to ${most}`;
+  const isOne = (value: number) => Number.isInteger(value) && value >= least && value <= most;
+  return number(expected, isOne, { type: 'integer', minimum: least, maximum: most });
 }
 
-export function decimal(least: number, most: number, error: string) {
-  return z.number({ error }).min(least, { error }).max(most, { error });
+export function decimal(least: number, most: number) {
+  const isOne = (value: number) => value >= least && value <= most;
+  return number(`a number from ${least} to ${most}`, isOne, { minimum: least, maximum: most });
+}
+
+function number(expected: string, isOne: (value: number) => boolean, json: Json): z.ZodMiniNumber {
+  const checks = [judged<number>((value) => (isOne(value) ? null : { expected }))];
+  return withJson(new z.ZodMiniNumber({ type: 'number', error: () => expected, checks }), json);
+}
+
+/** A whole number of which `later` tells the forms that a later version will understand. */
+export function wholeOrLater(least: number, most: number, later: (value: unknown) => boolean): z.ZodMiniType<number> {
+  const expected = `a whole number from ${least} to ${most}`;
+  const check = judged<unknown>((value) => {
+    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return null;
+    return later(value) ? { unsupported: `Use ${expected}` } : { expected };
+  });
+  return withJson(new z.ZodMiniAny({ type: 'any', checks: [check] }), {
+    type: 'integer',
+    minimum: least,
+    maximum: most,
+  });
 }
 
 export function flag() {
   return z.boolean({ error: 'true or false' });
+}
+
+/** One of `options`, and of that type. */
+export function choice<const Options extends readonly [string, ...string[]]>(options: Options) {
+  return z.enum(options, { error: listOf(options, 'or') });
 }
 
 /** File permission bits as octal digits, with or without a leading 0 or 0o. */
@@ -127,24 +169,53 @@ export function signalName(written: string): Signal {
  * A key of a later version. `none`: the values that mean the same as leaving it out, which is what happens today.
  * `instead`: what to do.
  */
-export function later(none: readonly unknown[], instead = 'Leave it out') {
-  return z
-    .any()
-    .check((context) => {
-      const written = JSON.stringify(context.value);
-      if (none.some((value) => JSON.stringify(value) === written)) return;
-      complain(context, { unsupported: instead });
-    })
-    .meta({ enum: none })
-    .optional();
+export function later(doc: string, none: readonly unknown[], instead = 'Leave it out') {
+  const check = judged<unknown>((value) => {
+    const written = JSON.stringify(value);
+    return none.some((same) => JSON.stringify(same) === written) ? null : { unsupported: instead };
+  });
+  return maybe(
+    `Not supported yet. ${doc}`,
+    withJson(new z.ZodMiniAny({ type: 'any', checks: [check] }), { enum: none }),
+  );
 }
 
-/** A percentage of a later version, of which only the default means nothing new. */
-export function laterPercent(usual: string) {
-  return text('a percentage', (value) => (value === usual ? null : { unsupported: 'Leave it out' }), {
-    pattern: percentPattern,
-    enum: [usual],
-  }).default(usual);
+/** A percentage of a later version, of which only the usual value means nothing new. */
+export function laterPercent(doc: string, usualText: string) {
+  const judge = (value: string): Wrong | null => (value === usualText ? null : { unsupported: 'Leave it out' });
+  const percent = text('a percentage', judge, { pattern: percentPattern, enum: [usualText] });
+  return usual(`Not supported yet. ${doc}`, percent, usualText);
+}
+
+// ---------------------------------------------------------------- keys and their documentation
+
+/** A key that must be given. */
+export function given<Schema extends z.core.$ZodType>(doc: string, schema: Schema): Schema {
+  return withJson(schema, { ...z.globalRegistry.get(schema), description: doc });
+}
+
+/** A key that may be left out; what follows from that is up to the rest of the program. */
+export function maybe<Schema extends z.core.$ZodType>(doc: string, schema: Schema) {
+  return withJson(z.optional(schema), { description: doc });
+}
+
+/** A key with a default. */
+export function usual<Schema extends z.core.$ZodType>(
+  doc: string,
+  schema: Schema,
+  value: z.core.output<Schema> & z.core.util.NoUndefined<z.core.output<Schema>>,
+) {
+  return withJson(z._default(schema, value), { description: doc });
+}
+
+/** A key that is not set unless it is given; null says the same. */
+export function orNone<Schema extends z.core.$ZodType>(doc: string, schema: Schema) {
+  return withJson(z._default(z.nullable(schema), null), { description: doc });
+}
+
+/** A map whose keys have defaults of their own. */
+export function group<Schema extends z.core.$ZodType>(doc: string, schema: Schema, empty: z.core.input<Schema>) {
+  return withJson(z.prefault(schema, empty), { description: doc });
 }
 
 /** A map with these keys and no others. `label` names it in messages: "a key of {label}". */
@@ -162,7 +233,9 @@ export function command(expected: string) {
   const asText = filled(expected);
   const asWord = z.string({ error: 'a word' });
   commandParts.add(asText).add(asWord);
-  return z.union([asText, z.array(asWord).min(1, { error: expected })], { error: expected });
+  const notEmpty = judged<readonly unknown[]>((words) => (words.length > 0 ? null : { expected }));
+  const asWords = z.array(asWord, { error: expected }).check(notEmpty);
+  return z.union([asText, withJson(asWords, { minItems: 1 })], { error: expected });
 }
 
 /** Whether texts of this schema are expanded later, word by word. */

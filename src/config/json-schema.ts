@@ -3,7 +3,7 @@
  *
  * It accepts `${VAR}` wherever a variable may stand, and no key that is refused as "not supported yet".
  */
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { configSchema } from './schema.ts';
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;

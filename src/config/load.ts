@@ -2,7 +2,7 @@
  * Where a Spec comes from: a config file, flags alone, or a file with flags over it. All three make a tree first and
  * then take the same way: expand variables, check, build. A start from flags never loads the YAML parser.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { SuperviseError } from '../core/errors.ts';
@@ -10,14 +10,18 @@ import type { Spec } from '../core/spec.ts';
 import { build } from './build.ts';
 import type { Building } from './building.ts';
 import { programName } from './command.ts';
+import { readConfigText } from './config-file.ts';
 import type { Variables } from './expand.ts';
 import type { Explainable } from './origins.ts';
 import { Problems } from './problems.ts';
-import { appNameLike, configSchema, nameLike, namePattern } from './schema.ts';
+import { appNameLike, nameLike, namePattern } from './names.ts';
+import { configSchema } from './schema.ts';
 import { settle, type Settling } from './settle.ts';
 import { leaf, nodeAt, originAt, type Branch, type Entry, type Leaf, type Origin, type Tree } from './tree.ts';
 import { validate } from './validate.ts';
-import { parseYaml, readConfigText } from './yaml.ts';
+import { parseYaml } from './yaml.ts';
+
+export { findConfig } from './config-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -57,25 +61,6 @@ export interface StandaloneFlags extends Flags {
   readonly env: Environment;
 }
 
-const defaultFiles = ['supervise.yaml', 'supervise.yml', 'supervise.json'];
-const systemFile = '/etc/supervise/supervise.yaml';
-
-/**
- * The config file to use: `explicit`, or the first of the default files in `cwd` and then in /etc.
- * @throws SuperviseError config-not-found
- */
-export function findConfig(explicit: string | null, cwd: string): string {
-  if (explicit !== null) return explicit;
-  const candidates = [...defaultFiles.map((file) => resolve(cwd, file)), systemFile];
-  const found = candidates.find((file) => existsSync(file));
-  if (found === undefined) {
-    throw new SuperviseError('config-not-found', `expected a config file, found none of ${[...defaultFiles, systemFile].join(', ')} (in ${cwd})`, {
-      hint: 'Name one with -c FILE, or start without: supervise start -- PROGRAM',
-    });
-  }
-  return found === systemFile ? found : basename(found);
-}
-
 /**
  * Reads, checks and builds a config file. `file` may be relative to the working directory.
  * @throws ConfigError (config-invalid) with all problems; SuperviseError config-not-found
@@ -105,7 +90,10 @@ export async function readName(file: string, env: Environment): Promise<string> 
   }
   const problems = new Problems();
   const entries = new Map([...tree.entries].filter(([key]) => key === 'name' || key === 'env_file'));
-  const variables = readVariables({ ...tree, entries }, { dir: dirname(absolute), environment: env, problems: new Problems() });
+  const variables = readVariables(
+    { ...tree, entries },
+    { dir: dirname(absolute), environment: env, problems: new Problems() },
+  );
   const settled = settle({ ...tree, entries }, configSchema, { variables, problems, broken: new Set() });
   problems.throwIfAny();
   const name = nodeAt(settled, ['name']);
@@ -123,7 +111,14 @@ export function specFromFlags({ argv, cwd, env, preStart = [], ...flags }: Stand
   const app = appNameLike(programName(argv, false)) ?? 'app';
   const program: Tree = { kind: 'list', origin, items: argv.map((word) => leaf(word.replaceAll('$', '$$$$'), origin)) };
   const entries = {
-    ...(hooks.length > 0 ? { hooks: branch({ pre_start: { kind: 'list', items: hooks, origin: flag('--pre-start') } }, flag('--pre-start')) } : {}),
+    ...(hooks.length > 0
+      ? {
+          hooks: branch(
+            { pre_start: { kind: 'list', items: hooks, origin: flag('--pre-start') } },
+            flag('--pre-start'),
+          ),
+        }
+      : {}),
     apps: branch({ [app]: branch({ command: program }, origin) }, origin),
   };
   const tree = withFlags(branch(entries, origin), app, flags);
@@ -138,9 +133,13 @@ export function applyFlags({ spec, written }: Loaded, flags: Flags): Loaded {
   const forOneApp = [...(isGiven(flags.workers) ? ['-w'] : []), ...(flags.bind?.length ? ['-b'] : [])];
   if (forOneApp.length > 0 && spec.apps.length !== 1) {
     const names = spec.apps.map(({ name }) => name).join(', ');
-    throw new SuperviseError('usage', `flag ${forOneApp.join(' and ')}: expected a config with one app, found ${spec.apps.length}: ${names}`, {
-      hint: 'Set workers and listen of each app in the config, or use `supervise scale` later.',
-    });
+    throw new SuperviseError(
+      'usage',
+      `flag ${forOneApp.join(' and ')}: expected a config with one app, found ${spec.apps.length}: ${names}`,
+      {
+        hint: 'Set workers and listen of each app in the config, or use `supervise scale` later.',
+      },
+    );
   }
   return assemble({ ...written, tree: withFlags(written.tree, spec.apps[0]?.name ?? '', flags) });
 }
@@ -154,7 +153,11 @@ function flag(name: string): Origin {
 }
 
 function branch(children: Readonly<Record<string, Tree>>, origin: Origin): Branch {
-  return { kind: 'map', origin, entries: new Map(Object.entries(children).map(([key, value]) => [key, { keyOrigin: origin, value }])) };
+  return {
+    kind: 'map',
+    origin,
+    entries: new Map(Object.entries(children).map(([key, value]) => [key, { keyOrigin: origin, value }])),
+  };
 }
 
 function isGiven<T>(value: T | null | undefined): value is T {
@@ -182,7 +185,10 @@ function withEntry(tree: Tree | undefined, [key, ...rest]: readonly string[], va
   const map: Branch = tree?.kind === 'map' ? tree : { kind: 'map', entries: new Map(), origin: value.origin };
   if (key === undefined) return map;
   const child = rest.length === 0 ? value : withEntry(map.entries.get(key)?.value, rest, value);
-  const entry: Entry = { keyOrigin: rest.length === 0 ? value.origin : (map.entries.get(key)?.keyOrigin ?? value.origin), value: child };
+  const entry: Entry = {
+    keyOrigin: rest.length === 0 ? value.origin : (map.entries.get(key)?.keyOrigin ?? value.origin),
+    value: child,
+  };
   return { ...map, entries: new Map([...map.entries, [key, entry]]) };
 }
 
@@ -210,22 +216,32 @@ function defaultName(dir: string): string {
 }
 
 /** The variables for `${VAR}`: the environment, and the top-level env_file, whose own path may use the environment only. */
-function readVariables(tree: Branch, { dir, environment, problems }: { dir: string; environment: Environment; problems: Problems }): Variables {
+function readVariables(
+  tree: Branch,
+  { dir, environment, problems }: { dir: string; environment: Environment; problems: Problems },
+): Variables {
   const entry = tree.entries.get('env_file');
   const alone: Variables = { environment, envFile: {} };
   if (entry === undefined) return alone;
-  const settled = settle(branch({ env_file: entry.value }, tree.origin), configSchema, { variables: alone, problems, broken: new Set() });
+  const settled = settle(branch({ env_file: entry.value }, tree.origin), configSchema, {
+    variables: alone,
+    problems,
+    broken: new Set(),
+  });
   const file = nodeAt(settled, ['env_file']);
-  if (file?.kind !== 'leaf' || typeof file.value !== 'string' || file.value === '' || file.value.includes('\0')) return alone;
+  if (file?.kind !== 'leaf' || typeof file.value !== 'string' || file.value === '' || file.value.includes('\0'))
+    return alone;
   const path = resolve(dir, file.value);
   try {
     const parsed = parseEnv(readFileSync(path, 'utf8')) as Record<string, string>;
     return { environment, envFile: { ...parsed } };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const found = { ENOENT: 'nothing of that name', EISDIR: 'a directory', EACCES: 'one that this user may not read' }[code ?? ''] ?? message;
+    const found =
+      { ENOENT: 'nothing of that name', EISDIR: 'a directory', EACCES: 'one that this user may not read' }[
+        code ?? ''
+      ] ?? message;
     problems.add(originAt(tree, ['env_file']), ['env_file'], `expected a file of variables at ${path}, found ${found}`);
     return alone;
   }
 }
-

@@ -60,7 +60,8 @@ function effective({ settings, spec }: Explainable): View {
 }
 
 function effectiveHook(hook: HookSpec, written: Settings['hooks']['pre_start'][number] | undefined): View {
-  const { timeout = '5m', retry_delay = '5s' }: Partial<HookSettings> = typeof written === 'object' && 'command' in written ? written : {};
+  const { timeout = '5m', retry_delay = '5s' }: Partial<HookSettings> =
+    typeof written === 'object' && 'command' in written ? written : {};
   return {
     name: hook.name,
     command: hook.shell ? hook.argv[0] : joinWords(hook.argv),
@@ -124,10 +125,16 @@ function sourceOf(path: Path, { tree, expanded }: Explainable): ValueSource {
 function originOf({ node, expanded }: ValueSource): string {
   if (node === null) return 'default';
   const sources = { environment: 'from the environment', env_file: 'from env_file', default: 'not set' };
-  return [formatOrigin(node.origin), ...expanded.map(({ variable, from }) => `\${${variable}} ${sources[from]}`)].join(', ');
+  return [formatOrigin(node.origin), ...expanded.map(({ variable, from }) => `\${${variable}} ${sources[from]}`)].join(
+    ', ',
+  );
 }
 
-function hide(value: string, name: string, { source, variables }: { source: ValueSource; variables: Variables }): string {
+function hide(
+  value: string,
+  name: string,
+  { source, variables }: { source: ValueSource; variables: Variables },
+): string {
   let shown = value;
   for (const { variable, from } of source.expanded) {
     const secret = variables.environment[variable] ?? variables.envFile[variable] ?? '';

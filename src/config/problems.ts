@@ -57,9 +57,7 @@ export class Problems {
 
 function formatProblem({ file, line, column, flag, path, message }: Problem): string {
   const origin: Origin =
-    file === null
-      ? { kind: 'flag', flag: flag ?? '' }
-      : { kind: 'file', file, line: line ?? 1, column: column ?? 1 };
+    file === null ? { kind: 'flag', flag: flag ?? '' } : { kind: 'file', file, line: line ?? 1, column: column ?? 1 };
   return [formatOrigin(origin), ...(path === '' ? [] : [path]), message].join(': ');
 }
 
@@ -87,7 +85,11 @@ function editDistance(a: string, b: string, limit: number): number {
     const current = [row];
     for (let column = 1; column <= b.length; column++) {
       const same = a[row - 1] === b[column - 1];
-      let cost = Math.min((last[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, (last[column - 1] ?? 0) + (same ? 0 : 1));
+      let cost = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (same ? 0 : 1),
+      );
       const swapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1];
       if (swapped) cost = Math.min(cost, (beforeLast[column - 2] ?? 0) + 1);
       current.push(cost);

@@ -6,7 +6,7 @@
  * - Commands are left as they are: they are split into words before their variables are expanded.
  * - Below unknown keys nothing is touched.
  */
-import * as z from 'zod';
+import type * as z from 'zod/mini';
 import { expand, isExpandable, type Variables } from './expand.ts';
 import { isCommandPart } from './fields.ts';
 import type { Problems } from './problems.ts';
@@ -55,7 +55,11 @@ function settleLeaf(node: Leaf, schema: z.core.$ZodType, { variables, problems, 
   }
   const delayed = accepted.has('command') || isCommandPart(schema);
   if (delayed || typeof node.value !== 'string' || !isExpandable(node.value)) {
-    const isText = node.value !== null && !accepted.has('any') && !accepted.has(typeof node.value as Primitive) && accepted.has('string');
+    const isText =
+      node.value !== null &&
+      !accepted.has('any') &&
+      !accepted.has(typeof node.value as Primitive) &&
+      accepted.has('string');
     return isText ? { ...node, value: node.text } : node;
   }
   const expansion = expand(node.value, variables);

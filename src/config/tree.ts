@@ -74,7 +74,11 @@ export function keyOrigin(tree: Tree, path: Path): Origin {
 /** Where to point at for a problem with the value at `path`: a scalar, the key of anything else, or what should hold it. */
 export function originAt(tree: Tree, path: Path): Origin {
   const node = nodeAt(tree, path);
-  return node?.kind === 'leaf' && node.text !== '' ? node.origin : path.length === 0 ? tree.origin : keyOrigin(tree, path);
+  return node?.kind === 'leaf' && node.value !== null
+    ? node.origin
+    : path.length === 0
+      ? tree.origin
+      : keyOrigin(tree, path);
 }
 
 /** `apps.web.listen[0]`; keys that are no plain words are quoted. */

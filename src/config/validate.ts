@@ -6,7 +6,7 @@
  * A value that is wrong is then left out and the rest is checked again, so that the checks between keys, which come
  * later, can run on everything else, and one look at the config shows all of its problems.
  */
-import type * as z from 'zod';
+import type * as z from 'zod/mini';
 import { didYouMean, listOf, type Wrong } from './fields.ts';
 import { configSchema, type Settings } from './schema.ts';
 import type { Settling } from './settle.ts';
@@ -26,9 +26,11 @@ export function validate(tree: Tree, { problems, broken }: Settling): Settings |
     const gone = new Set(round === 0 ? broken : []);
     for (const { path, key, message } of result.error.issues.flatMap((issue) => findings(issue, tree, []))) {
       const place = key === null ? path : [...path, key];
-      const isBelow = (paths: ReadonlySet<string>) => place.some((_, index) => paths.has(formatPath(place.slice(0, index + 1))));
+      const isBelow = (paths: ReadonlySet<string>) =>
+        place.some((_, index) => paths.has(formatPath(place.slice(0, index + 1))));
       // what is missing in later rounds was taken away here
-      if (round === 0 && !isBelow(reported)) problems.add(key === null ? originAt(tree, path) : keyOrigin(tree, place), path, message);
+      if (round === 0 && !isBelow(reported))
+        problems.add(key === null ? originAt(tree, path) : keyOrigin(tree, place), path, message);
       if (isBelow(gone)) continue;
       const pruned = prune(root, place, broken);
       if (pruned === null) return null;
@@ -52,7 +54,11 @@ function findings(issue: z.core.$ZodIssue, tree: Tree, prefix: Path): readonly F
       return issue.keys.map((key) => ({ path, key, message: unknownKey(key, path, issue.message) }));
     case 'invalid_key': {
       const key = String(path.at(-1));
-      return issue.issues.map((inner) => ({ path: path.slice(0, -1), key, message: sentence(quoted(key), wrongOf(inner)) }));
+      return issue.issues.map((inner) => ({
+        path: path.slice(0, -1),
+        key,
+        message: sentence(quoted(key), wrongOf(inner)),
+      }));
     }
     case 'invalid_union': {
       const fitting = issue.errors.filter((branch) => !branch.some(isMismatch));
@@ -67,7 +73,13 @@ function findings(issue: z.core.$ZodIssue, tree: Tree, prefix: Path): readonly F
     default: {
       const wrong = wrongOf(issue);
       const isWhole = 'unsupported' in wrong && node?.kind !== 'leaf';
-      return [{ path, key: null, message: isWhole ? `not supported yet. ${wrong.unsupported}` : sentence(describe(node), wrong) }];
+      return [
+        {
+          path,
+          key: null,
+          message: isWhole ? `not supported yet. ${wrong.unsupported}` : sentence(describe(node), wrong),
+        },
+      ];
     }
   }
 }
@@ -85,7 +97,10 @@ export function sentence(found: string, wrong: Wrong): string {
 /** Whether the value is of another kind than this branch of a union is about. */
 function isMismatch(issue: z.core.$ZodIssue): boolean {
   if (issue.path.length > 0) return false;
-  return issue.code === 'invalid_type' || (issue.code === 'invalid_union' && issue.errors.every((branch) => branch.some(isMismatch)));
+  return (
+    issue.code === 'invalid_type' ||
+    (issue.code === 'invalid_union' && issue.errors.every((branch) => branch.some(isMismatch)))
+  );
 }
 
 function isUnsupported(issue: z.core.$ZodIssue): boolean {
@@ -94,12 +109,13 @@ function isUnsupported(issue: z.core.$ZodIssue): boolean {
 
 function unknownKey(key: string, path: Path, expected: string): string {
   const known = keysAt(configSchema, path);
-  const hint = synonyms(key, known) ?? didYouMean(key, known).hint ?? elsewhere(key) ?? `It has: ${listOf(known, 'and')}`;
+  const hint =
+    synonyms(key, known) ?? didYouMean(key, known).hint ?? elsewhere(key) ?? `It has: ${listOf(known, 'and')}`;
   return sentence(quoted(key), { expected, hint });
 }
 
 /** What other programs call it. */
-const names: Readonly<Record<string, string>> = {
+const otherWords: Readonly<Record<string, string>> = {
   args: 'command',
   autorestart: 'restart',
   bind: 'listen',
@@ -118,12 +134,14 @@ const names: Readonly<Record<string, string>> = {
 };
 
 function synonyms(key: string, known: readonly string[]): string | null {
-  const name = names[key.toLowerCase()];
+  const name = otherWords[key.toLowerCase()];
   return name !== undefined && known.includes(name) ? `Did you mean "${name}"?` : null;
 }
 
 function elsewhere(key: string): string | null {
-  const [place, ...others] = keyPaths(configSchema).filter((path) => path.endsWith(`.${key}`) && !path.startsWith('hooks.'));
+  const [place, ...others] = keyPaths(configSchema).filter(
+    (path) => path.endsWith(`.${key}`) && !path.startsWith('hooks.'),
+  );
   return place === undefined || others.length > 0 ? null : `It belongs elsewhere: ${place}`;
 }
 
@@ -148,7 +166,14 @@ function prune(root: Plain, path: Path, broken: Set<string>): string | null {
   for (let last = path.length - 1; last >= 0; last--) {
     const key = path[last];
     const parent = path.slice(0, last).reduce<Plain | undefined>((node, step) => childIn(node, step), root);
-    if (typeof key !== 'string' || typeof parent !== 'object' || parent === null || Array.isArray(parent) || !(key in parent)) continue;
+    if (
+      typeof key !== 'string' ||
+      typeof parent !== 'object' ||
+      parent === null ||
+      Array.isArray(parent) ||
+      !(key in parent)
+    )
+      continue;
     delete parent[key];
     const pruned = formatPath(path.slice(0, last + 1));
     broken.add(pruned);
@@ -164,7 +189,8 @@ function childIn(node: Plain | undefined, step: string | number): Plain | undefi
 
 function brokenPaths(tree: Tree, broken: ReadonlySet<string>, path: Path = []): readonly Path[] {
   if (broken.has(formatPath(path))) return [path];
-  if (tree.kind === 'map') return [...tree.entries].flatMap(([key, { value }]) => brokenPaths(value, broken, [...path, key]));
+  if (tree.kind === 'map')
+    return [...tree.entries].flatMap(([key, { value }]) => brokenPaths(value, broken, [...path, key]));
   if (tree.kind === 'list') return tree.items.flatMap((item, index) => brokenPaths(item, broken, [...path, index]));
   return [];
 }

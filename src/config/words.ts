@@ -20,7 +20,7 @@ export function splitWords(text: string): Words {
   const words: string[] = [];
   let word: string | null = null;
   let quote: { readonly mark: string; readonly start: number } | null = null;
-  for (let index = 0; index < text.length; ) {
+  for (let index = 0; index < text.length;) {
     const char = text.charAt(index);
     if (quote?.mark === "'") {
       if (char === "'") quote = null;
@@ -29,7 +29,8 @@ export function splitWords(text: string): Words {
       continue;
     }
     const special = specialAt(text, index, quote === null);
-    if (special !== null) return { ok: false, found: `${special.found} at character ${index + 1}`, cause: special.cause };
+    if (special !== null)
+      return { ok: false, found: `${special.found} at character ${index + 1}`, cause: special.cause };
     if (char === '\\') {
       if (index + 1 === text.length) return { ok: false, found: 'a backslash at the end', cause: 'syntax' };
       word = escaped(text.charAt(index + 1), word, quote !== null);
@@ -52,7 +53,11 @@ export function splitWords(text: string): Words {
     }
   }
   if (quote !== null) {
-    return { ok: false, found: `a ${quote.mark} at character ${quote.start + 1} that is never closed`, cause: 'syntax' };
+    return {
+      ok: false,
+      found: `a ${quote.mark} at character ${quote.start + 1} that is never closed`,
+      cause: 'syntax',
+    };
   }
   if (word !== null) words.push(word);
   return { ok: true, words };
@@ -75,11 +80,14 @@ function specialAt(text: string, index: number, unquoted: boolean): { found: str
   const [, variable] = /^\$([A-Za-z_]\w*)/.exec(text.slice(index, index + 256)) ?? [];
   if (variable !== undefined) return { found: `the shell variable $${variable}`, cause: { variable } };
   // a line break ends a shell command; one before or after everything does not matter
-  const breaks = unquoted && text[index] === '\n' && text.slice(0, index).trim() !== '' && text.slice(index).trim() !== '';
+  const breaks =
+    unquoted && text[index] === '\n' && text.slice(0, index).trim() !== '' && text.slice(index).trim() !== '';
   return breaks ? { found: 'a line break', cause: 'line break' } : null;
 }
 
 /** Words as one line that `splitWords` reads back; for display. */
 export function joinWords(words: readonly string[]): string {
-  return words.map((word) => (/^[\w@%+=:,./{}-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(' ');
+  return words
+    .map((word) => (/^[\w@%+=:,./{}-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`))
+    .join(' ');
 }

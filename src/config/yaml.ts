@@ -1,15 +1,22 @@
 /**
- * Reads YAML (JSON is YAML) into a tree with the place of every key and value. The text is checked before it is
- * parsed, and what YAML allows but no config needs is refused in words: tags, merge keys, keys that are no text,
+ * Reads YAML (JSON is YAML) into a tree with the place of every key and value. What YAML allows but no config needs is refused in words: tags, merge keys, keys that are no text,
  * several documents, and aliases that grow beyond all measure. The parser is loaded here only, when a file is read.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
-import type { Document, LineCounter, Node, Pair, YAMLError } from 'yaml';
-import { SuperviseError } from '../core/errors.ts';
+import type { Document, LineCounter, Node, Pair } from 'yaml';
 import type { Problems } from './problems.ts';
-import { quoted, type Branch, type Entry, type Leaf, type List, type Origin, type Path, type Scalar, type Tree } from './tree.ts';
+import {
+  quoted,
+  type Branch,
+  type Entry,
+  type Leaf,
+  type List,
+  type Origin,
+  type Path,
+  type Scalar,
+  type Tree,
+} from './tree.ts';
+import { syntaxProblem } from './yaml-syntax.ts';
 
-const maxFileBytes = 1024 * 1024;
 const maxNodes = 20_000;
 const maxDepth = 50;
 
@@ -19,64 +26,15 @@ export interface Source {
   readonly text: string;
 }
 
-/**
- * Reads a config file as text.
- * @throws SuperviseError config-not-found, config-invalid
- */
-export function readConfigText(file: string): string {
-  let bytes: Buffer;
-  try {
-    bytes = readUpTo(file, maxFileBytes + 1);
-  } catch (error) {
-    throw unreadable(file, error as NodeJS.ErrnoException);
-  }
-  const invalid = (message: string) => new SuperviseError('config-invalid', `${file}:1:1: ${message}`);
-  if (bytes.length > maxFileBytes) throw invalid('expected a config of at most 1 MiB, found a larger file. Is it the right one?');
-  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
-    throw invalid('expected text in UTF-8, found UTF-16. Save it as UTF-8');
-  }
-  const zero = bytes.indexOf(0);
-  if (zero >= 0) throw invalid(`expected text, found a zero byte at offset ${zero}. Is it the right file?`);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw invalid('expected text in UTF-8, found other bytes. Is it the right file?');
-  }
-}
-
-function unreadable(file: string, { code, message }: NodeJS.ErrnoException): SuperviseError {
-  if (code === 'ENOENT') {
-    return new SuperviseError('config-not-found', `${file}: expected a config file, found nothing of that name`, {
-      hint: 'Name another one with -c, or write one with the keys of config.example.yaml.',
-    });
-  }
-  const found = { EISDIR: 'a directory', EACCES: 'one that this user may not read', ELOOP: 'a symlink that leads to itself' }[code ?? ''];
-  return new SuperviseError('config-invalid', `${file}: expected a file that can be read, found ${found ?? message}`);
-}
-
-/** The first `limitBytes` bytes of a file or a pipe. */
-function readUpTo(file: string, limitBytes: number): Buffer {
-  const fd = openSync(file, 'r');
-  try {
-    const chunks: Buffer[] = [];
-    for (let total = 0; total < limitBytes; ) {
-      const chunk = Buffer.alloc(Math.min(65_536, limitBytes - total));
-      const count = readSync(fd, chunk);
-      if (count === 0) break;
-      chunks.push(chunk.subarray(0, count));
-      total += count;
-    }
-    return Buffer.concat(chunks);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 /** Parses a config. Reports everything that is wrong with the text itself; the answer is then null. */
 export async function parseYaml(source: Source, problems: Problems): Promise<Branch | null> {
   const yaml = await import('yaml');
   const lines = new yaml.LineCounter();
-  const [document, second] = yaml.parseAllDocuments(source.text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  const [document, second] = yaml.parseAllDocuments(source.text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: false,
+  });
   const reader = new Reader(yaml, { source, lines, problems });
   const origin = reader.origin(0);
   if (document === undefined || !('contents' in document) || isNothing(document)) {
@@ -85,11 +43,16 @@ export async function parseYaml(source: Source, problems: Problems): Promise<Bra
   }
   const [syntax] = document.errors;
   if (syntax !== undefined) {
-    problems.add(reader.origin(syntax.pos[0]), [], syntaxProblem(syntax, source.text));
+    const { offset, message } = syntaxProblem(syntax, document, { yaml, text: source.text });
+    problems.add(reader.origin(offset), [], message);
     return null;
   }
   if (second !== undefined) {
-    problems.add(reader.origin(second.range[0]), [], 'expected one document, found a second one after ---. Keep each config in a file of its own');
+    problems.add(
+      reader.origin(second.range[0]),
+      [],
+      'expected one document, found a second one after ---. Keep each config in a file of its own',
+    );
     return null;
   }
   const tree = reader.read(document);
@@ -102,7 +65,10 @@ export async function parseYaml(source: Source, problems: Problems): Promise<Bra
 }
 
 function isNothing({ contents, errors }: Document): boolean {
-  return errors.length === 0 && (contents === null || ('value' in contents && contents.value === null && contents.tag === undefined));
+  return (
+    errors.length === 0 &&
+    (contents === null || ('value' in contents && contents.value === null && contents.tag === undefined))
+  );
 }
 
 interface Reading {
@@ -142,15 +108,21 @@ class Reader {
 
   #tree(node: unknown, path: Path, fallbackOffset: number): Tree | null {
     const { isAlias, isMap, isScalar, isSeq } = this.#yaml;
-    if (node === null || node === undefined) return { kind: 'leaf', value: null, text: '', expanded: [], origin: this.origin(fallbackOffset) };
+    if (node === null || node === undefined)
+      return { kind: 'leaf', value: null, text: '', expanded: [], origin: this.origin(fallbackOffset) };
     const offset = (node as Node).range?.[0] ?? fallbackOffset;
     this.#nodes += 1;
     if (this.#nodes > maxNodes) return this.#tooMuch(offset);
-    if (path.length > maxDepth) return this.#fail(offset, [], `expected at most ${maxDepth} levels, found more. Does an alias contain itself?`);
+    if (path.length > maxDepth)
+      return this.#fail(offset, [], `expected at most ${maxDepth} levels, found more. Does an alias contain itself?`);
     if (isAlias(node)) {
       const target = this.#document === null ? undefined : node.resolve(this.#document);
       if (target !== undefined) return this.#tree(target, path, offset);
-      return this.#fail(offset, path, `expected a value, found the alias *${node.source} without an anchor of that name. Quote a text that starts with *`);
+      return this.#fail(
+        offset,
+        path,
+        `expected a value, found the alias *${node.source} without an anchor of that name. Quote a text that starts with *`,
+      );
     }
     const { tag } = node as Node;
     if (tag !== undefined && !/^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/.test(tag)) {
@@ -159,11 +131,12 @@ class Reader {
     if (isMap(node)) return this.#map(node.items as Pair<Node, Node | null>[], path, offset);
     if (isSeq(node)) return this.#list(node.items, path, offset);
     if (!isScalar(node)) return this.#fail(offset, path, 'expected a value');
-    return this.#leaf(node as { value: unknown; source?: string }, path, offset);
+    return this.#leaf(node, path, offset);
   }
 
   #tooMuch(offset: number): null {
-    if (!this.failed) this.#fail(offset, [], `expected at most ${maxNodes} values, found more, aliases (*) counted each time`);
+    if (!this.failed)
+      this.#fail(offset, [], `expected at most ${maxNodes} values, found more, aliases (*) counted each time`);
     this.failed = true;
     return null;
   }
@@ -171,7 +144,8 @@ class Reader {
   #leaf(node: { value: unknown; source?: string }, path: Path, offset: number): Leaf | null {
     const { value } = node;
     const isPlain = value === null || ['string', 'number', 'boolean'].includes(typeof value);
-    if (!isPlain) return this.#fail(offset, path, `expected a text, a number, true or false, found ${quoted(String(value))}`);
+    if (!isPlain)
+      return this.#fail(offset, path, `expected a text, a number, true or false, found ${quoted(String(value))}`);
     const text = typeof value === 'string' ? value : (node.source ?? String(value ?? ''));
     return { kind: 'leaf', value: value as Scalar, text, expanded: [], origin: this.origin(offset) };
   }
@@ -191,7 +165,11 @@ class Reader {
       const keyOrigin = this.origin(keyOffset);
       const earlier = entries.get(name)?.keyOrigin;
       if (earlier?.kind === 'file') {
-        this.#fail(keyOffset, path, `expected each key once, found ${quoted(name)} again. It stands in line ${earlier.line} already`);
+        this.#fail(
+          keyOffset,
+          path,
+          `expected each key once, found ${quoted(name)} again. It stands in line ${earlier.line} already`,
+        );
         continue;
       }
       const tree = this.#tree(value, [...path, name], key?.range?.[2] ?? keyOffset);
@@ -202,30 +180,19 @@ class Reader {
 
   #key(key: Node | null, path: Path, offset: number): string | null {
     const { isScalar } = this.#yaml;
-    if (!isScalar(key) || key.value === null) {
-      return this.#fail(offset, path, 'expected a text as key, found something else. Put braces of your own, as in "{fd}", in quotes');
+    if (key === null || (isScalar(key) && key.value === null))
+      return this.#fail(offset, path, 'expected a key before the :, found nothing');
+    if (!isScalar(key)) {
+      return this.#fail(
+        offset,
+        path,
+        'expected a text as key, found something else. Put braces of your own, as in "{fd}", in quotes',
+      );
     }
     const name = typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));
-    if (name === '<<') return this.#fail(offset, path, 'expected a key, found <<. Merge keys are not supported: write the keys out');
+    if (name === '<<')
+      return this.#fail(offset, path, 'expected a key, found <<. Merge keys are not supported: write the keys out');
     if (name === '__proto__') return this.#fail(offset, path, 'expected a key, found __proto__, which cannot be one');
     return name;
   }
-}
-
-// ---------------------------------------------------------------- syntax errors
-
-function syntaxProblem({ code, message, pos }: YAMLError, text: string): string {
-  const lineStart = text.lastIndexOf('\n', pos[0] - 1) + 1;
-  const line = text.slice(lineStart).split('\n', 1)[0] ?? '';
-  if (code === 'TAB_AS_INDENT') return 'expected spaces before a key, found a tab. Indent with spaces';
-  return `expected YAML, found this: ${message}. ${syntaxHint(code, line)}`.replace(/\.?\. $/, '');
-}
-
-function syntaxHint(code: string, line: string): string {
-  if (/[{[,].*\$\{/.test(line.replace(/"[^"]*"|'[^']*'/g, ''))) return 'Within { } and [ ] put ${VAR} in quotes: "${VAR}"';
-  if (/\[[\da-f]*:[\da-f:]*\]:\d/i.test(line)) return 'Put an IPv6 address in quotes: "[::1]:8000"';
-  if (code === 'BLOCK_AS_IMPLICIT_KEY') return 'Put a text with ": " in it in quotes';
-  if (code === 'BAD_SCALAR_START') return 'Put it in quotes';
-  if (code === 'BAD_INDENT') return 'Indent keys of the same map equally';
-  return '';
 }

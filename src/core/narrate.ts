@@ -3,23 +3,23 @@
  *
  * - Level: `debug` for what was asked for and for steps on the way, `info` for what an operator waits for, `warn` for what
  *   heals itself, `error` for what does not.
- * - `fields` is the event without seq and at, its type as `event`. Last lines of output stay in where something failed.
+ * - `fields` is the event without its number, its type as `event`. Last lines of output stay in where something failed.
  * - One row per event type: a type that is forgotten here is a compile error.
  */
 import type { Cause, Event, EventBody, EventType } from './protocol.ts';
 import { describeExit } from './reasons.ts';
-import { formatDuration } from './units.ts';
+import { formatBytes, formatDuration } from './units.ts';
 
 export interface Narration {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly message: string;
-  /** The event's own fields, with `event` for its type. */
+  /** The event's own fields, with `event` for its type; `at` is when it happened. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
 /** The sentence, its level, and the fields for whoever reads the log by machine. */
 export function narrate(event: Event): Narration {
-  const { seq: _seq, at: _at, type, ...own } = event;
+  const { seq: _seq, type, ...own } = event;
   const [level, message] = tell(event);
   const fields: Record<string, unknown> = { event: type, ...own };
   if ('message' in own) delete fields['message'];
@@ -28,17 +28,38 @@ export function narrate(event: Event): Narration {
 }
 
 type Told = readonly [Narration['level'], string];
-type EventOf<Type extends EventType> = EventBody extends infer Body ? (Body extends { type: infer Types } ? (Type extends Types ? Body : never) : never) : never;
+type EventOf<Type extends EventType> = EventBody extends infer Body
+  ? Body extends { type: infer Types }
+    ? Type extends Types
+      ? Body
+      : never
+    : never
+  : never;
 type Sentences = { readonly [Type in EventType]: (event: EventOf<Type>) => Told };
 
 const sentences: Sentences = {
-  'worker.starting': (e) => ['debug', `${e.worker} starts${e.pid === null ? '' : ` as pid ${e.pid}`}${e.attempt > 1 ? ` (attempt ${e.attempt})` : ''}`],
-  'worker.ready': (e) => ['info', `${e.worker} is ready after ${formatDuration(e.bootMs)}${e.pid === null ? '' : ` (pid ${e.pid})`}`],
-  'worker.stopping': (e) => [e.cause === 'start-timeout' ? 'warn' : 'debug', `${e.worker} is asked to end: ${causeInWords[e.cause]}`],
+  'worker.starting': (e) => [
+    'debug',
+    `${e.worker} starts${e.pid === null ? '' : ` as pid ${e.pid}`}${e.attempt > 1 ? ` (attempt ${e.attempt})` : ''}`,
+  ],
+  'worker.ready': (e) => [
+    'info',
+    `${e.worker} is ready after ${formatDuration(e.bootMs)}${e.pid === null ? '' : ` (pid ${e.pid})`}`,
+  ],
+  'worker.stopping': (e) => [
+    e.cause === 'start-timeout' ? 'warn' : 'debug',
+    `${e.worker} is asked to end: ${causeInWords[e.cause]}`,
+  ],
   'worker.killing': (e) => ['warn', `${e.worker} did not end in time; it is killed now (${causeInWords[e.cause]})`],
   'worker.exited': tellExit,
-  'worker.backoff': (e) => ['warn', `${e.worker} crashed${inARow(e.crashes)}; next start ${e.delayMs === 0 ? 'now' : `in ${formatDuration(e.delayMs)}`}`],
-  'worker.failed': (e) => ['error', `${e.worker} failed${e.crashes === 0 ? '' : `: it crashed${inARow(e.crashes)}`}; ${e.delayMs === null ? 'it is not started again' : `next trial in ${formatDuration(e.delayMs)}`}`],
+  'worker.backoff': (e) => [
+    'warn',
+    `${e.worker} crashed${inARow(e.crashes)}; next start ${e.delayMs === 0 ? 'now' : `in ${formatDuration(e.delayMs)}`}`,
+  ],
+  'worker.failed': (e) => [
+    'error',
+    `${e.worker} failed${e.crashes === 0 ? '' : `: it crashed${inARow(e.crashes)}`}; ${e.delayMs === null ? 'it is not started again' : `next trial in ${formatDuration(e.delayMs)}`}`,
+  ],
   'worker.completed': (e) => ['info', `${e.worker} has completed its work`],
   'worker.stopped': (e) => ['debug', `${e.worker} has stopped`],
   'worker.signalled': (e) => ['info', `${e.worker} was sent ${e.signal}`],
@@ -65,22 +86,34 @@ const sentences: Sentences = {
   'hook.pending': (e) => ['debug', `${hookName(e)} waits for its turn`],
   'hook.running': (e) => ['info', `${hookName(e)} runs${e.attempt > 1 ? ` (attempt ${e.attempt})` : ''}`],
   'hook.succeeded': (e) => ['info', `${hookName(e)} succeeded${took(e)}`],
-  'hook.failed': (e) => ['error', `${hookName(e)} failed${took(e)}: ${e.message === '' ? describeExit({ code: e.exitCode, signal: e.signal, error: null }) : e.message}`],
+  'hook.failed': (e) => [
+    'error',
+    `${hookName(e)} failed${took(e)}: ${e.message === '' ? describeExit({ code: e.exitCode, signal: e.signal, error: null }) : e.message}`,
+  ],
   'hook.timed-out': (e) => ['error', `${hookName(e)} did not end in time and was killed${took(e)}${colon(e.message)}`],
   'hook.skipped': (e) => ['info', `${hookName(e)} is skipped${colon(e.message)}`],
   'hook.cancelled': (e) => ['warn', `${hookName(e)} was cancelled${took(e)}${colon(e.message)}`],
 
   'config.changed': (e) => ['info', `the config has changed: ${tellChanges(e)}`],
   'rollout.started': (e) => ['info', `${e.app} is being replaced: revision ${e.from} by ${e.to}`],
-  'rollout.progress': (e) => ['info', `${e.app} revision ${e.to}: ${e.replaced} of ${counted(e.total, 'worker')} replaced${colon(e.step)}`],
+  'rollout.progress': (e) => [
+    'info',
+    `${e.app} revision ${e.to}: ${e.replaced} of ${counted(e.total, 'worker')} replaced${colon(e.step)}`,
+  ],
   'rollout.succeeded': (e) => ['info', `${e.app} now runs revision ${e.to}`],
   'rollout.superseded': (e) => ['warn', `${e.app}: the reload to revision ${e.to} was superseded by a later one`],
-  'rollout.rolled_back': (e) => ['error', `${e.app} is rolled back from revision ${e.from} to ${e.to}: ${e.worker === null ? '' : `${e.worker} `}${e.reason}`],
+  'rollout.rolled_back': (e) => [
+    'error',
+    `${e.app} is rolled back from revision ${e.from} to ${e.to}: ${e.worker === null ? '' : `${e.worker} `}${e.reason}`,
+  ],
 
   'operation.started': (e) => ['debug', `${e.name} has begun${colon(e.message)}`],
   'operation.progress': (e) => ['debug', `${e.name}${colon(e.message)}`],
   'operation.finished': (e) => [e.ok ? 'info' : 'error', `${e.name} ${e.ok ? 'is done' : 'failed'}${colon(e.message)}`],
-  'logs.dropped': (e) => ['warn', `${counted(e.lines, 'line')} (${e.bytes} bytes) lost on ${e.sink}: ${e.reason}`],
+  'logs.dropped': (e) => [
+    'warn',
+    `${counted(e.lines, 'line')} (${formatBytes(e.bytes)}) lost on ${e.sink}: ${e.reason}`,
+  ],
 };
 
 function tell(event: Event): Told {
@@ -132,7 +165,9 @@ function readyOf(e: { readonly ready: number; readonly goal: number }): string {
 }
 
 function tellChanges(e: EventOf<'config.changed'>): string {
-  const parts = (['added', 'removed', 'rescaled', 'changed'] as const).flatMap((what) => (e[what].length === 0 ? [] : [`${what} ${e[what].join(', ')}`]));
+  const parts = (['added', 'removed', 'rescaled', 'changed'] as const).flatMap((what) =>
+    e[what].length === 0 ? [] : [`${what} ${e[what].join(', ')}`],
+  );
   return parts.length === 0 ? 'no app differs' : parts.join('; ');
 }
 

@@ -23,7 +23,7 @@ export function reasonOf(life: Life, nowMs: number): string | null {
     case 'killing':
       return endingInWords(life, left);
     case 'backoff':
-      return `${howItEnded(life)}; next start in ${left ?? '0 s'}`;
+      return `${howItEnded(life)}; next start in ${left ?? '0s'}`;
     case 'failed':
       return left === null ? `${howItEnded(life)}; the restart policy starts it no more` : `${howItEnded(life)}; next trial in ${left}`;
     default:

@@ -9,7 +9,9 @@
  * - Never fewer available workers than replicas − maxUnavailable by our own doing.
  * - Never more places taken than replicas + maxSurge, workers that are still leaving included: a slot is theirs until they are gone.
  * - Old workers without a process go first and never count towards the floor.
- * - A worker that is being restarted keeps its place: its successor takes the same slot.
+ * - Old workers on their way to ready go next, but for those that the floor lacks: they may serve again before a new one does.
+ * - Of what remains the newest revision goes first: it has not proved itself, the good one has.
+ * - A worker that is being restarted keeps its place: its successor takes the same slot, if it is still within bounds.
  */
 import type { WorkerState } from './protocol.ts';
 
@@ -33,61 +35,86 @@ export interface LiveWorker {
   readonly available: boolean;
 }
 
-export type Change =
-  | { readonly type: 'add'; readonly slot: number }
-  | { readonly type: 'stop'; readonly id: string; readonly why: 'scale-down' | 'replaced' };
+export type Change = { readonly type: 'add'; readonly slot: number } | Stop;
 
-/** The next changes towards the goal. Called again after every event: it need not foresee anything. */
-export function reconcile(goal: Goal, live: readonly LiveWorker[]): Change[] {
+interface Stop {
+  readonly type: 'stop';
+  readonly id: string;
+  readonly why: 'scale-down' | 'replaced';
+}
+
+/**
+ * The next changes towards the goal. Called again after every event: it need not foresee anything.
+ * `vacated`: slots that were left just now by workers whose successors take the same place.
+ */
+export function reconcile(goal: Goal, live: readonly LiveWorker[], vacated: readonly number[] = []): Change[] {
   const up = live.filter((worker) => worker.leaving === 'no');
   const current = up.filter((worker) => worker.revision === goal.revision);
   const old = up.filter((worker) => worker.revision !== goal.revision);
-  return [...stopSurplus(goal, current), ...stopReplaced(goal, up, old), ...add(goal, live, current)];
+  const surplus = stopSurplus(goal, current);
+  const staying = up.filter((worker) => !surplus.some((change) => change.id === worker.id));
+  return [...surplus, ...stopReplaced(goal, staying, old), ...add(goal, live, vacated)];
 }
 
-function stopSurplus(goal: Goal, current: readonly LiveWorker[]): Change[] {
+function stopSurplus(goal: Goal, current: readonly LiveWorker[]): Stop[] {
   const surplus = Math.max(0, current.length - goal.replicas);
   return [...current].sort(byScaleDownOrder).slice(0, surplus).map(({ id }) => ({ type: 'stop', id, why: 'scale-down' }));
 }
 
-function stopReplaced(goal: Goal, up: readonly LiveWorker[], old: readonly LiveWorker[]): Change[] {
+function stopReplaced(goal: Goal, up: readonly LiveWorker[], old: readonly LiveWorker[]): Stop[] {
   const floor = goal.replicas - goal.maxUnavailable;
-  let available = up.filter((worker) => worker.available).length;
-  const changes: Change[] = [];
-  for (const worker of [...old].sort(byReplacementOrder)) {
-    if (worker.available && --available < floor) break;
-    changes.push({ type: 'stop', id: worker.id, why: 'replaced' });
-  }
-  return changes;
+  const available = up.filter((worker) => worker.available).length;
+  const inOrder = [...old].sort(byReplacementOrder);
+  const idle = inOrder.filter((worker) => !worker.available && withoutProcess(worker));
+  const coming = inOrder.filter((worker) => !worker.available && !withoutProcess(worker));
+  const serving = inOrder.filter((worker) => worker.available);
+  const gone = [...idle, ...upTo(coming, coming.length - Math.max(0, floor - available)), ...upTo(serving, available - floor)];
+  return gone.map(({ id }) => ({ type: 'stop', id, why: 'replaced' }));
 }
 
-function add(goal: Goal, live: readonly LiveWorker[], current: readonly LiveWorker[]): Change[] {
+function upTo<T>(list: readonly T[], count: number): readonly T[] {
+  return list.slice(0, Math.max(0, count));
+}
+
+function withoutProcess({ state }: LiveWorker): boolean {
+  return state === 'backoff' || state === 'failed' || state === 'completed';
+}
+
+function add(goal: Goal, live: readonly LiveWorker[], vacated: readonly number[]): Change[] {
+  const current = live.filter((worker) => worker.leaving === 'no' && worker.revision === goal.revision);
   const restarting = live.filter((worker) => worker.leaving === 'restarting').length;
   const missing = goal.replicas - current.length - restarting;
   const room = goal.replicas + goal.maxSurge - live.length;
   const pace = goal.inFlight - current.filter((worker) => !worker.available).length;
   const count = Math.max(0, Math.min(missing, room, pace));
-  return freeSlots(live, count).map((slot) => ({ type: 'add', slot }));
+  const inBounds = vacated.filter((slot) => slot < goal.replicas + goal.maxSurge);
+  return freeSlots(live, inBounds, count).map((slot) => ({ type: 'add', slot }));
 }
 
-/** The `count` lowest slots that nobody holds. */
-function freeSlots(live: readonly LiveWorker[], count: number): number[] {
+/** `count` slots that nobody holds: the wanted ones, then the lowest. */
+function freeSlots(live: readonly LiveWorker[], wanted: readonly number[], count: number): number[] {
   const taken = new Set(live.map((worker) => worker.slot));
   const free: number[] = [];
-  for (let slot = 0; free.length < count; slot++) if (!taken.has(slot)) free.push(slot);
+  const take = (slot: number) => {
+    if (free.length === count || taken.has(slot)) return;
+    taken.add(slot);
+    free.push(slot);
+  };
+  wanted.forEach(take);
+  for (let slot = 0; free.length < count; slot++) take(slot);
   return free;
 }
 
 const scaleDownRank: Readonly<Record<WorkerState, number>> = {
-  failed: 0, backoff: 1, completed: 2, starting: 3, ready: 4, stopping: 4, killing: 4, stopped: 4,
+  failed: 0, backoff: 1, completed: 2, starting: 3, stopping: 3, killing: 3, ready: 4, stopped: 4,
 };
 
-/** Failed, backing off, starting, then the highest slots. */
+/** Failed, backing off, starting (or ended because it did not get ready), then the highest slots. */
 function byScaleDownOrder(a: LiveWorker, b: LiveWorker): number {
   return scaleDownRank[a.state] - scaleDownRank[b.state] || b.slot - a.slot;
 }
 
-/** Those that serve nobody first, then the lowest slots. */
+/** What has not proved itself first, then what serves nobody, then the lowest slots. */
 function byReplacementOrder(a: LiveWorker, b: LiveWorker): number {
-  return Number(a.available) - Number(b.available) || scaleDownRank[a.state] - scaleDownRank[b.state] || a.slot - b.slot;
+  return b.revision - a.revision || scaleDownRank[a.state] - scaleDownRank[b.state] || a.slot - b.slot;
 }

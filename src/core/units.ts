@@ -36,7 +36,10 @@ export function parseDuration(text: string): Parsed {
   }
   const parts = [...written.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)];
   if (new Set(parts.map(([, , unit]) => unit)).size < parts.length) return { ok: false, expected, suggestion: null };
-  const totalMs = parts.reduce((sumMs, [, count, unit = '']) => sumMs + Number(count) * (durationUnitsMs[unit] ?? 0), 0);
+  const totalMs = parts.reduce(
+    (sumMs, [, count, unit = '']) => sumMs + Number(count) * (durationUnitsMs[unit] ?? 0),
+    0,
+  );
   return { ok: true, value: Math.round(totalMs) };
 }
 
@@ -58,7 +61,11 @@ export function parsePercent(text: string): Parsed {
   const written = text.trim();
   const value = new RegExp(percentPattern).test(written) ? Number(written.slice(0, -1)) / 100 : Number.NaN;
   if (value >= 0 && value <= 1) return { ok: true, value };
-  return { ok: false, expected: 'a percentage from 0% to 100%', suggestion: isBareNumber(written) ? `${written}%` : null };
+  return {
+    ok: false,
+    expected: 'a percentage from 0% to 100%',
+    suggestion: isBareNumber(written) ? `${written}%` : null,
+  };
 }
 
 /**

@@ -14,6 +14,13 @@ import { howItFailed, rolloutStep, startHint, workerSnapshot } from './describe.
 import { Revisions, type RolloutEnd, type RunningRollout } from './revisions.ts';
 import { WorkerRunner, type RunnerHost } from './worker-runner.ts';
 
+/** A worker that could not do its work, and how it ended. */
+export interface Trouble {
+  readonly id: string;
+  readonly reason: string;
+  readonly lastLines: readonly string[];
+}
+
 /** What an app needs of the master. */
 export interface AppHost {
   readonly ports: Pick<Ports, 'clock' | 'spawner'>;
@@ -24,6 +31,12 @@ export interface AppHost {
   failedToStart(app: App, error: SuperviseError): void;
 }
 
+/** Each is faster than the one before: ask; ask, and kill after 2 s; kill. */
+const stopHows = ['graceful', 'quick', 'now'] as const;
+export type StopHow = (typeof stopHows)[number];
+
+const quickStopMs = 2_000;
+
 /** Several changes follow from one event; more rounds than this would be a bug, so it stops instead of spinning. */
 const maxRounds = 1_000;
 
@@ -33,31 +46,41 @@ export class App {
   readonly #runnerHost: RunnerHost;
   readonly #workers = new Map<string, WorkerRunner>();
   readonly #samples = new Map<string, TreeSample>();
-  readonly #warnings = new Set<string>();
+  /** What an operator should know -> the worker that it is about; it goes with the worker. */
+  readonly #warnings = new Map<string, string>();
   readonly #revisions: Revisions;
   #replicas: number;
   #phase: AppPhase = 'waiting';
+  /** How it is being stopped; null: it is not. */
+  #stopping: StopHow | null = null;
+  /** Two of its workers cannot hold the same port: an old one has to go before its successor comes. */
+  #inPlace: boolean;
   #reported: AppState | null = null;
   #reportedStep = '';
-  #nextNumber = 1;
+  #lastNumber: number;
   #servedAtMs: number | null = null;
   #failedBoots = 0;
   #cancelWake: Cancel | null = null;
   #settling: 'no' | 'yes' | 'again' = 'no';
 
-  /** @param pinned revision 1, pinned already: a program that cannot run is known before anything starts. */
-  constructor(pinned: Pinned, host: AppHost) {
+  /**
+   * @param pinned its first revision, pinned already: a program that cannot run is known before anything starts.
+   * @param lastNumber the last worker's number of an earlier app of this name: ids are never used again.
+   */
+  constructor(pinned: Pinned, host: AppHost, lastNumber = 0) {
     this.name = pinned.app.name;
     this.#host = host;
     this.#revisions = new Revisions(pinned, (body) => host.emit(body));
     this.#replicas = pinned.app.workers;
+    this.#inPlace = pinned.app.port !== null;
+    this.#lastNumber = lastNumber;
     this.#runnerHost = {
       clock: host.ports.clock,
       spawner: host.ports.spawner,
       emit: (body) => host.emit(body),
       served: () => this.#served(),
       changed: (runner, after) => this.#workerChanged(runner, after),
-      warn: (message) => this.#warn(message),
+      warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
     };
   }
 
@@ -74,18 +97,24 @@ export class App {
 
   /** Starts to replace all workers by those of a new revision. An unfinished rollout is superseded. */
   roll(next: Pinned): void {
-    const replicasBefore = this.#replicas;
-    const rescaled = this.#revisions.good.app.workers !== next.app.workers;
-    this.#revisions.begin(next, { inPlace: this.#mustRollInPlace(next), replicasBefore });
-    this.rescale(rescaled ? next.app.workers : this.#replicas);
+    const rescaled = this.#revisions.goal.app.workers !== next.app.workers;
+    this.#inPlace = this.#mustRollInPlace(next);
+    this.#revisions.begin(next, { inPlace: this.#inPlace, replicasBefore: this.#replicas });
+    if (rescaled) this.#setReplicas(next.app.workers);
     this.settle();
   }
 
+  /** Changes the number of workers by hand. It holds until the config's `workers` changes, also when a rollout fails. */
   rescale(replicas: number): void {
+    this.#revisions.keepReplicas(replicas);
+    this.#setReplicas(replicas);
+    this.settle();
+  }
+
+  #setReplicas(replicas: number): void {
     if (replicas === this.#replicas) return;
     this.#emit({ type: 'app.scaled', app: this.name, from: this.#replicas, to: replicas });
     this.#replicas = replicas;
-    this.settle();
   }
 
   /** Stops these workers (null: all); each successor takes the slot of its predecessor. */
@@ -110,21 +139,24 @@ export class App {
     return running.length;
   }
 
-  /** Retires every worker. Asked again, it can only become faster: graceful -> quick (2 s) -> now (killed). */
-  stop(how: 'graceful' | 'quick' | 'now', cause: Cause = 'stop'): void {
+  /** Retires every worker. Asked again, it can only become faster. */
+  stop(how: StopHow, cause: Cause = 'stop'): void {
+    if (this.#stopping !== null && stopHows.indexOf(how) <= stopHows.indexOf(this.#stopping)) return;
+    this.#stopping = how;
     if (this.#phase === 'stopped') return;
     this.#phase = 'stopping';
     this.#revisions.drop();
     this.#cancelWake?.();
     for (const runner of this.#workers.values()) {
       if (how === 'now') runner.send({ type: 'kill', cause });
-      else runner.send({ type: 'stop', cause, ...(how === 'quick' && { timeoutMs: 2_000 }) });
+      else runner.send({ type: 'stop', cause, ...(how === 'quick' && { timeoutMs: quickStopMs }) });
     }
     this.settle();
   }
 
-  takeSample(id: string, sample: TreeSample): void {
-    if (this.#workers.has(id)) this.#samples.set(id, sample);
+  /** `pid`: whose tree was sampled; a sample of an earlier process is of no use. */
+  takeSample(id: string, pid: number, sample: TreeSample): void {
+    if (this.#workers.get(id)?.pid === pid) this.#samples.set(id, sample);
   }
 
   // -------------------------------------------------------------- what others ask
@@ -152,14 +184,33 @@ export class App {
     return this.#up().filter(({ life }) => life.state === 'ready').length;
   }
 
-  /** Nothing is on its way: as many ready (or completed) workers as wanted, and nobody leaving. */
-  get quiet(): boolean {
+  /** The number of the worker that was made last. */
+  get lastNumber(): number {
+    return this.#lastNumber;
+  }
+
+  /** The highest revision number that was taken. */
+  get lastRevision(): number {
+    return this.#revisions.last;
+  }
+
+  /**
+   * As many workers as wanted, nobody leaving, and all that were made after worker number `since` serve. Older ones
+   * are not looked at: one bad worker does not hold up what is done to its siblings.
+   */
+  isQuietSince(since: number): boolean {
     const up = this.#up();
-    const done = up.filter(({ life }) => life.state === 'ready' || life.state === 'completed').length;
-    return done === this.#replicas && up.length === this.#workers.size;
+    const fresh = up.filter((runner) => runner.number > since);
+    return up.length === this.#replicas && up.length === this.#workers.size && fresh.every(({ life }) => life.state === 'ready' || life.state === 'completed');
+  }
+
+  /** Workers of another revision than the wanted one are still there. */
+  get isMixed(): boolean {
+    return [...this.#workers.values()].some((runner) => runner.pinned.revision !== this.revision);
   }
 
   get startIsOver(): boolean {
+    if (this.ended !== null) return true;
     const firstBoots = this.#up().filter(({ life }) => life.state === 'starting' && life.restarts === 0).length;
     return startIsOver(this.state, this.#served(), firstBoots);
   }
@@ -185,12 +236,20 @@ export class App {
     return this.#revisions.rollout && this.#reportedStep;
   }
 
-  /** A worker that has been in trouble since then: it crashed or never got ready. Not counted: workers of revision `except`. */
-  troubleSince(sinceMs: number, except: number | null): { readonly id: string; readonly reason: string; readonly lastLines: readonly string[] } | null {
-    const runner = this.#up().find(({ life, pinned }) =>
-      life.lastExit !== null && life.lastExit.atMs >= sinceMs && life.state !== 'ready' && life.row.crashes > 0 && pinned.revision !== except);
-    if (!runner?.life.lastExit) return null;
-    return { id: runner.id, reason: howItFailed(runner), lastLines: runner.life.lastExit.exit.lastLines };
+  /** A worker made after worker number `since` that crashed or never got ready, and does not serve again. Rolled back ones do not count. */
+  troubleSince(since: number): Trouble | null {
+    const bad = this.#up().find((runner) => runner.number > since && runner.pinned.revision === this.revision && isInTrouble(runner));
+    return bad?.life.lastExit ? { id: bad.id, reason: howItFailed(bad), lastLines: bad.life.lastExit.exit.lastLines } : null;
+  }
+
+  /** Why nothing of it can run any more; null when something can, or when all of it has completed. */
+  get failure(): SuperviseError | null {
+    const runner = this.#up().find(({ life }) => life.state === 'failed');
+    if (this.ended !== 'failed' || !runner) return null;
+    if (!this.#served()) return this.#neverReady(runner);
+    const hint = 'the restart policy starts it no more; `restart: always` would';
+    const lastLines = runner.life.lastExit?.exit.lastLines ?? [];
+    return new SuperviseError('operation-failed', `${this.name}: ${runner.id} ${howItFailed(runner)}`, { hint, lastLines });
   }
 
   has(worker: string): boolean {
@@ -206,7 +265,7 @@ export class App {
     const { goal, rollout } = this.#revisions;
     const { app, revision } = goal;
     const now = this.#host.ports.clock.now();
-    const notes = [...(rollout ? [`reload: revision ${rollout.from} -> ${rollout.to}`] : []), ...this.#warnings];
+    const notes = [...(rollout ? [`reload: revision ${rollout.from} -> ${rollout.to}`] : []), ...this.#warnings.keys()];
     return {
       name: this.name, kind: app.kind, state: this.state, goal: this.#replicas, ready: this.ready, revision,
       listen: app.listen.map((listen) => listen.url), notes, 
@@ -222,22 +281,28 @@ export class App {
       this.#settling = 'again';
       return;
     }
-    this.#settling = 'yes';
-    for (let round = 0; round < maxRounds; round++) {
-      this.#settling = 'yes';
-      this.#forgetStopped();
-      const changed = this.#phase === 'active' && this.#walk();
-      if (!changed && (this.#settling as string) !== 'again') break;
+    try {
+      this.#settleRounds();
+    } finally {
+      this.#settling = 'no';
     }
-    this.#settling = 'no';
     if (this.#phase === 'stopping' && this.#workers.size === 0) this.#phase = 'stopped';
     this.#report();
     this.#host.changed(this);
   }
 
-  #walk(): boolean {
+  #settleRounds(): void {
+    for (let round = 0; round < maxRounds; round++) {
+      this.#settling = 'yes';
+      const vacated = this.#forgetStopped();
+      const changed = this.#phase === 'active' && this.#walk(vacated);
+      if (!changed && (this.#settling as string) !== 'again') return;
+    }
+  }
+
+  #walk(vacated: readonly number[]): boolean {
     this.#judgeRollout();
-    const changes = reconcile(this.#goalNow(), this.#liveWorkers());
+    const changes = reconcile(this.#goalNow(), this.#liveWorkers(), vacated);
     for (const change of changes) this.#perform(change);
     return changes.length > 0;
   }
@@ -245,9 +310,8 @@ export class App {
   #goalNow(): Goal {
     const { goal, rollout } = this.#revisions;
     const { maxSurge, maxUnavailable } = goal.app.reload;
-    const inPlace = rollout ? rollout.inPlace : goal.app.port !== null;
-    const surge = inPlace ? 0 : maxSurge;
-    const unavailable = inPlace ? Math.max(1, maxUnavailable) : maxUnavailable;
+    const surge = this.#inPlace ? 0 : maxSurge;
+    const unavailable = this.#inPlace ? Math.max(1, maxUnavailable) : maxUnavailable;
     const inFlight = rollout ? Math.max(1, surge, unavailable) : Infinity;
     return { replicas: this.#replicas, revision: goal.revision, maxSurge: surge, maxUnavailable: unavailable, inFlight };
   }
@@ -270,7 +334,7 @@ export class App {
 
   #perform(change: Change): void {
     if (change.type === 'add') {
-      const runner = new WorkerRunner({ pinned: this.#revisions.goal, number: this.#nextNumber++, slot: change.slot }, this.#runnerHost);
+      const runner = new WorkerRunner({ pinned: this.#revisions.goal, number: ++this.#lastNumber, slot: change.slot }, this.#runnerHost);
       this.#workers.set(runner.id, runner);
       return runner.begin();
     }
@@ -288,27 +352,29 @@ export class App {
     const verdict = this.#revisions.judge(this.#rolloutWorkers(), { replicas: this.#replicas, ms: clock.now() }, lastExit);
     this.#cancelWake?.();
     this.#cancelWake = null;
-    if (verdict?.type === 'failed') this.#replicas = rollout.replicasBefore;
+    if (verdict?.type === 'failed') this.#setReplicas(rollout.replicasBefore);
     if (verdict?.type !== 'rolling' || verdict.againMs === null) return;
     this.#cancelWake = clock.schedule(Math.max(0, verdict.againMs - clock.now()), () => this.settle());
   }
 
-  /** Two of them cannot hold the same port: the old one has to go first. */
   #mustRollInPlace(next: Pinned): boolean {
     if (next.app.port !== null || this.#revisions.good.app.port !== null) return true;
     const owner = this.#up().find((runner) => runner.bindsOwnPort());
     if (!owner) return false;
-    this.#warn(`${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
+    this.#warn(owner.id, `${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
       'with `listen` in the config and {fd} in the command no request would be lost');
     return true;
   }
 
-  #forgetStopped(): void {
-    for (const [id, { life }] of this.#workers) {
-      if (life.state !== 'stopped') continue;
+  /** @returns the slots that were left for a successor in the same place */
+  #forgetStopped(): number[] {
+    const stopped = [...this.#workers.values()].filter(({ life }) => life.state === 'stopped');
+    for (const { id } of stopped) {
       this.#workers.delete(id);
       this.#samples.delete(id);
+      for (const [message, about] of this.#warnings) if (about === id) this.#warnings.delete(message);
     }
+    return stopped.filter((runner) => runner.leaving === 'restarting' || (this.#inPlace && wasReplaced(runner))).map(({ slot }) => slot);
   }
 
   // -------------------------------------------------------------- events of its workers
@@ -327,16 +393,18 @@ export class App {
   /** First failure is loud: an app that has never served is not tried for ever. */
   #countFailedBoot(runner: WorkerRunner): void {
     const { life } = runner;
-    if (this.#phase !== 'active' || !life.lastExit || life.row.crashes === 0) return;
+    if (this.#phase !== 'active' || !life.lastExit || (life.state !== 'backoff' && life.state !== 'failed')) return;
     this.#failedBoots++;
-    const { startAttempts } = runner.pinned.app;
-    const { exit, cause } = life.lastExit;
-    if (this.#failedBoots < startAttempts && cause !== 'spawn-failed') return;
-    const code = cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
+    if (this.#failedBoots < runner.pinned.app.startAttempts && life.lastExit.cause !== 'spawn-failed') return;
+    this.#host.failedToStart(this, this.#neverReady(runner));
+  }
+
+  #neverReady(runner: WorkerRunner): SuperviseError {
+    const past = runner.life.lastExit;
+    const code = past?.cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
     const tries = this.#failedBoots === 1 ? '1 attempt' : `${this.#failedBoots} attempts`;
     const message = `${this.name}: no worker became ready in ${tries}; the last, ${runner.id}, ${howItFailed(runner)}`;
-    const hint = startHint(runner);
-    this.#host.failedToStart(this, new SuperviseError(code, message, { hint, lastLines: exit.lastLines }));
+    return new SuperviseError(code, message, { hint: startHint(runner), lastLines: past?.exit.lastLines ?? [] });
   }
 
   #served(): boolean {
@@ -353,9 +421,9 @@ export class App {
     return runner ? [runner] : [];
   }
 
-  #warn(message: string): void {
+  #warn(worker: string, message: string): void {
     if (this.#warnings.has(message)) return;
-    this.#warnings.add(message);
+    this.#warnings.set(message, worker);
     this.#emit({ type: 'app.warning', app: this.name, message });
   }
 
@@ -382,4 +450,12 @@ export class App {
     this.#reportedStep = line;
     this.#emit({ type: 'rollout.progress', app: this.name, to: rollout.to, replaced: ready, total: this.#replicas, step });
   }
+}
+
+function isInTrouble({ life }: WorkerRunner): boolean {
+  return life.state === 'failed' || (life.row.crashes > 0 && life.state !== 'ready' && life.state !== 'completed');
+}
+
+function wasReplaced({ life }: WorkerRunner): boolean {
+  return life.ending?.cause === 'reload' || life.ending?.cause === 'rollback';
 }

@@ -7,7 +7,7 @@ import { SuperviseError } from '../core/errors.ts';
 import type { Command, EventBody, Reply, Target } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
 import type { Pinned, Ports } from '../ports.ts';
-import { App } from './app.ts';
+import { App, type AppHost } from './app.ts';
 import type { Operations, Progress } from './operations.ts';
 import { planReload, reloadProgress, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
 
@@ -23,6 +23,11 @@ export interface FleetHost {
   useSpec(spec: Spec): void;
 }
 
+interface Used {
+  readonly worker: number;
+  readonly revision: number;
+}
+
 export class Fleet {
   readonly #host: FleetHost;
   #spec: Spec;
@@ -31,6 +36,10 @@ export class Fleet {
   readonly #added = new Map<App, SuperviseError | null>();
   /** Apps that go for good. */
   readonly #going = new Set<App>();
+  /** What apps that are gone have used up, by name: numbers are never used again. */
+  readonly #used = new Map<string, Used>();
+  /** A reload may have left listeners that nobody needs any more. */
+  #hasSpareSockets = false;
 
   constructor(spec: Spec, host: FleetHost) {
     this.#spec = spec;
@@ -59,9 +68,12 @@ export class Fleet {
     this.#spec = plan.spec;
     this.#host.useSpec(plan.spec);
     if (plan.news) this.#host.emit(plan.news);
+    this.#hasSpareSockets = true;
     const message = `reloading ${[...plan.rolled, ...plan.added].map((app) => app.name).join(', ') || 'nothing'}`;
-    const parts = this.#perform(plan, prepared);
-    const operation = this.#host.operations.begin('reload', message, () => this.#reloadProgress(parts));
+    let parts: readonly RunningReload[] | null = null;
+    const check = (): Progress => (parts ? reloadProgress(parts) : { type: 'going', message });
+    const operation = this.#host.operations.begin('reload', message, check);
+    parts = this.#perform(plan, prepared);
     this.#host.changed();
     return { ok: true, operation, message };
   }
@@ -72,7 +84,7 @@ export class Fleet {
       this.#host.ports.sockets.bind([...plan.rolled, ...plan.added].flatMap((app) => app.listen));
       const pins = [...plan.rolled, ...plan.added].map((app) => {
         const running = this.#apps.find((one) => one.name === app.name && !this.#going.has(one));
-        return [app.name, this.#pin(app, running?.takeRevision() ?? 1, plan.spec)] as const;
+        return [app.name, this.#pin(app, running?.takeRevision() ?? this.#usedBy(app.name).revision + 1, plan.spec)] as const;
       });
       this.#host.ports.sockets.listen();
       return new Map(pins);
@@ -83,7 +95,6 @@ export class Fleet {
   }
 
   #perform(plan: ReloadPlan, prepared: ReadonlyMap<string, Pinned>): RunningReload[] {
-    const sinceMs = this.#host.ports.clock.now();
     const running = new Map(this.#apps.filter((app) => !this.#going.has(app)).map((app) => [app.name, app]));
     const added = plan.added.map((app) => this.#makeApp(prepared.get(app.name)!));
     const removed = plan.removed.map((name) => running.get(name)!);
@@ -95,29 +106,39 @@ export class Fleet {
     for (const app of added) app.start();
     const rolled = plan.rolled.map((app): RunningReload => {
       const pinned = prepared.get(app.name)!;
-      running.get(app.name)!.roll(pinned);
-      return { kind: 'rolled', app: running.get(app.name)!, revision: pinned.revision, sinceMs };
+      const rolling = running.get(app.name)!;
+      const since = rolling.lastNumber;
+      rolling.roll(pinned);
+      return { kind: 'rolled', app: rolling, revision: pinned.revision, since };
     });
     return [
-      ...removed.map((app): RunningReload => ({ kind: 'removed', app, sinceMs })),
-      ...added.map((app): RunningReload => ({ kind: 'added', app, sinceMs, error: () => this.#added.get(app) ?? null })),
+      ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0 })),
+      ...added.map((app): RunningReload => ({ kind: 'added', app, since: 0, error: () => this.#added.get(app) ?? null })),
       ...rolled,
     ];
   }
 
-  #reloadProgress(parts: readonly RunningReload[]): Progress {
-    const progress = reloadProgress(parts);
-    if (progress.type === 'done') this.#releaseSockets();
-    return progress;
+  /** Forgets the apps that are gone for good, and after a reload the sockets that nobody needs any more. Called after every change. */
+  tidy(): void {
+    const gone = this.#apps.filter((app) => this.#going.has(app) && isStopped(app));
+    for (const app of gone) {
+      this.#used.set(app.name, this.#usedBy(app.name));
+      this.#going.delete(app);
+    }
+    if (gone.length > 0) this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    if (!this.#hasSpareSockets || this.#host.operations.isGoing('reload')) return;
+    this.#releaseSockets();
+    this.#hasSpareSockets = this.#going.size > 0 || this.#apps.some((app) => app.isMixed);
   }
 
-  /** Forgets the apps that are gone for good, and their sockets. */
-  forgetRemoved(): void {
-    const gone = this.#apps.filter((app) => this.#going.has(app) && isStopped(app));
-    if (gone.length === 0) return;
-    this.#apps = this.#apps.filter((app) => !gone.includes(app));
-    for (const app of gone) this.#going.delete(app);
-    this.#releaseSockets();
+  /** The highest numbers that apps of this name have taken. */
+  #usedBy(name: string): Used {
+    const before = this.#used.get(name) ?? { worker: 0, revision: 0 };
+    const apps = this.#apps.filter((app) => app.name === name);
+    return {
+      worker: Math.max(before.worker, ...apps.map((app) => app.lastNumber)),
+      revision: Math.max(before.revision, ...apps.map((app) => app.lastRevision)),
+    };
   }
 
   /** Closes the listeners that no running and no coming worker needs. */
@@ -128,25 +149,25 @@ export class Fleet {
   /** @throws SuperviseError unknown-target */
   restart(target: Target): Reply {
     const app = this.#find(target);
-    const sinceMs = this.#host.ports.clock.now();
+    const since = app.lastNumber;
     const old = app.restart(target.worker);
     const message = `restarting ${old.length} of ${app.name}`;
-    const check = () => whenQuiet(app, sinceMs, { doing: message, done: `restarted ${old.length} of ${app.name}`, met: !old.some((id) => app.has(id)) });
+    const check = () => whenQuiet(app, since, { doing: message, done: `restarted ${old.length} of ${app.name}`, met: !old.some((id) => app.has(id)) });
     const operation = this.#host.operations.begin('restart', message, check);
     this.#host.changed();
     return { ok: true, operation, message };
   }
 
   scale({ app: name, change }: Extract<Command, { type: 'scale' }>): Reply {
-    const app = name === null ? this.#apps[0] : this.#appNamed(name);
+    const app = name === null ? this.#apps.find((one) => !this.#going.has(one)) : this.#appNamed(name);
     if (!app) throw new SuperviseError('unknown-target', 'there is no app to scale');
     const from = app.replicas;
     const to = 'to' in change ? change.to : Math.max(Math.min(change.atLeast, from), from + change.by);
-    const sinceMs = this.#host.ports.clock.now();
+    const since = app.lastNumber;
     app.rescale(to);
     const message = `scaling ${app.name} from ${from} to ${to}`;
     const superseded: Progress = { type: 'done', ok: false, message: `${message}: changed again meanwhile` };
-    const check = () => (app.replicas === to ? whenQuiet(app, sinceMs, { doing: message, done: `${app.name} has ${to} workers`, met: true }) : superseded);
+    const check = () => (app.replicas === to ? whenQuiet(app, since, { doing: message, done: `${app.name} has ${to} workers`, met: true }) : superseded);
     const operation = this.#host.operations.begin('scale', message, check);
     this.#host.changed();
     return { ok: true, operation, message };
@@ -166,7 +187,7 @@ export class Fleet {
   #appNamed(name: string): App {
     const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
     if (app) return app;
-    const known = this.#apps.map((one) => one.name).join(', ') || 'none';
+    const known = this.#apps.filter((one) => !this.#going.has(one)).map((one) => one.name).join(', ') || 'none';
     throw new SuperviseError('unknown-target', `there is no app named ${name}`, { hint: `apps: ${known}` });
   }
 
@@ -178,12 +199,13 @@ export class Fleet {
   }
 
   #makeApp(pinned: Pinned): App {
-    return new App(pinned, {
+    const host: AppHost = {
       ports: this.#host.ports,
       emit: (body) => this.#host.emit(body),
       changed: () => this.#host.changed(),
       failedToStart: (app, error) => this.#failedToStart(app, error),
-    });
+    };
+    return new App(pinned, host, this.#usedBy(pinned.app.name).worker);
   }
 
   #pin(app: AppSpec, revision: number, spec: Spec): Pinned {

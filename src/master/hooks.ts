@@ -42,7 +42,8 @@ interface Run {
 export class Hooks {
   readonly #host: HooksHost;
   #spec: Spec;
-  #results = new Map<HookSpec, HookResult>();
+  /** By phase and name: a config that is read again brings the same hooks as new objects. */
+  readonly #results = new Map<string, HookResult>();
   #run: Run | null = null;
   #timer: Cancel | null = null;
   #unlock: Cancel | null = null;
@@ -60,8 +61,9 @@ export class Hooks {
   /** How each hook of each phase went so far. */
   results(): HookResult[] {
     const all = Object.values(this.#spec.hooks).flat();
-    const earlier = [...this.#results].filter(([hook]) => !all.includes(hook)).map(([, result]) => result);
-    return [...earlier, ...all.map((hook) => this.#results.get(hook) ?? nothingYet(hook))];
+    const known = new Set(all.map(keyOf));
+    const earlier = [...this.#results].filter(([key]) => !known.has(key)).map(([, result]) => result);
+    return [...earlier, ...all.map((hook) => this.#results.get(keyOf(hook)) ?? nothingYet(hook))];
   }
 
   /** Runs a phase; `done` is called once, also for an empty phase, and at once then. */
@@ -93,9 +95,9 @@ export class Hooks {
     const run = this.#run;
     if (!run) return;
     if (run.process?.pid != null) {
-      if (how === 'now') run.process.kill();
-      if (run.ending === null) this.#end(run, 'cancelled');
-      else this.#run = { ...run, ending: 'cancelled' };
+      if (how === 'graceful' && run.ending === null) return this.#end(run, 'cancelled');
+      this.#run = { ...run, ending: 'cancelled' };
+      if (how === 'now') this.#kill(run.process);
       return;
     }
     this.#clearTimer();
@@ -132,10 +134,19 @@ export class Hooks {
 
   /** Asks the tree to end, and kills it when it has not done so after the grace period. */
   #end(run: Run, ending: 'timed-out' | 'cancelled'): void {
+    const { process } = run;
+    if (!process) return;
     this.#clearTimer();
     this.#run = { ...run, ending };
-    run.process?.terminate('SIGTERM');
-    this.#timer = this.#host.clock.schedule(graceMs, () => run.process?.kill());
+    process.terminate('SIGTERM');
+    this.#timer = this.#host.clock.schedule(graceMs, () => this.#kill(process));
+  }
+
+  /** Kills its tree, and again as long as something of it is left. */
+  #kill(process: RunningProcess): void {
+    this.#clearTimer();
+    process.kill();
+    this.#timer = this.#host.clock.schedule(graceMs, () => this.#kill(process));
   }
 
   #exited(run: Run, exit: Exit): void {
@@ -177,7 +188,7 @@ export class Hooks {
     const durationMs = over && run ? Math.round(this.#host.clock.now() - run.startedMs) : null;
     const exitCode = exit?.code ?? null;
     const signal = exit?.signal ?? null;
-    this.#results.set(hook, { phase: hook.phase, name: hook.name, state, attempts, durationMs, exitCode, signal, reason: message || null });
+    this.#results.set(keyOf(hook), { phase: hook.phase, name: hook.name, state, attempts, durationMs, exitCode, signal, reason: message || null });
     this.#host.emit({ type: `hook.${state}`, phase: hook.phase, hook: hook.name, attempt: attempts, message, durationMs, exitCode, signal, lastLines: exit?.lastLines ?? [] });
   }
 
@@ -189,4 +200,8 @@ export class Hooks {
 
 function nothingYet(hook: HookSpec): HookResult {
   return { phase: hook.phase, name: hook.name, state: 'pending', attempts: 0, durationMs: null, exitCode: null, signal: null, reason: null };
+}
+
+function keyOf({ phase, name }: Pick<HookSpec, 'phase' | 'name'>): string {
+  return `${phase} ${name}`;
 }

@@ -11,6 +11,7 @@ import { ExitCode, SuperviseError } from '../core/errors.ts';
 import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot } from '../core/protocol.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
+import type { StopHow } from './app.ts';
 import { Fleet, isStopped } from './fleet.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
@@ -24,7 +25,6 @@ export interface MasterOptions {
 }
 
 type Phase = 'new' | 'pre_start' | 'booting' | 'post_start' | 'running' | 'pre_stop' | 'stopping' | 'post_stop' | 'ended';
-type How = 'graceful' | 'quick' | 'now';
 
 const tickMs = 1_000;
 
@@ -39,7 +39,7 @@ export class Master {
   #spec: Spec;
   #phase: Phase = 'new';
   #reported: MasterState | null = null;
-  #how: How = 'graceful';
+  #how: StopHow = 'graceful';
   #exit: { readonly code: ExitCode; readonly error: SuperviseError | null } = { code: ExitCode.ok, error: null };
   #host: HostSample = { cpus: 0, cpuUtilisation: null, memoryBytes: 0, memoryUtilisation: null };
   #cancels: Cancel[] = [];
@@ -123,12 +123,12 @@ export class Master {
     }
     this.#enter('booting');
     this.#fleet.start();
-    this.#every(tickMs, () => this.#fleet.apps.forEach((app) => app.settle()));
-    this.#every(this.#spec.sampleEveryMs, () => this.#sample());
+    this.#every(() => tickMs, () => this.#fleet.apps.forEach((app) => app.settle()));
+    this.#every(() => this.#spec.sampleEveryMs, () => this.#sample());
   }
 
   #reviewStart(): void {
-    if (!this.#fleet.apps.every((app) => app.startIsOver)) return;
+    if (!this.#fleet.apps.every((app) => app.startIsOver) || this.#failures().length > 0) return;
     this.#enter('post_start');
     this.#hooks.run('post_start', (outcome) => this.#after(outcome, () => this.#enter('running')));
   }
@@ -151,7 +151,7 @@ export class Master {
     return this.#phase === 'pre_stop' || this.#phase === 'stopping' || this.#phase === 'post_stop' || this.#phase === 'ended';
   }
 
-  #handleStop(how: How): Reply {
+  #handleStop(how: StopHow): Reply {
     const names = { graceful: 'stopping', quick: 'stopping quickly', now: 'killing everything' } as const;
     const operation = this.#operations.begin('stop', names[how], () => this.#stopProgress());
     this.#begin(how, { code: ExitCode.ok, error: null });
@@ -159,7 +159,7 @@ export class Master {
   }
 
   /** Begins to stop, or makes a stop that is under way faster. The first reason stays the reason. */
-  #begin(how: How, exit: { readonly code: ExitCode; readonly error: SuperviseError | null }): void {
+  #begin(how: StopHow, exit: { readonly code: ExitCode; readonly error: SuperviseError | null }): void {
     const faster = rank[how] > rank[this.#how];
     if (faster) this.#how = how;
     if (this.#isStopping) {
@@ -179,9 +179,10 @@ export class Master {
     this.#hooks.run('pre_stop', () => this.#stopApps());
   }
 
+  /** Nothing is waited for any more, a pre_stop hook included. */
   #hurry(): void {
     this.#hooks.cancel(this.#how === 'now' ? 'now' : 'graceful');
-    if (this.#phase === 'stopping') for (const app of this.#fleet.apps) app.stop(this.#how);
+    if (this.#phase === 'pre_stop' || this.#phase === 'stopping') this.#stopApps();
   }
 
   /** In reverse order, one app after the other; all at once when it has to be fast. */
@@ -189,8 +190,7 @@ export class Master {
     if (this.#phase === 'post_stop' || this.#phase === 'ended') return;
     this.#enter('stopping');
     for (const app of [...this.#fleet.apps].reverse()) {
-      if (app.state === 'stopped') continue;
-      if (app.state !== 'stopping') app.stop(this.#how);
+      app.stop(this.#how);
       if (this.#how === 'graceful' && !isStopped(app)) return;
     }
     // What stopped just now may have led here again, and further.
@@ -228,21 +228,28 @@ export class Master {
   #review(): void {
     if (this.#phase === 'booting') this.#reviewStart();
     if (this.#phase === 'stopping') this.#stopApps();
-    this.#fleet.forgetRemoved();
-    this.#reportState();
     this.#operations.review();
+    this.#fleet.tidy();
+    this.#reportState();
     this.#reviewEnd();
   }
 
   /** When nothing can run any more there is nothing to supervise. */
   #reviewEnd(): void {
     if (this.#phase !== 'booting' && this.#phase !== 'running') return;
-    const ends = this.#fleet.apps.map((app) => app.ended);
-    if (ends.length === 0 || ends.includes(null)) return;
-    const failed = this.#fleet.apps.filter((app) => app.ended === 'failed').map((app) => app.name);
-    const hint = 'the restart policy starts them no more; `restart: always` would';
-    const error = new SuperviseError('operation-failed', `nothing can run any more: ${failed.join(', ')} failed`, { hint });
-    this.#begin('graceful', failed.length > 0 ? { code: ExitCode.failed, error } : { code: ExitCode.ok, error: null });
+    const { apps } = this.#fleet;
+    if (apps.length === 0 || apps.some((app) => app.ended === null)) return;
+    const failures = this.#failures();
+    const [first] = failures;
+    if (!first) return this.#begin('graceful', { code: ExitCode.ok, error: null });
+    const message = `nothing can run any more: ${failures.map((failure) => failure.message).join('; ')}`;
+    this.#fail(failures.length === 1 ? first : new SuperviseError('operation-failed', message, { hint: first.hint ?? '', lastLines: first.lastLines }));
+  }
+
+  /** Why nothing can run any more, an error per failed app; none when something can. */
+  #failures(): SuperviseError[] {
+    const { apps } = this.#fleet;
+    return apps.some((app) => app.ended === null) ? [] : apps.flatMap((app) => app.failure ?? []);
   }
 
   get #state(): MasterState {
@@ -263,14 +270,14 @@ export class Master {
     this.#stream.emit({ type: `master.${state}`, pid: this.#options.pid });
   }
 
-  #every(periodMs: number, fn: () => void): void {
+  #every(periodMs: () => number, fn: () => void): void {
     const { clock } = this.#ports;
     let cancel: Cancel;
     const again = () => {
       fn();
-      if (this.#phase !== 'ended') cancel = clock.schedule(periodMs, again);
+      if (this.#phase !== 'ended') cancel = clock.schedule(periodMs(), again);
     };
-    cancel = clock.schedule(periodMs, again);
+    cancel = clock.schedule(periodMs(), again);
     this.#cancels.push(() => cancel());
   }
 
@@ -278,7 +285,7 @@ export class Master {
     const leaders = new Map(this.#fleet.apps.flatMap((app) => app.leaders()));
     this.#ports.sampler.sample(leaders, (trees, host) => {
       this.#host = host;
-      for (const app of this.#fleet.apps) for (const [id, tree] of trees) app.takeSample(id, tree);
+      for (const app of this.#fleet.apps) for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
     });
   }
 
@@ -291,4 +298,4 @@ export class Master {
   }
 }
 
-const rank: Readonly<Record<How, number>> = { graceful: 0, quick: 1, now: 2 };
+const rank: Readonly<Record<StopHow, number>> = { graceful: 0, quick: 1, now: 2 };

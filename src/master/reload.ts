@@ -47,7 +47,8 @@ function inOrder(apps: readonly AppSpec[], order: readonly AppSpec[]): AppSpec[]
   return [...apps].sort((a, b) => (rank.get(a.name) ?? 0) - (rank.get(b.name) ?? 0));
 }
 
-export type RunningReload = { readonly app: App; readonly sinceMs: number } & (
+/** `since`: the last worker's number of the app before the reload. */
+export type RunningReload = { readonly app: App; readonly since: number } & (
   | { readonly kind: 'rolled'; readonly revision: number }
   | { readonly kind: 'added'; readonly error: () => SuperviseError | null }
   | { readonly kind: 'removed' }
@@ -73,27 +74,29 @@ function partProgress(part: RunningReload): Progress {
   if (part.kind === 'added') {
     const error = part.error();
     if (error) return { type: 'done', ok: false, message: `${app.name} was not added: ${error.message}`, lastLines: error.lastLines };
+    if (app.state === 'stopping' || app.state === 'stopped') return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
     if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
     return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
   }
-  return rolledProgress(part.app, part.revision, part.sinceMs);
+  return rolledProgress(part.app, part.revision, part.since);
 }
 
-function rolledProgress(app: App, revision: number, sinceMs: number): Progress {
+function rolledProgress(app: App, revision: number, since: number): Progress {
   const end = app.rolloutEnd(revision);
   if (end === null) return { type: 'going', message: `${app.name}: ${app.rolloutStep ?? 'rolling'}` };
   if (end.type === 'succeeded') return { type: 'done', ok: true, message: `${app.name}: revision ${revision} serves with ${app.replicas} workers` };
   if (end.type === 'superseded') return { type: 'done', ok: false, message: `${app.name}: revision ${revision} was superseded by a later reload` };
   const back = `${app.name}: rolled back: ${end.reason}`;
   // The bad revision's workers may still be on their way out: it is over when the old one serves again.
-  if (!app.quiet && app.troubleSince(sinceMs, end.revision) === null && app.rolloutStep === null) return { type: 'going', message: back };
+  const isBack = app.isQuietSince(since) && !app.isMixed;
+  if (!isBack && app.troubleSince(since) === null && app.rolloutStep === null) return { type: 'going', message: back };
   return { type: 'done', ok: false, message: `${back}; revision ${app.revision} serves with ${app.ready} of ${app.replicas} workers`, lastLines: end.lastLines };
 }
 
-/** Restart and scale: over when the app has what it should, or when one of its workers is in trouble since then. */
-export function whenQuiet(app: App, sinceMs: number, words: { doing: string; done: string; met: boolean }): Progress {
-  const trouble = app.troubleSince(sinceMs, null);
+/** Restart and scale: over when all workers made since (`since`: the last number before) serve, or when one of them is in trouble. */
+export function whenQuiet(app: App, since: number, words: { readonly doing: string; readonly done: string; readonly met: boolean }): Progress {
+  const trouble = app.troubleSince(since);
   if (trouble) return { type: 'done', ok: false, message: `${words.doing}: ${trouble.id} ${trouble.reason}`, lastLines: trouble.lastLines };
-  if (words.met && app.quiet) return { type: 'done', ok: true, message: words.done };
+  if (words.met && app.isQuietSince(since)) return { type: 'done', ok: true, message: words.done };
   return { type: 'going', message: `${words.doing}: ${app.ready} of ${app.replicas} ready` };
 }

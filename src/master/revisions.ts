@@ -55,6 +55,11 @@ export class Revisions {
     return this.#ends.get(revision) ?? null;
   }
 
+  /** The highest number that was taken. */
+  get last(): number {
+    return this.#last;
+  }
+
   /** The number for the next revision. Numbers are never used again, whatever becomes of the revision. */
   takeNumber(): number {
     return ++this.#last;
@@ -62,10 +67,12 @@ export class Revisions {
 
   /** Begins to try a revision. One that was being tried is superseded. */
   begin(next: Pinned, how: { readonly inPlace: boolean; readonly replicasBefore: number }): void {
+    // What is given back is what was there before the first of several tries.
+    const replicasBefore = this.#rollout?.replicasBefore ?? how.replicasBefore;
     this.#close('superseded');
     const { maxSurge, canaryMs } = next.app.reload;
     const canaries = how.inPlace ? 1 : Math.max(1, maxSurge);
-    this.#rollout = { from: this.#good.revision, to: next.revision, canaryMs, canaries, ...how };
+    this.#rollout = { from: this.#good.revision, to: next.revision, canaryMs, canaries, inPlace: how.inPlace, replicasBefore };
     this.#goal = next;
     this.#emit({ type: 'rollout.started', app: this.#app, from: this.#good.revision, to: next.revision });
   }
@@ -83,8 +90,14 @@ export class Revisions {
     return verdict;
   }
 
-  /** Forgets a rollout without a verdict: the app stops. */
+  /** The number of workers was changed by hand: a rollback keeps it. */
+  keepReplicas(replicasBefore: number): void {
+    if (this.#rollout) this.#rollout = { ...this.#rollout, replicasBefore };
+  }
+
+  /** Ends a rollout without a verdict, and in silence: the app stops. Whoever waits for its end is told. */
   drop(): void {
+    if (this.#rollout) this.#ends.set(this.#rollout.to, { type: 'superseded', revision: this.#rollout.to });
     this.#rollout = null;
   }
 

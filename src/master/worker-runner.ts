@@ -16,7 +16,7 @@ export interface RunnerHost {
   served(): boolean;
   /** Its life has changed. `after` is the event that did it. */
   changed(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void;
-  warn(message: string): void;
+  warn(worker: string, message: string): void;
 }
 
 export interface Place {
@@ -92,7 +92,10 @@ export class WorkerRunner {
     if (before === next.life) return;
     const pid = this.#process?.pid ?? null;
     this.#life = next.life;
-    if (after === 'exited' && before) this.#reportExit(before, pid);
+    if (after === 'exited' && before) {
+      this.#process = null;
+      this.#reportExit(before, pid);
+    }
     for (const effect of next.effects) this.#perform(effect);
     this.#keepDeadline(before);
     if (before?.state !== next.life.state || next.effects.includes('spawn')) this.#reportState(pid);
@@ -114,7 +117,7 @@ export class WorkerRunner {
         if (!mine()) return;
         this.send({ type: 'exited', exit });
       },
-      warning: (message) => this.#host.warn(`${this.id}: ${message}`),
+      warning: (message) => (guard.current === null || mine()) && this.#host.warn(this.id, message),
     };
     guard.current = this.#host.spawner.spawn({ pinned: this.pinned, worker: this.id, slot: this.slot }, listener);
     this.#process = guard.current;

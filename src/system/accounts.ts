@@ -8,6 +8,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { SuperviseError } from '../core/errors.ts';
+import type { AppSpec } from '../core/spec.ts';
 
 /** Who a program runs as. */
 export interface Account {
@@ -48,13 +49,24 @@ export function accountOf(wish: AccountWish): Account | null {
     const hint = `create it ("useradd --system ${wish.user}"), or correct "user"`;
     throw new SuperviseError('launch-failed', `${wish.of}: user "${wish.user}" was not found in /etc/passwd or by getent`, { hint });
   }
-  const [masterUid, masterGid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  const [masterUid, masterGid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0];
   const uid = entry?.uid ?? (numeric ? Number(wish.user) : masterUid);
   const gid = wish.group !== null ? groupId(wish.group, wish.of) : (entry?.gid ?? (numeric ? uid : masterGid));
   const change = uid === masterUid && gid === masterGid && masterUid !== 0 ? 'none' : 'needed';
   if (change === 'needed' && masterUid !== 0) refuse(wish, { uid, gid, masterUid });
   const env = entry === null ? {} : { HOME: entry.home, USER: entry.name, LOGNAME: entry.name };
   return { uid, gid, groups: entry !== null ? 'of-account' : numeric ? 'none' : 'kept', env, change };
+}
+
+const ofApps = new WeakMap<AppSpec, Account | null>();
+
+/** As accountOf, asked once per spec: a respawn does not wait for a directory service. @throws SuperviseError launch-failed */
+export function accountOfApp(app: AppSpec): Account | null {
+  const known = ofApps.get(app);
+  if (known !== undefined) return known;
+  const account = accountOf({ user: app.identity.user, group: app.identity.group, of: `app ${app.name}` });
+  ofApps.set(app, account);
+  return account;
 }
 
 function refuse(wish: AccountWish, ids: { uid: number; gid: number; masterUid: number }): never {

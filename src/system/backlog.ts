@@ -44,7 +44,7 @@ export class Backlog {
   drop(bytes: number): void {
     this.#bytes -= bytes;
     this.#offset += bytes;
-    for (let entry = this.#entries[this.#first]; entry !== undefined && this.#offset >= entry.bytes.length; ) {
+    for (let entry = this.#entries[this.#first]; entry !== undefined && this.#offset >= entry.bytes.length;) {
       this.#offset -= entry.bytes.length;
       this.#first++;
       entry = this.#entries[this.#first];

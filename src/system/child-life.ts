@@ -14,6 +14,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { SuperviseError } from '../core/errors.ts';
 import type { Exit } from '../core/protocol.ts';
 import type { LogFormat, Signal } from '../core/spec.ts';
 import type { ProcessListener, RunningProcess } from '../ports.ts';
@@ -90,7 +91,7 @@ export class ChildLife implements RunningProcess {
       const pipe = child[stream];
       if (pipe !== null) parts.output.attach(pipe, { ...spec.source, stream }, spec.onLine);
     }
-    child.once('exit', (code, signal) => this.#leaderExited(code, signal as Signal | null));
+    child.once('exit', (code, signal) => this.#leaderExited(code, signal));
     // A signal or a message that could not be sent; the process itself is not affected.
     child.on('error', () => undefined);
   }
@@ -100,10 +101,13 @@ export class ChildLife implements RunningProcess {
     return this.#stage === 'running' && this.#end === null;
   }
 
-  /** Tells the guard where its chain of stop signals ends, now that it is ready. */
-  becameReady(): void {
+  /**
+   * Tells the guard where its chain of stop signals ends, now that it is ready.
+   * @param waiting the process that was seen to wait for connections; null: look
+   */
+  becameReady(waiting: number | null): void {
     this.tree.note();
-    const end = this.tree.acceptingPid();
+    const end = waiting ?? this.tree.acceptingPid();
     if (end !== null) this.#parts.guard.endsAt(this.pid, end);
   }
 
@@ -177,7 +181,9 @@ export class ChildLife implements RunningProcess {
         if (!pipe.isPaused() && pipe.readableLength === 0 && read.get(pipe) === bytes) pipe.destroy();
         read.set(pipe, bytes);
       }
-      if (ticks * drainTickMs >= drainMostMs) this.#report();
+      if (ticks * drainTickMs < drainMostMs) return;
+      timer.unref();
+      this.#report();
     }, drainTickMs);
     for (const pipe of open) {
       pipe.once('close', () => {
@@ -234,6 +240,7 @@ const withoutProcess: RunningProcess = { pid: null, terminate: () => undefined, 
 
 /** In words, why spawn failed. */
 export function spawnFailure(error: unknown, program: string): string {
+  if (error instanceof SuperviseError) return error.hint === null ? error.message : `${error.message}: ${error.hint}`;
   const { code, message } = error as NodeJS.ErrnoException;
   const known: Record<string, string> = {
     ENOENT: 'it does not exist',

@@ -5,8 +5,9 @@
  * node:cluster knows neither `detached` nor umask, niceness or a parent-death signal. So its program is not node but a chain
  * that ends in node, each of which execs the next, with the pid and the IPC channel kept:
  *
- *   setsid, [nice], setpriv, [sh], node SCRIPT
+ *   setsid, [nice], setpriv, [sh], node --import PRELOAD SCRIPT
  *
+ * - The preload lets the IPC channel go, which would keep a finished script alive.
  * - The settings of node:cluster merge: every key is passed each time, or one app's would be the next one's.
  * - Its workers inherit process.env besides what they are given: each of the master's variables is named, as unset.
  * - The scheduling policy is frozen at the first fork: one per master.
@@ -16,6 +17,7 @@ import type { Worker } from 'node:cluster';
 import type { Launch, ProcessListener, RunningProcess } from '../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { withPreload } from './preload-path.ts';
 import { whyGone } from './program.ts';
 import { beginWorker } from './worker-life.ts';
 import { findTools, type Wrapped } from './wrapping.ts';
@@ -28,12 +30,12 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   const [node = '', script = '', ...args] = wordsOf(launch);
   const gone = whyGone(argv, cwd, script);
   if (gone !== null) return stillborn(gone, listener);
-  const env = workerEnvironment(launch, parts);
+  const env = { ...workerEnvironment(launch, parts), SUPERVISE_CHANNEL: String(process.pid) };
   const birth = parts.strays.announce(markOf(env, parts));
   let forked: Worker;
   let wrapped: Wrapped;
   try {
-    wrapped = wrapWorker(launch, [node], 'none');
+    wrapped = wrapWorker(launch, withPreload([node]), 'none');
     const chain = ownSession(wrapped.argv, (message) => parts.warnOnce(message, listener.warning));
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
     forked = fork({ chain, script, args, cwd, env, ids: wrapped.ids });
@@ -82,7 +84,7 @@ function fork({ chain, script, args, cwd, env, ids }: Fork): Worker {
     uid: ids.uid,
     gid: ids.gid,
     inspectPort: undefined,
-  } as Parameters<Cluster['setupPrimary']>[0]);
+  });
   const unset = Object.fromEntries(Object.keys(process.env).map((name) => [name, undefined]));
   const { execPath } = process;
   process.execPath = program;

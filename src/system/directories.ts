@@ -1,21 +1,18 @@
 /**
- * Makes and checks the directories of a master on this host, and finds the masters that run. Where they are is decided in
- * core/paths.ts.
+ * Makes and checks the directories of a master on this host. Where they are is decided in core/paths.ts.
  *
  * Rules
  * - A directory belongs to whoever runs the master: one that is owned by somebody else is refused, whoever we are.
  * - Ours are 0700. What systemd made (RUNTIME_DIRECTORY, STATE_DIRECTORY) keeps its mode, but nobody else may write to it; it may be a symlink, as
  *   with DynamicUser. In /tmp nothing is followed: everybody can put a symlink there.
- * - Looking for masters never makes a directory, and believes only processes that live.
  */
 import type { Stats } from 'node:fs';
-import { chmodSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { SuperviseError } from '../core/errors.ts';
 import type { HostUser } from '../core/paths.ts';
-import { namelessRuntimes, runtimeDirectory, runtimeParents, stateDirectory } from '../core/paths.ts';
-import { isAlive, readMasterInfo } from './instance.ts';
+import { runtimeDirectory, stateDirectory } from '../core/paths.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -24,14 +21,6 @@ export interface Directories {
   readonly runtime: string;
   /** What has to outlive the master. */
   readonly state: string;
-}
-
-export interface FoundMaster {
-  readonly name: string;
-  readonly runtime: string;
-  readonly socket: string;
-  readonly pid: number;
-  readonly configFile: string | null;
 }
 
 /** The longest path that fits into a sockaddr_un, with its closing NUL. */
@@ -68,20 +57,6 @@ export function socketPath(path: string): string {
   throw new SuperviseError('socket-cannot-bind', message, { hint: 'use a shorter directory: /run/NAME, or a RUNTIME_DIRECTORY near the root' });
 }
 
-/** All masters that run and that this user may look at: its own first, then root's. For root also everybody else's. */
-export function listMasters(env: Environment): FoundMaster[] {
-  const user = hostUser(usableEnvironment(env));
-  const parents = [...runtimeParents(user), ...(user.uid === 0 ? parentsOfOthers() : [])];
-  const runtimes = [...namelessRuntimes(null, user), ...parents.flatMap((parent) => namesIn(parent).map((name) => join(parent, name)))];
-  const found = new Map<number, FoundMaster>();
-  for (const runtime of runtimes) {
-    const info = mayBelieve(runtime, user.uid) ? readMasterInfo(runtime) : null;
-    if (info === null || found.has(info.pid) || !isAlive(info)) continue;
-    found.set(info.pid, { name: info.name, runtime, socket: info.socket, pid: info.pid, configFile: info.configFile });
-  }
-  return [...found.values()];
-}
-
 function hostUser(env: Environment): HostUser {
   return { uid: process.getuid?.() ?? 0, home: env.HOME ?? homeOrRoot(), env };
 }
@@ -99,17 +74,6 @@ function homeOrRoot(): string {
 function usableEnvironment(env: Environment): Environment {
   const { XDG_RUNTIME_DIR: directory, ...rest } = env;
   return directory !== undefined && statOrNull(directory)?.uid === (process.getuid?.() ?? 0) ? env : rest;
-}
-
-function parentsOfOthers(): string[] {
-  const users = namesIn('/run/user').map((uid) => `/run/user/${uid}/supervise`);
-  return [...users, ...namesIn('/tmp').filter((name) => /^supervise-\d+$/.test(name)).map((name) => `/tmp/${name}`)];
-}
-
-/** Root may talk to any owner; others believe themselves and root. */
-function mayBelieve(runtime: string, uid: number): boolean {
-  const owner = statOrNull(runtime)?.uid;
-  return owner !== undefined && (uid === 0 || owner === uid || owner === 0);
 }
 
 // ---------------------------------------------------------------- making them
@@ -167,13 +131,5 @@ function look(stat: () => Stats): Stats | null {
     return stat();
   } catch {
     return null;
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }

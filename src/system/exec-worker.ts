@@ -9,14 +9,13 @@
  * It leads a session of its own (`detached`), so that Ctrl-C reaches the master alone, and its group can be killed.
  */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { AppSpec } from '../core/spec.ts';
 import type { Launch, ProcessListener, RunningProcess } from '../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { firstSocketFd } from './environment.ts';
 import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { backlog } from './listening.ts';
+import { withPreload } from './preload-path.ts';
 import { socketInode } from './procfs.ts';
 import { whyGone } from './program.ts';
 import { beginWorker } from './worker-life.ts';
@@ -77,20 +76,4 @@ function copies(app: AppSpec, sockets: readonly number[], stdio: unknown[]): unk
     const where = each.kind === 'tcp' ? { host: each.host, port: each.port, path: null } : { host: '', port: null, path: each.path };
     return { url: each.url, ...where, fds };
   });
-}
-
-function withPreload([node = '', ...words]: readonly string[]): string[] {
-  return [node, '--import', preloadUrl(), ...words];
-}
-
-let foundPreload: string | null = null;
-
-/** The built preload: beside dist/chunks and dist/cli, beside dist/index.mjs, or as tsc has compiled it. */
-function preloadUrl(): string {
-  if (foundPreload !== null) return foundPreload;
-  const places = ['../worker/preload.mjs', './worker/preload.mjs', '../worker/preload.js'].map((place) => new URL(place, import.meta.url));
-  const found = places.find((place) => existsSync(fileURLToPath(place)));
-  if (found === undefined) throw new Error(`the preload for scripts is missing, expected at ${places[0]?.pathname}: reinstall supervise`);
-  foundPreload = found.href;
-  return foundPreload;
 }

@@ -1,17 +1,19 @@
 /**
- * RUNTIME/workers: which processes a master has started, for a start that finds both master and guard killed.
+ * RUNTIME/workers: which processes a master has started, for a start that finds both master and guard killed. `hooks run` has
+ * a record of its own, RUNTIME/hooks-run.PID.
  *
- *   = INSTANCE BOOTID     who wrote it, and in which boot: start times count from there
- *   + PID STARTTICKS      started
- *   - PID                 gone, with all it left behind
+ *   = PID-STARTTICKS BOOTID   who wrote it, and in which boot: start times count from there
+ *   + PID STARTTICKS          started
+ *   - PID                     gone, with all it left behind
  *
  * Rules
  * - A line is one small append (some 5 us), so a kill at any moment leaves whole lines and at most one torn one at the end.
  * - It is written anew when most of it is about processes that are gone, so it stays small however often workers crash.
  * - A file that cannot be written is said once, and never stops the master.
  */
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
-import { readText } from './procfs.ts';
+import { closeSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { readText, statOf } from './procfs.ts';
 
 export interface GuardRecord {
   add(pid: number, startTimeTicks: number): void;
@@ -26,6 +28,7 @@ export interface RecordedProcess {
 }
 
 export interface Recorded {
+  /** Of whoever wrote it: the value of SUPERVISE_INSTANCE. */
   readonly instance: string;
   readonly processes: readonly RecordedProcess[];
 }
@@ -82,6 +85,23 @@ export function openRecord(path: string, instance: string, failed: (message: str
       if (live.size === 0) rmSync(path, { force: true });
     },
   };
+}
+
+/** The records in a RUNTIME directory, absolute. */
+export function recordsIn(runtime: string): string[] {
+  return readdirSync(runtime).filter((name) => name === recordName || /^hooks-run\.\d+$/.test(name)).map((name) => join(runtime, name));
+}
+
+/** Names this process for good, within this boot: its pid and its start time. */
+export function ownInstance(): string {
+  return `${process.pid}-${statOf(process.pid)?.startTimeTicks ?? Date.now()}`;
+}
+
+/** Whether whoever has this name still lives. */
+export function instanceLives(instance: string): boolean {
+  const [pid, ticks] = instance.split('-').map(Number);
+  const stat = statOf(pid ?? 0);
+  return stat !== null && stat.startTimeTicks === ticks && stat.state !== 'Z' && stat.state !== 'X';
 }
 
 /** What stands in a record of this boot; null when there is none, or it is of another boot: then nothing of it lives. */

@@ -66,9 +66,10 @@ processes() {
   for line in $lines; do
     unset IFS
     part=$part$line
-    case $part in *') '[A-Za-z]' '*) ;; *) part="$part "; continue ;; esac
     pid=\${part%% *}
     set -- \${part##*) }
+    # A name of 15 characters cannot fake that many fields: with fewer, the line goes on.
+    if [ $# -lt 20 ]; then part="$part "; continue; fi
     part=
     case $1 in Z | X | x) continue ;; esac
     list="$list$pid $1 $2 $3 $4 \${20}$newline"
@@ -101,7 +102,7 @@ look() {
       if [ "$leader" ]; then owner=$1
       elif [ "$session" ]; then owner=$5
       elif [ "$group" ]; then owner=$4
-      elif [ "\${seen#* }" = "$6" ]; then owner=\${seen% *}
+      elif [ "$seen" ] && [ "\${seen#* }" = "$6" ]; then owner=\${seen% *}
       elif [ "$above" ]; then owner=$above
       else continue
       fi

@@ -18,7 +18,7 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Signal } from '../core/spec.ts';
 import { guardProgram } from './guard-script.ts';
-import { openRecord } from './guard-record.ts';
+import { openRecord, ownInstance } from './guard-record.ts';
 import { statOf } from './procfs.ts';
 
 export interface Guarded {
@@ -50,7 +50,7 @@ const tooSoonMs = 1000;
 
 /** `restarted` hears, as a sentence, that the guard has died and what happens next. The record is written to `recordFile`. */
 export function startGuard(recordFile: string, restarted: (message: string) => void = () => undefined): Guard {
-  const instance = `${process.pid}-${statOf(process.pid)?.startTimeTicks ?? Date.now()}`;
+  const instance = ownInstance();
   const record = openRecord(recordFile, instance, restarted);
   const entries = new Map<number, { readonly add: string; ends: string }>();
   let child: ChildProcess;

@@ -4,7 +4,6 @@
  * terminated, what is left may finish first, until the master's kill.)
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { SuperviseError } from '../core/errors.ts';
 import type { HookSpec, Signal } from '../core/spec.ts';
 import type { ProcessListener, RunningProcess } from '../ports.ts';
 import { ChildLife, spawnFailure, stillborn, unborn } from './child-life.ts';
@@ -21,8 +20,7 @@ export function spawnHook(hook: HookSpec, baseEnv: Environment, parts: LaunchPar
   try {
     pinned = pinHook(hook, baseEnv);
   } catch (error) {
-    if (!(error instanceof SuperviseError)) throw error;
-    return stillborn(error.hint === null ? error.message : `${error.message}: ${error.hint}`, listener);
+    return stillborn(spawnFailure(error, hook.argv[0] ?? ''), listener);
   }
   const env = { ...pinned.env, ...parts.guard.environment, SUPERVISE_NAME: parts.masterName, SUPERVISE_HOOK: hook.name, SUPERVISE_PHASE: hook.phase };
   const wrapped = wrapProgram({ argv: pinned.argv, account: pinned.account, deathSignal: stop.signal, niceness: null, umask: null, listenPid: 'none' });

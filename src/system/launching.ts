@@ -3,7 +3,7 @@
  */
 import type { Signal } from '../core/spec.ts';
 import type { Launch } from '../ports.ts';
-import { accountOf } from './accounts.ts';
+import { accountOfApp } from './accounts.ts';
 import type { LifeParts } from './child-life.ts';
 import { fillIn, type Environment, type Placeholders } from './environment.ts';
 import { findTools, wrap, type Wrapped } from './wrapping.ts';
@@ -55,9 +55,9 @@ export function markOf(env: Environment, parts: LaunchParts): string[] {
 
 /** Wraps a worker's program. @throws SuperviseError launch-failed: the account is gone */
 export function wrapWorker(launch: Launch, argv: readonly string[], listenPid: 'set' | 'none'): Wrapped {
-  const { name, identity, stop } = launch.pinned.app;
-  const account = accountOf({ user: identity.user, group: identity.group, of: `app ${name}` });
-  return wrapProgram({ argv, account, deathSignal: stop.signal, niceness: identity.nice, umask: identity.umask, listenPid });
+  const { app } = launch.pinned;
+  const { identity, stop } = app;
+  return wrapProgram({ argv, account: accountOfApp(app), deathSignal: stop.signal, niceness: identity.nice, umask: identity.umask, listenPid });
 }
 
 export function wrapProgram(what: Omit<Parameters<typeof wrap>[0], 'masterPid'> & { readonly deathSignal: Signal }): Wrapped {

@@ -45,7 +45,9 @@ export function jsonLines(from: LineSource): FormatBlock {
 /** `width`: how wide the names are now; it grows as longer ones come. */
 export function prefixedLines(from: LineSource, width: () => number, colors: boolean): FormatBlock {
   const paint = picocolors.createColors(colors);
-  const hue = [paint.cyan, paint.green, paint.magenta, paint.yellow, paint.blue, paint.white][hash(from.source) % 6] ?? paint.cyan;
+  const hue =
+    [paint.cyan, paint.green, paint.magenta, paint.yellow, paint.blue, paint.white][hash(from.source) % 6] ??
+    paint.cyan;
   const bar = from.stream === 'stderr' ? paint.red('!') : hue('|');
   return ({ lines }) => {
     const start = `${hue(from.source.padEnd(width()))} ${bar} `;

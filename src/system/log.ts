@@ -4,6 +4,7 @@
  *   {"level":30,"time":"2026-01-01T00:00:00.000Z","name":"shop","event":"worker.ready","app":"web",...,"msg":"web.1 is ready ..."}
  *   12:00:00.123 info  web.1 is ready after 0.8 s (pid 4250)
  *
+ * A field `at` (ISO 8601) is the line's time, or what waited for this module to be loaded would seem to have happened late.
  * It writes into a sink and never waits: no transport, no worker thread, no synchronous write.
  * Import this module lazily: pino is not needed before the first worker runs.
  */
@@ -26,11 +27,30 @@ export interface LogOptions {
 export function createLog(options: LogOptions): Logger {
   const { sink, colors, name } = options;
   const readable = readableLines(colors);
-  const write = sink.kind === 'tty' ? (line: string) => void sink.write(readable(line)) : (line: string) => void sink.write(line);
+  const write =
+    sink.kind === 'tty' ? (line: string) => void sink.write(readable(line)) : (line: string) => void sink.write(line);
+  let happenedAt: string | null = null;
   return pino(
-    { level: options.level ?? 'info', base: name === undefined ? null : { name }, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      level: options.level ?? 'info',
+      base: name === undefined ? null : { name },
+      timestamp: () => `,"time":"${happenedAt ?? new Date().toISOString()}"`,
+      hooks: {
+        logMethod(args, log) {
+          const [given, ...rest] = args;
+          happenedAt = timeOf(given);
+          log.apply(this, happenedAt === null ? args : [{ ...(given as object), at: undefined }, ...rest]);
+          happenedAt = null;
+        },
+      },
+    },
     { write },
   );
+}
+
+/** When what is logged happened, if it says so itself. */
+function timeOf(given: unknown): string | null {
+  return typeof given === 'object' && given !== null && 'at' in given && typeof given.at === 'string' ? given.at : null;
 }
 
 /**
@@ -47,7 +67,12 @@ export function readableLines(colors: boolean): (json: string) => string {
   return (json) => {
     const { level, time, name: _, msg, lastLines, err, ...rest } = JSON.parse(json) as Record<string, unknown>;
     const at = paint.dim(clock(new Date(String(time))));
-    const extra = 'event' in rest ? '' : Object.entries(rest).map(([key, value]) => ` ${paint.dim(`${key}=`)}${inLine(value)}`).join('');
+    const extra =
+      'event' in rest
+        ? ''
+        : Object.entries(rest)
+            .map(([key, value]) => ` ${paint.dim(`${key}=`)}${inLine(value)}`)
+            .join('');
     const below = [...(Array.isArray(lastLines) ? lastLines.map(String) : []), ...stackOf(err)];
     const indented = below.map((line) => `    ${paint.dim('|')} ${line}\n`).join('');
     return `${at} ${label(Number(level))} ${String(msg ?? '')}${extra}\n${indented}`;

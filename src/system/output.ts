@@ -61,7 +61,9 @@ export class Output {
       if (this.#streams.delete(stream)) splitter.end();
     };
     this.#streams.set(stream, end);
-    stream.on('data', (chunk: Buffer | string) => splitter.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk));
+    stream.on('data', (chunk: Buffer | string) =>
+      splitter.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk),
+    );
     stream.once('end', end);
     stream.once('close', end);
     stream.on('error', end);
@@ -108,7 +110,10 @@ export class Output {
   }
 
   /** What happens to each block of lines of one stream; false: the sink asks to pause. */
-  #taker(source: OutputSource, onLine: ((line: string) => void) | undefined): (bytes: Buffer, ending: Ending) => boolean {
+  #taker(
+    source: OutputSource,
+    onLine: ((line: string) => void) | undefined,
+  ): (bytes: Buffer, ending: Ending) => boolean {
     this.#nameWidth = Math.min(widestName, Math.max(this.#nameWidth, source.source.length));
     const remember = this.#recent.begin(source);
     const kind = resolveFormat(source.format, this.#sink.kind === 'tty' ? 'terminal' : 'elsewhere');

@@ -4,7 +4,7 @@
  */
 import type { AppSpec, HookSpec } from '../core/spec.ts';
 import type { Pinned } from '../ports.ts';
-import { accountOf, type Account } from './accounts.ts';
+import { accountOf, accountOfApp, type Account } from './accounts.ts';
 import { inheritable, readEnvFile, type Environment } from './environment.ts';
 import { findProgram, findScript, resolveCwd, type Surroundings } from './program.ts';
 
@@ -15,7 +15,7 @@ import { findProgram, findScript, resolveCwd, type Surroundings } from './progra
  */
 export function pin(app: AppSpec, revision: number, baseEnv: Environment): Pinned {
   const of = `app ${app.name}`;
-  const account = accountOf({ user: app.identity.user, group: app.identity.group, of });
+  const account = accountOfApp(app);
   const cwd = resolveCwd(app.cwd, of);
   const env = environmentOf({ of, cwd, envFile: app.envFile, env: app.env, account }, baseEnv);
   const around: Surroundings = { of, givenCwd: app.cwd, cwd, env, user: app.identity.user };

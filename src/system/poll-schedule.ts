@@ -64,7 +64,9 @@ export class PollSchedule {
   #run(): void {
     this.#sleep();
     const startMs = performance.now();
-    const due = [...this.#entries].filter((entry) => entry.dueAtMs <= startMs).toSorted((a, b) => a.dueAtMs - b.dueAtMs);
+    const due = [...this.#entries]
+      .filter((entry) => entry.dueAtMs <= startMs)
+      .toSorted((a, b) => a.dueAtMs - b.dueAtMs);
     // A look may cancel another one, and add new ones: they wait for their own time.
     this.#restsUntilMs = Infinity;
     try {

@@ -2,7 +2,8 @@
  * Ends what a killed master has left, before its successor binds a port: workers, hooks, and whatever they started.
  *
  * Rules
- * - To be called with the instance lock held: then whoever wrote the record is dead.
+ * - To be called with the instance lock held: then the master that wrote the record is dead. A record whose writer lives (`hooks run`
+ *   beside us) is left alone.
  * - Killed at once, without being asked: the guard has asked them, or was killed itself.
  * - Never a stranger. A recorded leader is its pid and its start time; from it come its process group, its session and its descendants. Where
  *   the leader is gone, or a process has left all of these, only the variable of that very master in its environment counts;
@@ -10,11 +11,12 @@
  * - It waits, at most 5 s, until all of them are gone: ports are free then. Nothing waits where nothing was left.
  * - Without a /proc nothing can be proved, so nothing is killed.
  */
+import type { Stats } from 'node:fs';
 import { lstatSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { controlSocketName } from '../core/paths.ts';
 import type { Recorded } from './guard-record.ts';
-import { readRecord, recordName } from './guard-record.ts';
+import { instanceLives, readRecord, recordsIn } from './guard-record.ts';
 import { instanceVariable } from './guard.ts';
 import { commandOf } from './holders.ts';
 import { isAlive, masterInfoName, pidFileName, readMasterInfo } from './instance.ts';
@@ -36,12 +38,21 @@ export interface CleanUp {
 
 const waitAtMostMs = 5000;
 
-/** Synchronous: a start has nothing else to do meanwhile. */
+/** `runtime` exists. Synchronous: a start has nothing else to do meanwhile. */
 export function cleanUpPredecessor(runtime: string): CleanUp {
-  const recordFile = join(runtime, recordName);
-  const recorded = readRecord(recordFile);
-  const { killed, left } = recorded === null ? { killed: [], left: [] } : endAll(recorded);
-  return { killed, left, removed: removeStale(runtime, left.length === 0 ? recordFile : null) };
+  const killed: CleanUp['killed'][number][] = [];
+  const left: CleanUp['left'][number][] = [];
+  const removed: string[] = [];
+  for (const file of recordsIn(runtime)) {
+    const recorded = readRecord(file);
+    if (recorded !== null && instanceLives(recorded.instance)) continue;
+    const ended = recorded === null ? { killed: [], left: [] } : endAll(recorded);
+    killed.push(...ended.killed);
+    left.push(...ended.left);
+    // What could not be ended is looked for again by the next start.
+    if (ended.left.length === 0 && removeIf(file, (stat) => stat.isFile())) removed.push(file);
+  }
+  return { killed, left, removed: [...removed, ...removeStale(runtime)] };
 }
 
 function endAll(recorded: Recorded): Pick<CleanUp, 'killed' | 'left'> {
@@ -126,17 +137,18 @@ function kill(pid: number): boolean {
   }
 }
 
-function removeStale(runtime: string, recordFile: string | null): string[] {
+function removeStale(runtime: string): string[] {
   const info = readMasterInfo(runtime);
-  if (info !== null && (info.pid === process.pid || isAlive(info))) return [];
-  const stale = [join(runtime, pidFileName), join(runtime, masterInfoName), join(runtime, controlSocketName), ...(recordFile === null ? [] : [recordFile])];
-  if (info !== null && info.socket !== '' && !stale.includes(info.socket)) stale.push(info.socket);
-  return stale.filter((path) => {
-    const stat = lstatSync(path, { throwIfNoEntry: false });
-    const isWanted = stat !== undefined && (path.endsWith('.sock') || path === info?.socket ? stat.isSocket() : stat.isFile());
-    if (isWanted) rmSync(path, { force: true });
-    return isWanted;
-  });
+  if (info !== null && isAlive(info)) return [];
+  const isOurs = (stat: Stats): boolean => stat.isFile() || stat.isSocket() || stat.isSymbolicLink();
+  return [pidFileName, masterInfoName, controlSocketName].map((name) => join(runtime, name)).filter((path) => removeIf(path, isOurs));
+}
+
+function removeIf(path: string, wanted: (stat: Stats) => boolean): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined || !wanted(stat)) return false;
+  rmSync(path, { force: true });
+  return true;
 }
 
 /** Blocks this thread. */

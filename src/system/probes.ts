@@ -18,7 +18,7 @@ export type Probe = (answer: (yes: boolean) => void) => Cancel;
 
 export function httpProbe(port: number, path: string): Probe {
   return (answer) => {
-    const headers = { connection: 'close', 'user-agent': 'supervise' };
+    const headers = { 'connection': 'close', 'user-agent': 'supervise' };
     const get = request({ host, port, path: escaped(path), method: 'GET', agent: false, headers });
     const end = once(answer, () => get.destroy());
     get.on('response', (response) => end(isReady(response.statusCode ?? 0)));

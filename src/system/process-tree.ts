@@ -139,7 +139,7 @@ export function groupExists(pgid: number): boolean {
 function send(one: ProcessId, signal: Signal): void {
   if (hasProcfs() && !isAlive(one)) return;
   try {
-    process.kill(one.pid, signal as NodeJS.Signals);
+    process.kill(one.pid, signal);
   } catch {
     // ESRCH: it is gone meanwhile. EPERM: a setuid program; it stays visible as a worker that does not end.
   }
@@ -147,7 +147,7 @@ function send(one: ProcessId, signal: Signal): void {
 
 function sendToGroup(pgid: number, signal: Signal): void {
   try {
-    process.kill(-pgid, signal as NodeJS.Signals);
+    process.kill(-pgid, signal);
   } catch {
     // ESRCH: the group is empty, or the wrapper that makes it (setsid) has not run yet.
   }

@@ -50,13 +50,18 @@ export const ownReader: ProcReader = {
  * Looks into one process. Never throws: a process that is gone, or not ours to read, is an answer.
  *
  * This function also runs in a reader under another uid (user-reader.ts), which gets it as text: it must use nothing but
- * its arguments and the language.
+ * its arguments and the language (and the bundler must not add calls of its own: no keepNames).
  * @param listeners the sockets that matter, `socket:[inode]` each: it stops when it knows whether one of them is waited
  *   on; null: all of them matter
  * @param arch process.arch: the numbers of the system calls depend on it (Linux: arch/x86/entry/syscalls/syscall_64.tbl,
  *   include/uapi/asm-generic/unistd.h)
  */
-export function viewProcess(read: ProcReader, arch: string, pid: number, listeners: readonly string[] | null): ProcessView {
+export function viewProcess(
+  read: ProcReader,
+  arch: string,
+  pid: number,
+  listeners: readonly string[] | null,
+): ProcessView {
   // poll goes on as restart_syscall, with the same arguments, after the process was stopped and continued.
   const calls =
     arch === 'x64'
@@ -80,7 +85,9 @@ export function viewProcess(read: ProcReader, arch: string, pid: number, listene
   };
   const watchedBy = (eventpoll: number): void => {
     const text = read.text(`/proc/${pid}/fdinfo/${eventpoll}`);
-    for (const [, fd, events, inode] of text.matchAll(/^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)(?:.*\bino:([0-9a-f]+))?/gm)) {
+    for (const [, fd, events, inode] of text.matchAll(
+      /^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)(?:.*\bino:([0-9a-f]+))?/gm,
+    )) {
       if ((parseInt(events ?? '0', 16) & input) === 0) continue;
       // The fd may be closed, and the socket still be watched through another one: then its inode tells (Linux 4.16).
       if (linkOfFd.has(Number(fd))) addFd(Number(fd));
@@ -134,10 +141,20 @@ export function viewProcess(read: ProcReader, arch: string, pid: number, listene
     access = isClosed(error) ? 'closed' : 'gone';
   }
   if (listeners !== null && !view().sockets.some((socket) => listeners.includes(socket))) return view();
-  for (const eventpoll of eventpolls) attempt(() => watchedBy(eventpoll), () => (access = 'closed'));
+  for (const eventpoll of eventpolls)
+    attempt(
+      () => watchedBy(eventpoll),
+      () => (access = 'closed'),
+    );
   if (listeners?.some((listener) => waitsOn.has(listener)) === true) return view();
   attempt(
-    () => read.list(`/proc/${pid}/task`).forEach((tid) => attempt(() => blockedThread(tid), () => (access = 'fds-only'))),
+    () =>
+      read.list(`/proc/${pid}/task`).forEach((tid) =>
+        attempt(
+          () => blockedThread(tid),
+          () => (access = 'fds-only'),
+        ),
+      ),
     () => (access = 'closed'),
   );
   return view();

@@ -83,7 +83,8 @@ export function statsOfTree(pid: number): ProcStat[] {
   const leader = statOf(pid);
   if (leader === null) return [];
   const byParent = hasChildrenFiles() ? null : childrenByScan();
-  const childrenOfOne = (stat: ProcStat): number[] => (byParent === null ? childrenOfThreads(stat) : (byParent.get(stat.pid) ?? []));
+  const childrenOfOne = (stat: ProcStat): number[] =>
+    byParent === null ? childrenOfThreads(stat) : (byParent.get(stat.pid) ?? []);
   const tree = [leader];
   // A pid that is reused while we walk must not make a ring.
   const seen = new Set([pid]);
@@ -115,7 +116,7 @@ export function socketInode(fd: number, pid: number | 'self' = 'self'): string |
 }
 
 /** The thread ids of a process; [] when it is gone. */
-export function threadsOf(pid: number): number[] {
+function threadsOf(pid: number): number[] {
   return numericNames(`/proc/${pid}/task`);
 }
 

@@ -8,7 +8,7 @@
  *   never runs another release; the same for the interpreter that a script names. Other symlinks stay: a Python of a
  *   virtual environment is one, and finds its packages by the name it was called with.
  */
-import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync, type Stats } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { SuperviseError } from '../core/errors.ts';
 import type { Environment } from './environment.ts';
@@ -53,9 +53,9 @@ export function findProgram(argv: readonly string[], around: Surroundings): read
 /** A script for Node: it must be a file that can be read. @throws SuperviseError program-cannot-run */
 export function findScript(name: string, around: Surroundings): string {
   const file = pinned(resolve(around.cwd, name), around);
-  const found = statSync(file, { throwIfNoEntry: false });
+  const found = fileAt(file);
   if (found?.isFile() && may(file, constants.R_OK)) return file;
-  const why = found === undefined ? 'does not exist' : found.isFile() ? 'cannot be read' : 'is not a file';
+  const why = found === undefined ? 'does not exist, or is closed to us' : found.isFile() ? 'cannot be read' : 'is not a file';
   throw cannotRun(`the script ${file} ${why}`, 'correct "script"; a relative path counts from the resolved cwd', around);
 }
 
@@ -65,8 +65,8 @@ export function findScript(name: string, around: Surroundings): string {
  */
 export function whyGone(argv: readonly string[], cwd: string, script: string | null): string | null {
   const hint = 'what this revision was made of is gone from the disk; put it back, or reload to run what is there now';
-  if (statSync(cwd, { throwIfNoEntry: false }) === undefined) return `the working directory ${cwd} does not exist any more: ${hint}`;
-  const missing = [argv[0] ?? '', ...(script === null ? [] : [script])].find((file) => !may(file, constants.F_OK));
+  if (isMissing(cwd)) return `the working directory ${cwd} does not exist any more: ${hint}`;
+  const missing = [argv[0] ?? '', ...(script === null ? [] : [script])].find(isMissing);
   return missing === undefined ? null : `${missing} does not exist any more: ${hint}`;
 }
 
@@ -77,21 +77,21 @@ function lookUp(name: string, around: Surroundings): string {
   let unfit: string | null = null;
   for (const directory of path.split(':')) {
     const file = join(isAbsolute(directory) ? directory : resolve(around.cwd, directory), name);
-    const found = statSync(file, { throwIfNoEntry: false });
+    const found = fileAt(file);
     if (found === undefined || found.isDirectory()) continue;
     if (may(file, constants.X_OK)) return file;
     unfit ??= file;
   }
   if (unfit !== null) throw cannotRun(`${unfit} is not executable`, `"chmod +x ${unfit}", or name another program`, around);
   const here = join(around.cwd, name);
-  const isHere = statSync(here, { throwIfNoEntry: false })?.isFile() === true;
+  const isHere = fileAt(here)?.isFile() === true;
   const hint = isHere ? `there is ${here}: write ./${name} to run it` : 'install it, write its absolute path, or set PATH in "env"';
   throw cannotRun(`the program "${name}" was not found in PATH`, hint, around);
 }
 
 function checked(file: string, name: string, around: Surroundings): string {
-  const found = statSync(file, { throwIfNoEntry: false });
-  if (found === undefined) throw cannotRun(`the program ${file} does not exist`, `correct "${name}"; a relative path counts from the resolved cwd`, around);
+  const found = fileAt(file);
+  if (found === undefined) throw cannotRun(`the program ${file} does not exist, or lies in a directory that is closed to us`, `correct "${name}"; a relative path counts from the resolved cwd`, around);
   if (found.isDirectory()) throw cannotRun(`${file} is a directory, not a program`, `correct "${name}"`, around);
   if (!may(file, constants.X_OK)) throw cannotRun(`${file} is not executable`, `"chmod +x ${file}", or start it through its interpreter`, around);
   return file;
@@ -108,6 +108,24 @@ function pinned(file: string, around: Surroundings): string {
     return join(realpathSync(directory), ...mine.slice(shared));
   } catch {
     return file;
+  }
+}
+
+/** undefined when there is nothing, or nothing that we may look at. */
+function fileAt(file: string): Stats | undefined {
+  try {
+    return statSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
+/** For certain: what is only closed to us may be there. */
+function isMissing(file: string): boolean {
+  try {
+    return statSync(file, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
   }
 }
 
@@ -128,7 +146,7 @@ function interpreterOf(file: string, name: string, around: Surroundings): string
   if (!line.startsWith('#!')) return [];
   const [, interpreter = '', argument = ''] = /^#![ \t]*([^ \t]*)[ \t]*([^]*?)[ \t]*$/.exec(line) ?? [];
   const hint = line.endsWith('\r') ? `its lines end with CR LF: "sed -i 's/\\r$//' ${file}"` : 'install the interpreter, or correct the first line';
-  const found = statSync(resolve(around.cwd, interpreter), { throwIfNoEntry: false });
+  const found = fileAt(resolve(around.cwd, interpreter));
   if (interpreter === '' || found === undefined) {
     throw cannotRun(`${file} ("${name}") names the interpreter "${interpreter.replace('\r', '\\r')}" in its first line, which does not exist`, hint, around);
   }

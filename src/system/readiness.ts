@@ -93,10 +93,17 @@ function isAlive(pid: number): boolean {
 
 // ---------------------------------------------------------------- http, tcp
 
-function watchPort(target: ReadinessTarget, ready: ReadySpec & { kind: 'http' | 'tcp' }, on: ReadinessListener): Cancel {
+function watchPort(
+  target: ReadinessTarget,
+  ready: ReadySpec & { kind: 'http' | 'tcp' },
+  on: ReadinessListener,
+): Cancel {
   const port = ready.port ?? target.port;
   if (port === null) {
-    throw new SuperviseError('bug', `ready: {${ready.kind}: ..} needs a port of the worker's own, and neither the probe nor the app has one`);
+    throw new SuperviseError(
+      'bug',
+      `ready: {${ready.kind}: ..} needs a port of the worker's own, and neither the probe nor the app has one`,
+    );
   }
   const sinceMs = performance.now();
   let over = false;
@@ -137,7 +144,9 @@ function watchTree(target: ReadinessTarget, on: ReadinessListener): Cancel {
     });
     stop = () => watch.end();
   } else {
-    const soon = setImmediate(() => fallBack(`cannot see whether process ${target.pid} accepts connections: there is no /proc here`));
+    const soon = setImmediate(() =>
+      fallBack(`cannot see whether process ${target.pid} accepts connections: there is no /proc here`),
+    );
     stop = () => clearImmediate(soon);
   }
   return () => stop();

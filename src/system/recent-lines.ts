@@ -41,12 +41,18 @@ export class RecentLines {
   /** A process begins to write; the answer takes its lines. */
   begin(from: LineSource): (lines: readonly string[], atMs: number) => void {
     this.#retired.delete(from.source);
-    const rings = this.#sources.get(from.source) ?? { stdout: new Ring(), stderr: new Ring(), app: from.app, source: from.source };
+    const rings = this.#sources.get(from.source) ?? {
+      stdout: new Ring(),
+      stderr: new Ring(),
+      app: from.app,
+      source: from.source,
+    };
     this.#sources.set(from.source, rings);
     const ring = rings[from.stream];
     ring.begin(this.#seq);
     return (lines, atMs) => {
-      for (let at = Math.max(0, lines.length - mostLines); at < lines.length; at++) ring.add({ seq: this.#seq++, atMs, line: lines[at] ?? '' });
+      for (let at = Math.max(0, lines.length - mostLines); at < lines.length; at++)
+        ring.add({ seq: this.#seq++, atMs, line: lines[at] ?? '' });
     };
   }
 

@@ -22,6 +22,8 @@ export function createSampler(): Sampler {
   return new TreeSampler();
 }
 
+type Done = Parameters<Sampler['sample']>[1];
+
 /** The trees as they were walked, before anybody was asked for usages. */
 interface Walk {
   readonly atMs: number;
@@ -36,23 +38,27 @@ class TreeSampler implements Sampler {
   #before: ReadonlyMap<string, TreeReading> = new Map();
   #running = false;
 
-  sample(leaders: ReadonlyMap<string, number>, done: (trees: ReadonlyMap<string, TreeSample>, host: HostSample) => void): void {
+  sample(leaders: ReadonlyMap<string, number>, done: Done): void {
     if (this.#running) return;
     this.#running = true;
     const procStat = readText('/proc/stat');
     const walk = this.#walk(leaders, procStat);
     const host = this.#readHost(procStat);
+    void this.#answer(walk, host, done);
+  }
+
+  async #answer(walk: Walk, host: HostSample, done: Done): Promise<void> {
     const living = [...walk.trees.values()].flat().filter(isLiving);
-    void this.#usage.read(living, walk.uptimeMs).then((usages) => {
-      this.#running = false;
-      done(this.#conclude(walk, usages), host);
-    });
+    const usages = await this.#usage.read(living, walk.uptimeMs);
+    this.#running = false;
+    done(this.#conclude(walk, usages), host);
   }
 
   #walk(leaders: ReadonlyMap<string, number>, procStat: string | null): Walk {
     const atMs = performance.now();
     const sinceBootMs = uptimeMs();
-    if (sinceBootMs !== null) return { atMs, uptimeMs: sinceBootMs, trees: this.#treeWalk.walk(leaders, parseForks(procStat)) };
+    if (sinceBootMs !== null)
+      return { atMs, uptimeMs: sinceBootMs, trees: this.#treeWalk.walk(leaders, parseForks(procStat)) };
     return { atMs, uptimeMs: null, trees: new Map([...leaders].map(([worker, pid]) => [worker, [unknownStat(pid)]])) };
   }
 

@@ -38,7 +38,7 @@ const filePieceBytes = 256 * 1024;
 const askAgainFirstMs = 5;
 const askAgainMostMs = 100;
 
-/** A target for an inherited descriptor: 1 or 2, or any other that is open for writing. */
+/** A target for an inherited descriptor, 1 or 2. Never throws. */
 export function openTarget(fd: number): Target {
   let stats: fs.Stats;
   try {
@@ -48,7 +48,7 @@ export function openTarget(fd: number): Target {
   }
   try {
     if (stats.isFIFO()) return pipeTarget(fd);
-    if (stats.isSocket()) return socketTarget('socket', new BorrowedSocket(fd));
+    if (stats.isSocket()) return socketTarget('socket', fd);
   } catch {
     return fileTarget('file', fd, 'borrowed'); // a datagram socket, say, which net.Socket refuses
   }
@@ -92,22 +92,12 @@ function fileTarget(kind: TargetKind, fd: number, owned: 'own' | 'borrowed'): Ta
 }
 
 function pipeTarget(fd: number): Target {
-  const own = reopen(fd, 0);
-  return socketTarget('pipe', own === null ? new BorrowedSocket(fd) : new net.Socket({ fd: own, readable: false, writable: true }));
+  return socketTarget('pipe', reopen(fd, 0) ?? fd);
 }
 
-/** A socket on a descriptor that is not ours: it must stay open, or the next file we open gets its number. */
-class BorrowedSocket extends net.Socket {
-  constructor(fd: number) {
-    super({ fd, readable: false, writable: true });
-  }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    done(error);
-  }
-}
-
-function socketTarget(kind: TargetKind, socket: net.Socket): Target {
+/** Its end closes the descriptor, but never 1 or 2: libuv keeps those open, so no file gets their number. */
+function socketTarget(kind: TargetKind, fd: number): Target {
+  const socket = new net.Socket({ fd, readable: false, writable: true });
   socket.unref();
   socket.on('error', () => undefined); // each write's callback has it too
   return {

@@ -12,16 +12,9 @@
  * - Nothing in here throws, blocks, or keeps the process alive, but `close`, and that for a bounded time.
  */
 import { Backlog } from './backlog.ts';
+import { Gap, type Loss } from './gap.ts';
 import { openFileTarget, type Target } from './sink-target.ts';
 import type { Cancel } from '../ports.ts';
-
-/** Lines that were lost since the last report of the same sink. */
-export interface Loss {
-  readonly sink: string;
-  readonly lines: number;
-  readonly bytes: number;
-  readonly reason: string;
-}
 
 export interface SinkLimits {
   /** So many bytes may wait before writers are asked to pause. Default 1 MiB. */
@@ -48,15 +41,6 @@ export interface SinkOptions extends SinkLimits {
 
 type State = 'flowing' | 'stuck' | 'broken' | 'gone' | 'closed';
 
-interface Gap {
-  lines: number;
-  bytes: number;
-  reportedLines: number;
-  reportedBytes: number;
-  nextReportMs: number;
-}
-
-const reportMostMs = 3_600_000;
 const goneCodes: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'ENOTCONN', 'EBADF', 'ERR_STREAM_DESTROYED']);
 
 export class Sink {
@@ -79,7 +63,6 @@ export class Sink {
   #progressMs = 0;
   #stuckTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
-  #reportTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
 
   constructor(options: SinkOptions) {
@@ -103,7 +86,8 @@ export class Sink {
   /** Takes whole lines, each with its newline. False: pause and wait for `onDrain`; what was given is taken all the same. */
   write(text: string | Buffer, lines = 1): boolean {
     const full = this.#backlog.bytes >= this.#limits.highWaterBytes;
-    if (this.#state === 'gone' || this.#state === 'closed' || this.#gap !== null || (full && this.#state !== 'flowing')) {
+    if (this.#state === 'closed') return true;
+    if (this.#state === 'gone' || this.#gap !== null || (full && this.#state !== 'flowing')) {
       this.#lose(lines, typeof text === 'string' ? Buffer.byteLength(text) : text.length);
       return true;
     }
@@ -234,11 +218,11 @@ export class Sink {
   // ---------------------------------------------------------------- losses
 
   #lose(lines: number, bytes: number): void {
-    const { reportAfterMs } = this.#limits;
-    this.#gap ??= { lines: 0, bytes: 0, reportedLines: 0, reportedBytes: 0, nextReportMs: reportAfterMs };
-    this.#gap.lines += lines;
-    this.#gap.bytes += bytes;
-    if (this.#state !== 'closed') this.#reportTimer ??= setTimeout(() => this.#reportAgain(), this.#gap.nextReportMs).unref();
+    const report = (lostLines: number, lostBytes: number): void => {
+      this.#onLoss({ sink: this.name, lines: lostLines, bytes: lostBytes, reason: this.#reason });
+    };
+    this.#gap ??= new Gap(report, this.#limits.reportAfterMs);
+    this.#gap.add(lines, bytes);
   }
 
   #loseBacklog(): void {
@@ -247,39 +231,21 @@ export class Sink {
     if (lines > 0) this.#lose(lines, bytes);
   }
 
-  #reportAgain(): void {
-    this.#reportTimer = undefined;
-    if (this.#gap === null) return;
-    this.#gap.nextReportMs = Math.min(this.#gap.nextReportMs * 2, reportMostMs);
-    this.#report(this.#gap);
-  }
-
-  #report(gap: Gap): void {
-    const lines = gap.lines - gap.reportedLines;
-    const bytes = gap.bytes - gap.reportedBytes;
-    if (lines === 0) return;
-    gap.reportedLines = gap.lines;
-    gap.reportedBytes = gap.bytes;
-    this.#onLoss({ sink: this.name, lines, bytes, reason: this.#reason });
-  }
-
   #endGap(gap: Gap): void {
-    clearTimeout(this.#reportTimer);
-    this.#reportTimer = undefined;
     this.#gap = null;
     this.#backlog.add(Buffer.from(this.#gapLine(gap.lines, this.#reason)), 1);
-    this.#report(gap);
+    gap.end();
   }
 
   #finish(): void {
     if (this.#state === 'closed') return;
-    if (this.#state === 'flowing' && this.#backlog.bytes > 0) this.#reason = 'it had not taken them when supervise ended';
+    if (this.#state === 'flowing' && this.#backlog.bytes > 0)
+      this.#reason = 'it had not taken them when supervise ended';
     this.#loseBacklog();
-    if (this.#gap !== null) this.#report(this.#gap);
     this.#state = 'closed';
+    this.#gap?.end();
     clearTimeout(this.#stuckTimer);
     clearTimeout(this.#retryTimer);
-    clearTimeout(this.#reportTimer);
     clearInterval(this.#closeTimer);
     this.#target.close();
     for (const done of this.#closed.splice(0)) done();

@@ -5,7 +5,8 @@
  * Nothing else in the master may touch process.stdout, process.stderr or console: those write synchronously.
  */
 import fs from 'node:fs';
-import { plainGapLine, Sink, type Loss, type SinkLimits } from './sink.ts';
+import type { Loss } from './gap.ts';
+import { plainGapLine, Sink, type SinkLimits } from './sink.ts';
 import { openFileTarget, openTarget } from './sink-target.ts';
 
 export interface StandardSinks {

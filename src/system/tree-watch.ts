@@ -138,7 +138,9 @@ export class TreeWatch {
     this.end();
     const uid = identityOf(pid)?.uid ?? 'unknown';
     const rights = `uid ${process.geteuid?.() ?? 'unknown'} without CAP_SYS_PTRACE`;
-    this.#on.closed(`cannot see whether process ${pid} accepts connections: /proc/${pid} of uid ${uid} is closed to ${rights}, and to a process under that uid`);
+    this.#on.closed(
+      `cannot see whether process ${pid} accepts connections: /proc/${pid} of uid ${uid} is closed to ${rights}, and to a process under that uid`,
+    );
     return true;
   }
 }

@@ -21,7 +21,11 @@ export interface Identity {
 
 export interface Lease {
   /** Answers once, never at once: the views in the order of the pids, or null when there is no such reader (any more). */
-  view(pids: readonly number[], listeners: readonly string[] | null, answer: (views: readonly ProcessView[] | null) => void): void;
+  view(
+    pids: readonly number[],
+    listeners: readonly string[] | null,
+    answer: (views: readonly ProcessView[] | null) => void,
+  ): void;
   readonly close: Cancel;
 }
 

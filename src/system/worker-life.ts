@@ -24,9 +24,9 @@ export function beginWorker(spawned: Spawned, parts: LaunchParts, listener: Proc
   const { child, leader, launch, listeners, pdeathsig } = spawned;
   const { app } = launch.pinned;
   const ready = new WorkerReady(app, {
-    ready: () => {
+    ready: (waiting) => {
       if (!life.isRunning) return;
-      life.becameReady();
+      life.becameReady(waiting);
       listener.ready();
     },
     warning: (message) => listener.warning(message),

@@ -5,15 +5,15 @@
  * - Ready at most once, and never after it was asked to end.
  * - A script under `auto` or `listening` is ready when it listens on a configured socket (its preload tells) or, under
  *   node:cluster, on any; `process.send('ready')` counts for `auto` too.
- * - A script that only listens elsewhere is told so after 5 s: a wrong port is the likely reason.
+ * - A script that only listens elsewhere is told so after 3 s: a wrong port is the likely reason.
  */
 import type { AddressInfo } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { AppSpec } from '../core/spec.ts';
-import type { Cancel, ProcessListener } from '../ports.ts';
-import { watchReadiness } from './readiness.ts';
+import type { Cancel } from '../ports.ts';
+import { watchReadiness, type ReadinessListener } from './readiness.ts';
 
-const elsewhereAfterMs = 5_000;
+const elsewhereAfterMs = 3_000;
 
 export interface ReadyTarget {
   readonly app: AppSpec;
@@ -26,12 +26,12 @@ export interface ReadyTarget {
 export class WorkerReady {
   readonly #app: AppSpec;
   readonly #pattern: RegExp | null;
-  readonly #listener: Pick<ProcessListener, 'ready' | 'warning'>;
+  readonly #listener: ReadinessListener;
   #cancelWatch: Cancel = () => undefined;
   #elsewhere: NodeJS.Timeout | null = null;
   #state: 'waiting' | 'over' = 'waiting';
 
-  constructor(app: AppSpec, listener: Pick<ProcessListener, 'ready' | 'warning'>) {
+  constructor(app: AppSpec, listener: ReadinessListener) {
     this.#app = app;
     this.#listener = listener;
     this.#pattern = app.ready.kind === 'log' ? new RegExp(app.ready.pattern) : null;
@@ -46,7 +46,7 @@ export class WorkerReady {
   /** Watches from outside where that is what `ready` asks for. */
   watch({ app, pid, listeners, port }: ReadyTarget): void {
     this.#cancelWatch = watchReadiness({ pid, ready: app.ready, listeners, port, kind: app.kind }, {
-      ready: () => this.#ready(),
+      ready: (waiting) => this.#ready(waiting),
       warning: (message) => this.#listener.warning(message),
     });
     if (this.#state === 'over') this.#cancelWatch();
@@ -82,10 +82,10 @@ export class WorkerReady {
     if (this.#elsewhere !== null) clearTimeout(this.#elsewhere);
   }
 
-  #ready(): void {
+  #ready(waiting: number | null = null): void {
     if (this.#state === 'over') return;
     this.end();
-    this.#listener.ready();
+    this.#listener.ready(waiting);
   }
 
   #listensElsewhere(at: AddressInfo | string | null): void {

@@ -1,13 +1,18 @@
 /**
- * Loaded into a script before its own code (`node --import`): an unmodified server that listens on a configured port or
- * path gets the socket that the master holds, and the master is told when it listens. Standalone: imports node:net only.
+ * Loaded into a script before its own code (`node --import`). Standalone: imports nothing but Node. It has two parts.
  *
+ * With sockets (SUPERVISE_LISTEN): an unmodified server that listens on a configured port or path gets the socket that the
+ * master holds, and the master is told when it listens.
  * - `listen()` of a configured port is mapped whatever its host is; of two configured sockets with one port, the one with
  *   that host, else all of them. Every other port, path or handle is left alone.
  * - Closing a mapped server closes its descriptor, so each socket comes with some copies: frameworks listen once per address of
  *   `localhost`, and port finders listen and close before the server does. When they are used up: EADDRINUSE, as without us.
  * - Only the process that was spawned does this (LISTEN_PID): its children inherit the environment, but not the sockets.
+ *
+ * Under node:cluster (SUPERVISE_CHANNEL, the master's pid): there the IPC channel would keep a finished script alive. It is
+ * let go, but for the time between a listen() and the master's answer, when nothing else may be open yet.
  */
+import dgram from 'node:dgram';
 import net from 'node:net';
 
 /** SUPERVISE_LISTEN as JSON. exec-worker.ts writes it. */
@@ -36,25 +41,30 @@ interface Wish {
   readonly callback: (() => void) | null;
 }
 
-type Listen = (this: net.Server, ...args: unknown[]) => net.Server;
+/** listen() and bind() in all their forms. */
+type Open = (this: NodeJS.EventEmitter, ...args: unknown[]) => unknown;
 
 const given: Given | null = process.env.LISTEN_PID === String(process.pid) ? (JSON.parse(process.env.SUPERVISE_LISTEN ?? 'null') as Given | null) : null;
-const prototype = net.Server.prototype as unknown as { listen: Listen };
-const { listen } = prototype;
+const servers = net.Server.prototype as unknown as { listen: Open };
+const datagrams = dgram.Socket.prototype as unknown as { bind: Open };
+const { listen } = servers;
 
-if (given !== null) {
-  prototype.listen = function (...args) {
+if (given !== null) mapListen(given);
+if (process.env.SUPERVISE_CHANNEL === String(process.ppid) && process.channel !== undefined) letGo(process.channel);
+
+// ---------------------------------------------------------------- with sockets
+
+function mapListen({ sockets: all, backlog }: Given): void {
+  servers.listen = function (this: net.Server, ...args: unknown[]) {
     const wish = wishOf(args);
-    const sockets = wish === null ? [] : matching(given.sockets, wish);
-    if (wish === null || sockets.length === 0) {
-      this.once('listening', () => tell({ supervise: 'elsewhere', at: this.address() }));
-      return listen.apply(this, args);
-    }
-    return listenOn(this, sockets, wish, given.backlog);
-  };
+    const sockets = wish === null ? [] : matching(all, wish);
+    if (wish !== null && sockets.length > 0) return listenOn(this, sockets, wish, backlog);
+    this.once('listening', () => tell({ supervise: 'elsewhere', at: this.address() }));
+    return listen.apply(this, args);
+  } as Open;
 }
 
-function listenOn(server: net.Server, sockets: readonly GivenSocket[], wish: Wish, backlog: number): net.Server {
+function listenOn(server: net.Server, sockets: readonly GivenSocket[], wish: Wish, backlog: number): unknown {
   const [first, ...others] = sockets;
   const fd = first === undefined ? undefined : takeFd(first);
   if (first === undefined || fd === undefined) {
@@ -136,4 +146,24 @@ function takeFd(socket: GivenSocket): number | undefined {
 function tell(message: { readonly supervise: 'listening'; readonly url: string } | { readonly supervise: 'elsewhere'; readonly at: unknown }): void {
   // A script may have closed its channel: then nobody waits for the message.
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+}
+
+// ---------------------------------------------------------------- under node:cluster
+
+function letGo(channel: { ref(): void; unref(): void }): void {
+  const waiting = new Set<NodeJS.EventEmitter>();
+  const holding = (open: Open): Open =>
+    function (...args) {
+      channel.ref();
+      waiting.add(this);
+      const settle = (): void => {
+        if (waiting.delete(this) && waiting.size === 0) channel.unref();
+      };
+      // Only watched: an error that nobody handles must still end the script.
+      for (const event of ['listening', 'close', net.Server.errorMonitor]) this.once(event, settle);
+      return open.apply(this, args);
+    };
+  channel.unref();
+  servers.listen = holding(servers.listen);
+  datagrams.bind = holding(datagrams.bind);
 }

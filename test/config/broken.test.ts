@@ -282,12 +282,12 @@ const readiness: readonly Broken[] = [
   {
     what: 'an http probe on a shared listener',
     yaml: app('listen: ":8000"', 'ready: {http: /healthz}'),
-    says: "5:19: apps.web.ready.http: expected a port of the worker's own, found only the shared listen \":8000\": any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker's own, as in {http: {path: /healthz, port: 9100}}, or use accepting",
+    says: '5:19: apps.web.ready.http: expected a port of the worker\'s own, found only the shared listen ":8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use accepting',
   },
   {
     what: 'a tcp probe of the port of a shared listener',
     yaml: app('listen: ["127.0.0.1:8000"]', 'ready: {tcp: 8000}'),
-    says: "5:18: apps.web.ready.tcp: expected a port of the worker's own, found 8000, which all workers share through listen \"127.0.0.1:8000\": any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker's own, as in {tcp: {port: 9100}}, or use accepting",
+    says: '5:18: apps.web.ready.tcp: expected a port of the worker\'s own, found 8000 (up to 8001 with slot 1), which all workers share through listen "127.0.0.1:8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use accepting',
   },
   {
     what: 'a probe without any port',
@@ -421,28 +421,67 @@ const variables: readonly Broken[] = [
   {
     what: 'an env_file that is not there',
     yaml: top('env_file: ${HOST}.env'),
-    says: `1:11: env_file: expected a file of variables at ${dir}/localhost.env, found nothing of that name`.replaceAll(`${dir}/`, ''),
+    says: `1:11: env_file: expected a file of variables at ${dir}/localhost.env, found nothing of that name`.replaceAll(
+      `${dir}/`,
+      '',
+    ),
   },
   {
     what: 'a variable within braces without quotes',
     yaml: 'apps:\n  web: {command: node server.js, workers: ${COUNT}}\n',
-    says: '2:44: expected YAML, found this: Unexpected flow-map-start at node end. Within { } and [ ] put ${VAR} in quotes: "${VAR}"',
+    says: '2:44: expected the end of the value, found "{" after it. Within { } and [ ] put ${VAR} in quotes: "${VAR}"',
   },
 ];
 
 const later: readonly Broken[] = [
-  { what: 'workers: auto', yaml: app('workers: auto'), says: '4:14: apps.web.workers: "auto" is not supported yet. Use a whole number from 0 to 1000' },
-  { what: 'a range of workers', yaml: app('workers: {min: 1, max: 4}'), says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000' },
+  {
+    what: 'workers: auto',
+    yaml: app('workers: auto'),
+    says: '4:14: apps.web.workers: "auto" is not supported yet. Use a whole number from 0 to 1000',
+  },
+  {
+    what: 'a range of workers',
+    yaml: app('workers: {min: 1, max: 4}'),
+    says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000',
+  },
   { what: 'spares', yaml: app('spares: 2'), says: '4:13: apps.web.spares: 2 is not supported yet. Use 0' },
-  { what: 'balance: steered', yaml: app('balance: steered'), says: '4:14: apps.web.balance: "steered" is not supported yet. Use auto or shared' },
-  { what: 'balance: round-robin', yaml: app('balance: round-robin'), says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto or shared' },
-  { what: 'depends_on', yaml: app('depends_on: [cache]'), says: '4:5: apps.web.depends_on: not supported yet. Leave it out' },
-  { what: 'ready: notify', yaml: app('ready: notify'), says: '4:12: apps.web.ready: "notify" is not supported yet. Use auto, or fd' },
-  { what: 'health', yaml: app('health: {http: /healthz}'), says: '4:5: apps.web.health: not supported yet. Leave it out' },
+  {
+    what: 'balance: steered',
+    yaml: app('balance: steered'),
+    says: '4:14: apps.web.balance: "steered" is not supported yet. Use auto or shared',
+  },
+  {
+    what: 'balance: round-robin',
+    yaml: app('balance: round-robin'),
+    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto or shared',
+  },
+  {
+    what: 'depends_on',
+    yaml: app('depends_on: [cache]'),
+    says: '4:5: apps.web.depends_on: not supported yet. Leave it out',
+  },
+  {
+    what: 'ready: notify',
+    yaml: app('ready: notify'),
+    says: '4:12: apps.web.ready: "notify" is not supported yet. Use auto, or fd',
+  },
+  {
+    what: 'health',
+    yaml: app('health: {http: /healthz}'),
+    says: '4:5: apps.web.health: not supported yet. Leave it out',
+  },
   { what: 'stall', yaml: app('stall: {after: 30s}'), says: '4:5: apps.web.stall: not supported yet. Leave it out' },
-  { what: 'limits', yaml: app('limits: {memory: 512MB}'), says: '4:5: apps.web.limits: not supported yet. Leave it out' },
+  {
+    what: 'limits',
+    yaml: app('limits: {memory: 512MB}'),
+    says: '4:5: apps.web.limits: not supported yet. Leave it out',
+  },
   { what: 'watch', yaml: app('watch: {paths: [src]}'), says: '4:5: apps.web.watch: not supported yet. Leave it out' },
-  { what: 'tls_files', yaml: app('tls_files: [a.pem]'), says: '4:5: apps.web.tls_files: not supported yet. Leave it out' },
+  {
+    what: 'tls_files',
+    yaml: app('tls_files: [a.pem]'),
+    says: '4:5: apps.web.tls_files: not supported yet. Leave it out',
+  },
   {
     what: 'a log file with rotation',
     yaml: app('logs: {file: web.log, max_size: 10MB, keep: 3, gzip: true}'),
@@ -453,34 +492,113 @@ const later: readonly Broken[] = [
       '4:58: apps.web.logs.gzip: true is not supported yet. Leave it out',
     ].join('\n'),
   },
-  { what: 'logs: inherit', yaml: app('logs: inherit'), says: '4:11: apps.web.logs: "inherit" is not supported yet. Use {format: raw}' },
-  { what: 'pre_reload', yaml: top('hooks: {pre_reload: [a]}'), says: '1:9: hooks.pre_reload: not supported yet. Leave it out' },
-  { what: 'post_reload', yaml: top('hooks: {post_reload: [a]}'), says: '1:9: hooks.post_reload: not supported yet. Leave it out' },
+  {
+    what: 'logs: inherit',
+    yaml: app('logs: inherit'),
+    says: '4:11: apps.web.logs: "inherit" is not supported yet. Use {format: raw}',
+  },
+  {
+    what: 'pre_reload',
+    yaml: top('hooks: {pre_reload: [a]}'),
+    says: '1:9: hooks.pre_reload: not supported yet. Leave it out',
+  },
+  {
+    what: 'post_reload',
+    yaml: top('hooks: {post_reload: [a]}'),
+    says: '1:9: hooks.post_reload: not supported yet. Leave it out',
+  },
   {
     what: 'a lock of a hook',
     yaml: top('hooks:', '  pre_start:', '    - {command: a, lock: "postgres://shop:secret@db/shop"}'),
     says: '3:26: hooks.pre_start[0].lock: "postgres://***@db/shop" is not supported yet. Leave it out; hooks are locked on this host',
   },
-  { what: 'a memory budget', yaml: top('resources: {memory_budget: 50%}'), says: '1:28: resources.memory_budget: "50%" is not supported yet. Leave it out' },
-  { what: 'a target', yaml: top('resources: {target_utilisation: 60%}'), says: '1:33: resources.target_utilisation: "60%" is not supported yet. Leave it out' },
-  { what: 'the dashboard', yaml: top('control: {http: "127.0.0.1:9700"}'), says: '1:17: control.http: "127.0.0.1:9700" is not supported yet. Leave it out' },
+  {
+    what: 'a memory budget',
+    yaml: top('resources: {memory_budget: 50%}'),
+    says: '1:28: resources.memory_budget: "50%" is not supported yet. Leave it out',
+  },
+  {
+    what: 'a target',
+    yaml: top('resources: {target_utilisation: 60%}'),
+    says: '1:33: resources.target_utilisation: "60%" is not supported yet. Leave it out',
+  },
+  {
+    what: 'the dashboard',
+    yaml: top('control: {http: "127.0.0.1:9700"}'),
+    says: '1:17: control.http: "127.0.0.1:9700" is not supported yet. Leave it out',
+  },
 ];
 
 const text: readonly Broken[] = [
-  { what: 'an empty file', yaml: '', says: '1:1: expected a config, found an empty file. Start with apps: {web: {command: ...}}' },
-  { what: 'comments only', yaml: '# later\n', says: '1:1: expected a config, found an empty file. Start with apps: {web: {command: ...}}' },
-  { what: 'a list', yaml: '- command: node\n', says: '1:1: expected a map with keys such as name, hooks, apps, found a list' },
-  { what: 'a word', yaml: 'node server.js\n', says: '1:1: expected a map with keys such as name, hooks, apps, found "node server.js"' },
-  { what: 'a tab', yaml: 'apps:\n\tweb:\n', says: '2:1: expected spaces before a key, found a tab. Indent with spaces' },
+  {
+    what: 'an empty file',
+    yaml: '',
+    says: '1:1: expected a config, found an empty file. Start with apps: {web: {command: ...}}',
+  },
+  {
+    what: 'comments only',
+    yaml: '# later\n',
+    says: '1:1: expected a config, found an empty file. Start with apps: {web: {command: ...}}',
+  },
+  {
+    what: 'a list',
+    yaml: '- command: node\n',
+    says: '1:1: expected a map with keys such as name, hooks, apps, found a list',
+  },
+  {
+    what: 'a word',
+    yaml: 'node server.js\n',
+    says: '1:1: expected a map with keys such as name, hooks, apps, found "node server.js"',
+  },
+  {
+    what: 'a tab',
+    yaml: 'apps:\n\tweb:\n',
+    says: '2:1: expected spaces before a key, found a tab. Indent with spaces',
+  },
   {
     what: 'an IPv6 address without quotes',
     yaml: app('listen: [::1]:8000'),
-    says: '4:18: expected YAML, found this: Unexpected scalar at node end. Put an IPv6 address in quotes: "[::1]:8000"',
+    says: '4:18: expected the end of the value, found ":" after it. Put an IPv6 address in quotes: "[::1]:8000"',
   },
   {
     what: 'keys that are indented unequally',
     yaml: 'apps:\n  web:\n    command: a\n   workers: 2\n',
-    says: '4:1: expected YAML, found this: All mapping items must start at the same column. Indent keys of the same map equally',
+    says: '4:1: expected what belongs together to start at the same column, found another indentation',
+  },
+  {
+    what: 'a quote that is never closed, far above the end',
+    yaml: 'name: "shop\napps:\n  web:\n    command: a\n',
+    says: '1:7: expected a value, found a " that is never closed. Close the quote',
+  },
+  {
+    what: 'a text with a colon',
+    yaml: app('env: ', '  TITLE: Shop: the best'),
+    says: '5:14: expected one "key: value" in a line, found a second ": ". Put a text with ": " in it in quotes',
+  },
+  {
+    what: 'a line without a colon',
+    yaml: app('workers 4', 'restart: never'),
+    says: '4:5: expected "key: value", found a line without ": "',
+  },
+  {
+    what: 'a list without commas',
+    yaml: app('listen: [":80" ":81"]'),
+    says: '4:20: expected a , between the items of { } or [ ], found "\\""',
+  },
+  {
+    what: 'a value with a reserved character',
+    yaml: app('cwd: @current'),
+    says: '4:10: expected a value, found one that starts with @. Put it in quotes',
+  },
+  {
+    what: 'a key that is nothing',
+    yaml: app(': 4'),
+    says: '4:1: apps.web: expected a key before the :, found nothing',
+  },
+  {
+    what: 'a key that is a map',
+    yaml: app('env: {{fd}: 3}'),
+    says: '4:11: apps.web.env: expected a text as key, found something else. Put braces of your own, as in "{fd}", in quotes',
   },
   {
     what: 'two documents',
@@ -504,10 +622,20 @@ const text: readonly Broken[] = [
   },
   {
     what: 'a bomb of aliases',
-    yaml: ['a: &a [x,x,x,x,x,x,x,x,x]', ...[...'bcdefgh'].map((name, index) => `${name}: &${name} [${Array(9).fill(`*${'abcdefgh'[index]}`).join(',')}]`), ''].join('\n'),
+    yaml: [
+      'a: &a [x,x,x,x,x,x,x,x,x]',
+      ...'bcdefgh'
+        .split('')
+        .map((name, index) => `${name}: &${name} [${Array(9).fill(`*${'abcdefgh'[index]}`).join(',')}]`),
+      '',
+    ].join('\n'),
     says: '1:22: expected at most 20000 values, found more, aliases (*) counted each time',
   },
-  { what: 'an alias within itself', yaml: 'apps: &a\n  web: *a\n', says: '2:8: expected at most 50 levels, found more. Does an alias contain itself?' },
+  {
+    what: 'an alias within itself',
+    yaml: 'apps: &a\n  web: *a\n',
+    says: '2:8: expected at most 50 levels, found more. Does an alias contain itself?',
+  },
 ];
 
 const together: readonly Broken[] = [
@@ -541,7 +669,17 @@ const together: readonly Broken[] = [
   },
 ];
 
-for (const [title, table] of Object.entries({ keys, values, listening, readiness, commands, variables, later, text, together })) {
+for (const [title, table] of Object.entries({
+  keys,
+  values,
+  listening,
+  readiness,
+  commands,
+  variables,
+  later,
+  text,
+  together,
+})) {
   describe(title, () => {
     for (const { what, yaml, says } of table) {
       test(what, async () => {
@@ -560,19 +698,52 @@ test('a second broken item of a list does not hide what is wrong elsewhere in th
 describe('files', () => {
   const cases: readonly (readonly [string, (file: string) => void, string, string])[] = [
     ['that are missing', () => {}, 'config-not-found', 'FILE: expected a config file, found nothing of that name'],
-    ['that are directories', (file) => mkdirSync(file), 'config-invalid', 'FILE: expected a file that can be read, found a directory'],
-    ['that are symlinks to themselves', (file) => symlinkSync(file, file), 'config-invalid', 'FILE: expected a file that can be read, found a symlink that leads to itself'],
-    ['of binary data', (file) => writeFileSync(file, Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1])), 'config-invalid', 'FILE:1:1: expected text, found a zero byte at offset 4. Is it the right file?'],
-    ['in Latin-1', (file) => writeFileSync(file, Buffer.from('name: caf\u00e9', 'latin1')), 'config-invalid', 'FILE:1:1: expected text in UTF-8, found other bytes. Is it the right file?'],
-    ['in UTF-16', (file) => writeFileSync(file, Buffer.from('\ufeffname: shop', 'utf16le')), 'config-invalid', 'FILE:1:1: expected text in UTF-8, found UTF-16. Save it as UTF-8'],
-    ['of more than a MiB', (file) => writeFileSync(file, '#'.repeat(1024 * 1024 + 1)), 'config-invalid', 'FILE:1:1: expected a config of at most 1 MiB, found a larger file. Is it the right one?'],
+    [
+      'that are directories',
+      (file) => mkdirSync(file),
+      'config-invalid',
+      'FILE: expected a file that can be read, found a directory',
+    ],
+    [
+      'that are symlinks to themselves',
+      (file) => symlinkSync(file, file),
+      'config-invalid',
+      'FILE: expected a file that can be read, found a symlink that leads to itself',
+    ],
+    [
+      'of binary data',
+      (file) => writeFileSync(file, Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1])),
+      'config-invalid',
+      'FILE:1:1: expected text, found a zero byte at offset 4. Is it the right file?',
+    ],
+    [
+      'in Latin-1',
+      (file) => writeFileSync(file, Buffer.from('name: caf\u00e9', 'latin1')),
+      'config-invalid',
+      'FILE:1:1: expected text in UTF-8, found other bytes. Is it the right file?',
+    ],
+    [
+      'in UTF-16',
+      (file) => writeFileSync(file, Buffer.from('\ufeffname: shop', 'utf16le')),
+      'config-invalid',
+      'FILE:1:1: expected text in UTF-8, found UTF-16. Save it as UTF-8',
+    ],
+    [
+      'of more than a MiB',
+      (file) => writeFileSync(file, '#'.repeat(1024 * 1024 + 1)),
+      'config-invalid',
+      'FILE:1:1: expected a config of at most 1 MiB, found a larger file. Is it the right one?',
+    ],
   ];
   for (const [index, [what, make, code, message]] of cases.entries()) {
     test(what, async () => {
       const name = `file-${index}.yaml`;
       make(join(dir, name));
       const error = await failureOf(name);
-      assert.deepEqual([error.code, error.exitCode, error.message], [code, 78, message.replace('FILE', join(dir, name))]);
+      assert.deepEqual(
+        [error.code, error.exitCode, error.message],
+        [code, 78, message.replace('FILE', join(dir, name))],
+      );
     });
   }
 });

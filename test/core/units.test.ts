@@ -13,7 +13,9 @@ import {
 import { isSecretName, maskText, maskValue } from '../../src/core/secrets.ts';
 
 function value(parsed: Parsed): number | string {
-  return parsed.ok ? parsed.value : `expected ${parsed.expected}${parsed.suggestion === null ? '' : `; ${parsed.suggestion}?`}`;
+  return parsed.ok
+    ? parsed.value
+    : `expected ${parsed.expected}${parsed.suggestion === null ? '' : `; ${parsed.suggestion}?`}`;
 }
 
 const noDuration = 'expected a duration such as 250ms, 30s, 5m or 1m30s';
@@ -132,27 +134,50 @@ test('formatBytes shows three digits at most, or four', () => {
 });
 
 test('formatPercent', () => {
-  assert.deepEqual([0, 0.005, 0.095, 0.0996, 0.805, 1, 1.25].map(formatPercent), ['0%', '0.5%', '9.5%', '10%', '81%', '100%', '125%']);
+  assert.deepEqual([0, 0.005, 0.095, 0.0996, 0.805, 1, 1.25].map(formatPercent), [
+    '0%',
+    '0.5%',
+    '9.5%',
+    '10%',
+    '81%',
+    '100%',
+    '125%',
+  ]);
 });
 
 test('what is formatted can be parsed again, and means nearly the same', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 10_000_000_000 }), (durationMs) => {
       const parsed = parseDuration(formatDuration(durationMs));
-      assert.ok(parsed.ok && Math.abs(parsed.value - durationMs) <= Math.max(1, durationMs * 0.03), formatDuration(durationMs));
+      assert.ok(
+        parsed.ok && Math.abs(parsed.value - durationMs) <= Math.max(1, durationMs * 0.03),
+        formatDuration(durationMs),
+      );
     }),
   );
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 2 ** 45 }), (sizeBytes) => {
       const parsed = parseSize(formatBytes(sizeBytes));
-      assert.ok(parsed.ok && Math.abs(parsed.value - sizeBytes) <= Math.max(1, sizeBytes * 0.06), formatBytes(sizeBytes));
+      assert.ok(
+        parsed.ok && Math.abs(parsed.value - sizeBytes) <= Math.max(1, sizeBytes * 0.06),
+        formatBytes(sizeBytes),
+      );
     }),
   );
 });
 
 describe('secrets', () => {
   test('are known by the name of their variable', () => {
-    for (const name of ['API_KEY', 'db_password', 'SENTRY_DSN', 'GITHUB_TOKEN', 'PASSWD', 'AWS_CREDENTIALS', 'BASIC_AUTH', 'clientSecret']) {
+    for (const name of [
+      'API_KEY',
+      'db_password',
+      'SENTRY_DSN',
+      'GITHUB_TOKEN',
+      'PASSWD',
+      'AWS_CREDENTIALS',
+      'BASIC_AUTH',
+      'clientSecret',
+    ]) {
       assert.ok(isSecretName(name), name);
       assert.equal(maskValue(name, 'hunter2'), '***');
     }
@@ -161,7 +186,10 @@ describe('secrets', () => {
   });
 
   test('in URLs are masked up to the host, whatever the password contains', () => {
-    assert.equal(maskValue('DATABASE_URL', 'postgres://shop:p@ss:w@db:5432/shop?x=a@b'), 'postgres://***@db:5432/shop?x=a@b');
+    assert.equal(
+      maskValue('DATABASE_URL', 'postgres://shop:p@ss:w@db:5432/shop?x=a@b'),
+      'postgres://***@db:5432/shop?x=a@b',
+    );
     assert.equal(maskText('amqp://u:p@h and redis://:p@h2/0'), 'amqp://***@h and redis://***@h2/0');
     assert.equal(maskText('mail to a@b.c, see http://h/a@b'), 'mail to a@b.c, see http://h/a@b');
   });

@@ -14,7 +14,7 @@ import type { Launch, Pinned, RunningProcess, Spawner } from '../../src/ports.ts
 import { startGuard, type Guard } from '../../src/system/guard.ts';
 import { createLocks } from '../../src/system/locks.ts';
 import { Output } from '../../src/system/output.ts';
-import { statOf } from '../../src/system/procfs.ts';
+import { allPids, readText, statOf } from '../../src/system/procfs.ts';
 import { Sink } from '../../src/system/sink.ts';
 import { openFileTarget } from '../../src/system/sink-target.ts';
 import { createSockets, type BoundSockets } from '../../src/system/sockets.ts';
@@ -70,6 +70,8 @@ export function hookSpec(wanted: Partial<HookSpec> & Pick<HookSpec, 'argv'>): Ho
 
 /** One process and what it has reported. */
 export interface Tried {
+  /** The worker's id, or hook.NAME. */
+  readonly source: string;
   readonly process: RunningProcess;
   readonly pid: number;
   readonly reports: string[];
@@ -126,6 +128,15 @@ export class Spawning {
     this.sockets.listen();
   }
 
+  /** The processes of this host that carry the names of this worker. */
+  marked({ source }: Tried): number[] {
+    const marks = [`SUPERVISE_INSTANCE=${this.guard.environment.SUPERVISE_INSTANCE}`, `SUPERVISE_WORKER=${source}`];
+    return allPids().filter((pid) => {
+      const environment = readText(`/proc/${pid}/environ`)?.split('\0') ?? [];
+      return lives(pid) && marks.every((mark) => environment.includes(mark));
+    });
+  }
+
   async close(): Promise<void> {
     for (const one of this.#tried) one.process.kill();
     await Promise.all(this.#tried.map((one) => one.exited));
@@ -158,16 +169,16 @@ export class Spawning {
     });
     const lines = (): string[] => this.output.recent({ source }, 1000).map((each) => each.line);
     const line = (pattern: RegExp): Promise<string> => until(() => lines().find((each) => pattern.test(each)), `a line like ${pattern}`);
-    const tried: Tried = { process, pid: process.pid ?? 0, reports, warnings, ready, exited, lines, line };
+    const tried: Tried = { source, process, pid: process.pid ?? 0, reports, warnings, ready, exited, lines, line };
     this.#tried.push(tried);
     return tried;
   }
 }
 
 /** Looks every 5 ms until there is an answer. The test runner's time limit ends a wait that is in vain; `what` names it in a debugger. */
-export async function until<T>(look: () => T | null | undefined | false, what = ''): Promise<T> {
+export async function until<T>(look: () => T | null | undefined | false | Promise<T | null | undefined | false>, what = ''): Promise<T> {
   for (;;) {
-    const found = look();
+    const found = await look();
     if (found !== null && found !== undefined && found !== false) return found;
     await sleep(5, what);
   }
@@ -180,7 +191,7 @@ export function lives(pid: number): boolean {
 
 /** A pid that a fixture has written into a file. */
 export async function pidIn(file: string): Promise<number> {
-  const text = await until(() => existsSync(file) && readFileSync(file, 'utf8').trim(), file);
+  const text = await until(() => (existsSync(file) && readFileSync(file, 'utf8').trim()) || null, file);
   assert.match(text, /^\d+$/);
   return Number(text);
 }

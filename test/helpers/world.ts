@@ -9,7 +9,7 @@
  *   assert.deepEqual(world.timeline('web.1'), ['starting', 'ready', ...]);
  */
 import assert from 'node:assert/strict';
-import type { ExitCode, SuperviseError } from '../../src/core/errors.ts';
+import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
 import type { Command, Event, Exit, Reply } from '../../src/core/protocol.ts';
 import { hookPhases, type AppSpec, type HookSpec, type ListenSpec, type Signal, type Spec } from '../../src/core/spec.ts';
 import { Master } from '../../src/master/master.ts';
@@ -84,6 +84,7 @@ export class FakeProcess implements RunningProcess {
   }
 
   signal(signal: Signal): void {
+    assert.ok(this.alive, `${this.name}: ${signal} sent to a process that is gone`);
     this.effects.push(`signal ${signal}`);
   }
 
@@ -110,6 +111,8 @@ export class FakeProcess implements RunningProcess {
   }
 }
 
+type EventOf<T extends Event['type']> = Event extends infer E ? (E extends { readonly type: infer U } ? (T extends U ? E : never) : never) : never;
+
 export class World {
   readonly clock = new FakeClock();
   readonly events: Event[] = [];
@@ -119,17 +122,25 @@ export class World {
   readonly recorded: string[] = [];
   readonly succeeded = new Map<string, string>();
   readonly master: Master;
+  /** The config it was started with. */
+  readonly spec: Spec;
   ended: { exitCode: ExitCode; error: SuperviseError | null } | null = null;
   /** Set to make the next pin or bind fail. */
   pinError: SuperviseError | null = null;
+  /** Set to an app whose program cannot be found. */
+  pinErrorFor: string | null = null;
   bindError: SuperviseError | null = null;
   #nextPid = 1000;
   hookLockHolder: string | null = null;
+  hookLockHeld = false;
   #grantLock: (() => void) | null = null;
   samples = new Map<string, TreeSample>();
+  /** Set to answer samples later, by calling what is in here. */
+  slowSamples: (() => void)[] | null = null;
 
-  constructor(parts: Partial<Spec> & { readonly apps: readonly AppSpec[] }) {
-    this.master = new Master(spec(parts), this.#ports(), {
+  constructor(parts: SpecParts) {
+    this.spec = spec(parts);
+    this.master = new Master(this.spec, this.#ports(), {
       version: '0.0.0', pid: 1, ended: (exitCode, error) => {
         assert.equal(this.ended, null, 'the master ended twice');
         this.ended = { exitCode, error };
@@ -173,6 +184,53 @@ export class World {
     return this.processes.filter((process) => process.alive);
   }
 
+  /** The names of the live processes, in the order of their start: `['web.1', 'hook.migrate']`. */
+  names(): string[] {
+    return this.live().map((process) => process.name);
+  }
+
+  /** All live workers become ready, also those that come while this goes on. */
+  allReady(): this {
+    for (const process of this.processes) if (process.alive && process.launch) process.becomesReady();
+    return this;
+  }
+
+  /** Every process that was asked to end does so, one after the other, also those that are asked meanwhile. */
+  asked(code = 0): this {
+    for (let next = this.#asked(); next; next = this.#asked()) next.exits(code);
+    return this;
+  }
+
+  #asked(): FakeProcess | undefined {
+    return this.live().find((process) => process.effects.some((effect) => !effect.startsWith('signal')));
+  }
+
+  /** `1 r2` per live worker of the app, by slot: its slot and its revision. */
+  places(app: string): string[] {
+    return this.workersOf(app).map(({ launch }) => `${launch?.slot} r${launch?.pinned.revision}`).toSorted();
+  }
+
+  eventsOf<T extends Event['type']>(type: T): EventOf<T>[] {
+    return this.events.filter((event) => event.type === type) as EventOf<T>[];
+  }
+
+  appState(name: string): string | undefined {
+    return this.master.snapshot().apps.find((one) => one.name === name)?.state;
+  }
+
+  expectNotEnded(): void {
+    assert.equal(this.ended, null, `the master has ended: ${String(this.ended?.error)}`);
+  }
+
+  /** The master has ended with this code, and nothing is left of it: no process, no timer, no socket. */
+  expectEnded(exitCode: ExitCode): void {
+    assert.equal(this.ended?.exitCode, exitCode, this.ended ? String(this.ended.error) : 'the master has not ended');
+    assert.deepEqual(this.names(), []);
+    assert.equal(this.clock.pending, 0, 'timers are left');
+    assert.deepEqual(this.bound, []);
+    assert.equal(this.timeline('master').at(-1), 'stopped');
+  }
+
   /** The states a worker, an app or the master went through: `web.1`, `web`, `master`. */
   timeline(who: string): string[] {
     return this.events.flatMap((event) => {
@@ -205,10 +263,11 @@ export class World {
 
   #sockets(): Sockets {
     const keep = (list: string[], urls: readonly string[]) => list.splice(0, list.length, ...list.filter((url) => urls.includes(url)));
+    const fresh = (wanted: readonly ListenSpec[]) => wanted.filter(({ url }) => !this.bound.includes(url));
     return {
       bind: (wanted: readonly ListenSpec[]) => {
         if (this.bindError) throw this.bindError;
-        for (const { url } of wanted) if (!this.bound.includes(url)) this.bound.push(url);
+        this.bound.push(...new Set(fresh(wanted).map(({ url }) => url)));
       },
       listen: () => {
         for (const url of this.bound) if (!this.listening.includes(url)) this.listening.push(url);
@@ -229,15 +288,25 @@ export class World {
     return {
       pin: (app, revision, env): Pinned => {
         if (this.pinError) throw this.pinError;
+        if (app.name === this.pinErrorFor) throw new SuperviseError('program-cannot-run', `${app.name}: no such program`);
         return { app, revision, argv: app.argv, env: { ...env, ...app.env }, cwd: app.cwd };
       },
-      spawn: (launch, listener) => add(launch.worker, launch, listener),
+      spawn: (launch, listener) => {
+        for (const { url } of launch.pinned.app.listen) assert.ok(this.listening.includes(url), `${launch.worker} starts, but ${url} is not listening`);
+        return add(launch.worker, launch, listener);
+      },
       runHook: (hook, _env, listener) => add(`hook.${hook.name}`, null, listener),
     };
   }
 
   #sampler(): Sampler {
-    return { sample: (_leaders, done) => done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 }) };
+    return {
+      sample: (_leaders, done) => {
+        const answer = () => done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 });
+        if (this.slowSamples) this.slowSamples.push(answer);
+        else answer();
+      },
+    };
   }
 
   #ledger(): HookLedger {
@@ -248,12 +317,17 @@ export class World {
         this.succeeded.set(`${hook} ${key}`, at);
       },
       lock: (waiting, granted) => {
-        if (this.hookLockHolder === null) granted();
+        const grant = () => {
+          this.hookLockHeld = true;
+          granted();
+        };
+        if (this.hookLockHolder === null) grant();
         else {
           waiting(this.hookLockHolder);
-          this.#grantLock = granted;
+          this.#grantLock = grant;
         }
         return () => {
+          this.hookLockHeld = false;
           this.#grantLock = null;
         };
       },
@@ -261,7 +335,9 @@ export class World {
   }
 }
 
-export function spec(parts: Partial<Spec> & { readonly apps: readonly AppSpec[] }): Spec {
+export type SpecParts = Omit<Partial<Spec>, 'hooks'> & { readonly apps: readonly AppSpec[]; readonly hooks?: Partial<Spec['hooks']> };
+
+export function spec(parts: SpecParts): Spec {
   const hooks = Object.fromEntries(hookPhases.map((phase) => [phase, []])) as unknown as Spec['hooks'];
   return { name: 'test', file: null, dir: '/srv', env: {}, sampleEveryMs: 2_000, controlSocket: null, ...parts, hooks: { ...hooks, ...parts.hooks } };
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { app, hook, tcp, World } from '../helpers/world.ts';
 
 test('the pre-start hook runs once, before the first worker, and the sockets listen only after it', () => {
-  const world = new World({ hooks: { pre_start: [hook('migrate')] } as never, apps: [app('web', { workers: 2, listen: [tcp(8000)] })] }).start();
+  const world = new World({ hooks: { pre_start: [hook('migrate')] }, apps: [app('web', { workers: 2, listen: [tcp(8000)] })] }).start();
   assert.deepEqual(world.live().map((process) => process.name), ['hook.migrate']);
   assert.deepEqual(world.bound, ['tcp://127.0.0.1:8000']);
   assert.deepEqual(world.listening, []);
@@ -18,7 +18,7 @@ test('the pre-start hook runs once, before the first worker, and the sockets lis
 });
 
 test('a failed hook: no worker, exit 1, the sockets are released', () => {
-  const world = new World({ hooks: { pre_start: [hook('migrate')] } as never, apps: [app('web', { listen: [tcp(8000)] })] }).start();
+  const world = new World({ hooks: { pre_start: [hook('migrate')] }, apps: [app('web', { listen: [tcp(8000)] })] }).start();
   world.hook('migrate').exits(3, { lastLines: ['boom'] });
   assert.equal(world.ended?.exitCode, 1);
   assert.deepEqual(world.ended?.error?.lastLines, ['boom']);

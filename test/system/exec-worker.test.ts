@@ -1,5 +1,7 @@
 /** Commands as workers: what they are given, when they are ready, and what is said when they cannot be started. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -184,6 +186,18 @@ describe('what cannot be started', () => {
     const exit = await world.startPinned({ ...pinned, argv: [...pinned.argv, 'x'.repeat(3_000_000)] }).exited;
     assert.match(exit.error ?? '', /release-3\/run cannot be started: its arguments and environment are too long \(E2BIG\)/);
   });
+
+  for (const kind of ['command', 'script'] as const) {
+    test(`a master without descriptors: every one that fails is told why (${kind})`, async () => {
+      const spec = appSpec({ kind, argv: [kind === 'script' ? fixture('deaf.mjs') : 'sleep', '600'] });
+      const child = spawn('/bin/sh', ['-c', 'ulimit -n 60; exec "$@"', 'sh', node, fixture('exhausted.mjs'), JSON.stringify(spec)], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let text = '';
+      child.stdout.on('data', (data) => (text += String(data)));
+      assert.deepEqual(await once(child, 'close'), [0, null]);
+      const lines = text.trim().split('\n');
+      assert.ok(lines.length > 3 && lines.every((line) => /cannot be started: the master has no more file descriptors .* \(EMFILE\)$/.test(line)), text);
+    });
+  }
 
   test('a program that ends with 127 by itself has no error', async () => {
     const exit = await world.start({ argv: ['/bin/sh', '-c', 'no-such-command'] }).exited;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
 import { guardProgram } from '../../src/system/guard-script.ts';
-import { childrenOf, statOf } from '../../src/system/procfs.ts';
+import { childrenOf, linkOf, statOf } from '../../src/system/procfs.ts';
 import { commandLine, fixture, isAlive, killed, linesOf, processesWith, start, systemFolder, temporaryDirectory, until } from './processes.ts';
 
 interface Worker {
@@ -37,20 +37,38 @@ async function scene(t: TestContext, workers: readonly Worker[]): Promise<Scene>
   t.after(() => {
     for (const pid of living()) process.kill(pid, 'SIGKILL');
   });
-  return { master, line, pids, guard: guardOf(master.pid), living, record };
+  return { master, line, pids, guard: await guardOf(master.pid), living, record };
 }
 
-function guardOf(master: number): number {
-  return childrenOf(master).find((pid) => commandLine(pid).includes('supervise-guard')) ?? assert.fail('found no guard process');
+async function guardOf(master: number, notThis = 0): Promise<number> {
+  const find = (): number | undefined => childrenOf(master).find((pid) => pid !== notThis && commandLine(pid).includes('supervise-guard'));
+  await until(() => find() !== undefined, 'the guard');
+  return find() ?? 0;
 }
 
-/** A shell program whose readiness is a file, so that a test does not signal it before its trap is set. */
 function shell(program: string): readonly string[] {
   return ['/bin/sh', '-c', program];
 }
 
+/** [fd, link] of each, without those that this test was itself given from outside and passes on. */
+function fdsFromMaster(pid: number): (readonly [string, string])[] {
+  const own = readdirSync('/proc/self/fd').map((fd) => linkOf(`/proc/self/fd/${fd}`));
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    const link = linkOf(`/proc/${pid}/fd/${fd}`) ?? 'gone';
+    return link !== '/dev/null' && own.includes(link) ? [] : [[fd, link] as const];
+  });
+}
+
 async function allGone({ living, guard }: Scene): Promise<void> {
   await until(() => living().length === 0 && !isAlive(guard), 'everything to be gone');
+}
+
+/** The program alone, told by hand. */
+async function guardTold(t: TestContext, text: string, program = guardProgram): Promise<void> {
+  const guard = spawn('/bin/sh', ['-c', program, 'supervise-guard', 'no-such-instance'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => guard.kill('SIGKILL'));
+  guard.stdin.end(text);
+  await once(guard, 'exit');
 }
 
 describe('kill -9 of the master leaves nothing', () => {
@@ -127,16 +145,16 @@ time.sleep(0.4)
 marks.write(sys.argv[2] + "\\n")`;
   const marked = (file: string): string => (existsSync(file) ? readFileSync(file, 'utf8') : '');
 
-  for (const pdeathsig of [false, true]) {
-    test(`a worker finishes what it has in hand (${pdeathsig ? 'asked by the kernel' : 'asked by the guard'})`, async (t) => {
-      const { words, marks } = counting(t, 'done');
-      const it = await scene(t, [{ words, pdeathsig }]);
-      await until(() => marked(marks) === 'up\n', 'the worker');
-      await killed(it.master);
-      await allGone(it);
-      assert.equal(marked(marks), 'up\nTERM\ndone\n');
-    });
+  test('a worker finishes what it has in hand', async (t) => {
+    const { words, marks } = counting(t, 'done');
+    const it = await scene(t, [{ words }]);
+    await until(() => marked(marks) === 'up\n', 'the worker');
+    await killed(it.master);
+    await allGone(it);
+    assert.equal(marked(marks), 'up\nTERM\ndone\n');
+  });
 
+  for (const pdeathsig of [false, true]) {
     test(`so does one behind a shell (${pdeathsig ? 'the kernel has asked the shell' : 'the guard asks both'})`, async (t) => {
       const { words, marks } = counting(t, 'done');
       const quoted = words.map((word) => `'${word}'`).join(' ');
@@ -147,6 +165,15 @@ marks.write(sys.argv[2] + "\\n")`;
       assert.equal(marked(marks), 'up\nTERM\ndone\n');
     });
   }
+
+  test('a leader that the kernel asks is not asked again, and killed when its time is up', async (t) => {
+    const { words, marks } = counting(t, 'done');
+    const worker = start(t, words, { detached: true });
+    await until(() => marked(marks) === 'up\n', 'the worker');
+    await guardTold(t, `add ${worker.pid} ${statOf(worker.pid)?.startTimeTicks} 15 400 1\n`);
+    assert.equal(isAlive(worker.pid), false);
+    assert.equal(marked(marks), 'up\n');
+  });
 });
 
 describe('the guard itself', () => {
@@ -160,11 +187,11 @@ describe('the guard itself', () => {
     assert.equal(existsSync(it.record), false);
   });
 
-  test('leads its own session, in /, with three fds, and survives TERM, INT, HUP and QUIT', async (t) => {
+  test('leads its own session, in /, with no fd but its three, and survives TERM, INT, HUP and QUIT', async (t) => {
     const it = await scene(t, [{ words: ['sleep', '1000'] }]);
     assert.equal(statOf(it.guard)?.session, it.guard);
     assert.equal(readlinkSync(`/proc/${it.guard}/cwd`), '/');
-    assert.deepEqual(readdirSync(`/proc/${it.guard}/fd`), ['0', '1', '2']);
+    assert.deepEqual(fdsFromMaster(it.guard).filter(([fd]) => Number(fd) > 2), []);
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.kill(it.guard, signal);
     await killed(it.master);
     await allGone(it);
@@ -172,8 +199,7 @@ describe('the guard itself', () => {
 
   test('its input is held by the master alone', async (t) => {
     const it = await scene(t, [{ words: ['sleep', '1000'] }]);
-    const links = readdirSync(`/proc/${it.pids[0]}/fd`).map((fd) => readlinkSync(`/proc/${it.pids[0]}/fd/${fd}`));
-    assert.deepEqual(links.filter((link) => /socket|pipe/.test(link)), []);
+    assert.deepEqual(fdsFromMaster(it.pids[0] ?? 0).filter(([, link]) => link !== '/dev/null'), []);
     await killed(it.master);
     await allGone(it);
   });
@@ -182,20 +208,11 @@ describe('the guard itself', () => {
     const it = await scene(t, [{ words: ['sleep', '1000'] }, { words: shell('sleep 1000; true') }]);
     process.kill(it.guard, 'SIGKILL');
     assert.match(await it.line(), new RegExp(`^the guard process \\(pid ${it.guard}\\) ended: SIGKILL; a new one is started`));
-    await until(() => childrenOf(it.master.pid).some((pid) => pid !== it.guard && commandLine(pid).includes('supervise-guard')), 'the new guard');
-    const second = guardOf(it.master.pid);
+    const second = await guardOf(it.master.pid, it.guard);
     assert.equal(it.living().length, 3);
     await killed(it.master);
     await allGone({ ...it, guard: second });
   });
-
-  /** The program alone, told by hand. */
-  async function guardTold(t: TestContext, text: string, program = guardProgram): Promise<void> {
-    const guard = spawn('/bin/sh', ['-c', program, 'supervise-guard', 'no-such-instance'], { stdio: ['pipe', 'ignore', 'inherit'] });
-    t.after(() => guard.kill('SIGKILL'));
-    guard.stdin.end(text);
-    await once(guard, 'exit');
-  }
 
   test('never touches a stranger that has the pid of a worker', async (t) => {
     const stranger = start(t, ['sleep', '1000'], { detached: true });

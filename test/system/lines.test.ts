@@ -19,7 +19,9 @@ function split(chunks: readonly Buffer[], capBytes?: number): Part[] {
 }
 
 function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
-  const at = [...new Set([0, ...places.map((place) => place % (bytes.length + 1)), bytes.length])].sort((a, b) => a - b);
+  const at = [...new Set([0, ...places.map((place) => place % (bytes.length + 1)), bytes.length])].sort(
+    (a, b) => a - b,
+  );
   return at.slice(1).map((end, index) => bytes.subarray(at[index], end));
 }
 
@@ -45,7 +47,13 @@ function expectedParts(text: string, capBytes: number): Part[] {
   });
 }
 
-const texts = fc.array(fc.oneof(fc.constantFrom('\n', '\n\n', '\r\n', 'é', '€', '😀', 'plain'), fc.string({ unit: 'grapheme', maxLength: 30 })), { maxLength: 60 });
+const texts = fc.array(
+  fc.oneof(
+    fc.constantFrom('\n', '\n\n', '\r\n', 'é', '€', '😀', 'plain'),
+    fc.string({ unit: 'grapheme', maxLength: 30 }),
+  ),
+  { maxLength: 60 },
+);
 
 describe('lines', () => {
   test('any chunking of a text gives the same lines', () => {
@@ -60,10 +68,15 @@ describe('lines', () => {
 
   test('any chunking of lines above the cap gives the same pieces, cut between characters', () => {
     fc.assert(
-      fc.property(texts, fc.array(fc.nat(2000), { maxLength: 40 }), fc.integer({ min: 8, max: 40 }), (parts, places, capBytes) => {
-        const text = parts.join('').replaceAll('\r', '');
-        assert.deepEqual(split(cut(Buffer.from(text), places), capBytes), expectedParts(text, capBytes));
-      }),
+      fc.property(
+        texts,
+        fc.array(fc.nat(2000), { maxLength: 40 }),
+        fc.integer({ min: 8, max: 40 }),
+        (parts, places, capBytes) => {
+          const text = parts.join('').replaceAll('\r', '');
+          assert.deepEqual(split(cut(Buffer.from(text), places), capBytes), expectedParts(text, capBytes));
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -71,7 +84,10 @@ describe('lines', () => {
   test('bytes that are no UTF-8 lose nothing but themselves', () => {
     const bytes = Buffer.from([0x61, 0xff, 0xe2, 0x82, 0x0a, 0x62, 0xf0, 0x9f, 0x0a, 0x63]);
     const whole = split([bytes]);
-    assert.deepEqual(whole.map((part) => part.text), ['a\ufffd\ufffd', 'b\ufffd', 'c']);
+    assert.deepEqual(
+      whole.map((part) => part.text),
+      ['a\ufffd\ufffd', 'b\ufffd', 'c'],
+    );
     for (let at = 0; at < bytes.length; at++) assert.deepEqual(split(cut(bytes, [at])), whole);
   });
 
@@ -89,7 +105,10 @@ describe('lines', () => {
   });
 
   test('empty lines and CRLF are kept, an end without newline is a line', () => {
-    assert.deepEqual(split([Buffer.from('\n\r\na\r'), Buffer.from('\nb')]).map((part) => part.text), ['', '', 'a', 'b']);
+    assert.deepEqual(
+      split([Buffer.from('\n\r\na\r'), Buffer.from('\nb')]).map((part) => part.text),
+      ['', '', 'a', 'b'],
+    );
     assert.deepEqual(split([Buffer.from('')]), []);
   });
 

@@ -81,6 +81,17 @@ describe('the program', () => {
     assert.deepEqual([before.argv, later.argv], [[join(root, 'releases/1/bin/serve')], [join(root, 'releases/2/bin/serve')]]);
   });
 
+  test('a part of PATH that is closed to us is passed over', { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
+    mkdirSync(join(root, 'closed/bin'), { recursive: true, mode: 0o700 });
+    chmodSync(root, 0o755);
+    process.seteuid?.(65534);
+    try {
+      assert.deepEqual(pinned({ argv: ['sleep', '1'], cwd: '/', env: { PATH: `${root}/closed/bin:/usr/bin` } }).argv, ['/usr/bin/sleep', '1']);
+    } finally {
+      process.seteuid?.(0);
+    }
+  });
+
   const cases: [string, Partial<AppSpec> & Pick<AppSpec, 'argv'>, RegExp, RegExp][] = [
     ['not in PATH', { argv: ['no-such-program'] }, /app web: the program "no-such-program" was not found in PATH \(user uid \d+, as the master; cwd \/.*; PATH=\/.*\)$/, /absolute path/],
     ['in the cwd, not in PATH', { argv: ['plain.sh'], cwd: root }, /was not found in PATH/, /write \.\/plain\.sh/],
@@ -160,20 +171,20 @@ describe('the user', () => {
   });
 
   test('only root may become another user', { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
-    const asNobody = (user: string): string | null => {
+    const asNobody = (user: string): SuperviseError | null => {
+      process.setegid?.(65534);
       process.seteuid?.(65534);
-      const { getuid, getgid } = process;
-      Object.assign(process, { getuid: () => 65534, getgid: () => 65534 });
       try {
-        return failure({ argv: ['sh'], identity: identity(user) }).message;
-      } catch {
+        pinned({ argv: ['/bin/sh'], cwd: '/', identity: identity(user) });
         return null;
+      } catch (error) {
+        return error as SuperviseError;
       } finally {
-        Object.assign(process, { getuid, getgid });
         process.seteuid?.(0);
+        process.setegid?.(0);
       }
     };
-    assert.match(asNobody('daemon') ?? '', /expected to run as user "daemon" \(uid 1, gid 1\), but the master runs as uid 65534, and only root may change that/);
+    assert.match(asNobody('daemon')?.message ?? '', /expected to run as user "daemon" \(uid 1, gid 1\), but the master runs as uid 65534, and only root may change that/);
     assert.equal(asNobody('nobody'), null);
   });
 });

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Signal } from '../../src/core/spec.ts';
-import { childrenOf, statOf, treeOf } from '../../src/system/procfs.ts';
+import { ProcessTree } from '../../src/system/process-tree.ts';
+import { statOf, treeOf } from '../../src/system/procfs.ts';
 import { Strays } from '../../src/system/strays.ts';
 import { wrap } from '../../src/system/wrapping.ts';
 import { appSpec, fixture, freePort, lives, pidIn, plainEnv, Spawning, until, type Tried } from '../helpers/spawning.ts';
@@ -132,11 +132,10 @@ describe('kill', () => {
     const argv = shell('echo up; while :; do (sleep 600 & sleep 600 &) & sleep 0.001; done');
     const tried = world.start({ argv, ready });
     await tried.ready;
-    await until(() => childrenOf(1).length >= 0 && world.output);
-    await sleep(200);
+    await until(() => world.marked(tried).length > 50);
     tried.process.kill();
     await tried.exited;
-    assert.deepEqual(await marked(tried), []);
+    assert.deepEqual(world.marked(tried), []);
   });
 });
 
@@ -173,28 +172,29 @@ describe('a leader that exits by itself', () => {
   });
 
   test('a pipe that an escaped process holds does not hold up the report', async () => {
-    // Neither session, group, mark nor descent leads to it: started by this test, with the worker's stdout.
-    const tried = world.start({ argv: shell('echo up; exec sleep 600'), ready });
-    await tried.ready;
-    const holder = spawn('/bin/sh', ['-c', `exec 9>/proc/${tried.pid}/fd/1; echo held; exec sleep 600`], { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(holder.stdout, 'data');
-    process.kill(tried.pid, 'SIGKILL');
-    assert.equal((await tried.exited).signal, 'SIGKILL');
-    assert.ok(lives(holder.pid ?? 0));
-    holder.kill('SIGKILL');
+    // Neither session, group, environment nor descent leads to it, and nobody has seen it before the leader ended.
+    const file = path('nine');
+    const tried = world.start({ argv: shell(`env -i setsid sh -c 'echo $$ > ${file}.tmp; mv ${file}.tmp ${file}; exec sleep 600' & while [ ! -e ${file} ]; do sleep 0.02; done; echo last; exit 3`) });
+    const escaped = await pidIn(file);
+    assert.deepEqual(await tried.exited, { code: 3, signal: null, error: null, lastLines: ['last'] });
+    assert.ok(lives(escaped));
+    process.kill(escaped, 'SIGKILL');
   });
 });
 
-describe('a reused pid', () => {
-  test('is not taken for a stray: the start time decides', async () => {
-    const strays = new Strays();
-    const leader = strays.adopt(strays.announce(['NO=such']), process.pid);
-    const stranger = spawn('sleep', ['600'], { detached: true });
-    const seen = [{ pid: stranger.pid ?? 0, startTimeTicks: (statOf(stranger.pid ?? 0)?.startTimeTicks ?? 0) - 1 }];
-    const rest = await new Promise((done) => strays.ask({ ...leader, pid: 2 ** 22 - 1 }, seen, done));
-    assert.deepEqual(rest, []);
-    stranger.kill('SIGKILL');
-  });
+test('a pid that is another process by now gets no signal, nor does its group', async () => {
+  const stranger = spawn('sleep', ['600'], { detached: true });
+  const { pid, startTimeTicks } = statOf(stranger.pid ?? 0) ?? assert.fail('no stranger');
+  const strays = new Strays();
+  const tree = new ProcessTree({ ...strays.announce(['NO=such']), pid, startTimeTicks: startTimeTicks - 1 }, 'chain', []);
+  tree.terminate('SIGTERM');
+  tree.signal('SIGKILL');
+  tree.kill();
+  tree.killThese([{ pid, startTimeTicks: startTimeTicks + 1 }]);
+  await sleep(100);
+  assert.ok(lives(pid));
+  tree.killThese([{ pid, startTimeTicks }]);
+  await once(stranger, 'exit');
 });
 
 describe('when the master is killed', () => {
@@ -205,7 +205,7 @@ describe('when the master is killed', () => {
   for (const [name, wanted] of Object.entries(specs)) {
     const skip = 'identity' in wanted && process.getuid?.() !== 0 && 'needs root';
     test(`the kernel ends its worker: ${name}`, { skip }, async () => {
-      const spec = appSpec({ argv: ['sleep', '600'], ready: { kind: 'delay', delayMs: 100 }, stop: { signal: 'SIGINT' as Signal, timeoutMs: 1000 }, ...wanted });
+      const spec = appSpec({ argv: ['sleep', '600'], ready: { kind: 'delay', delayMs: 100 }, stop: { signal: 'SIGINT', timeoutMs: 1000 }, ...wanted });
       const master = spawn(node, [fixture('master.mjs'), JSON.stringify(spec)], { env: plainEnv, stdio: ['ignore', 'pipe', 'inherit'] });
       const [pid] = (await once(master.stdout, 'data')).map((data) => Number(String(data)));
       assert.ok(lives(pid ?? 0));
@@ -225,23 +225,10 @@ describe('when the master is killed', () => {
 });
 
 test('200 workers that are killed at once are all reported, once each', async () => {
-  const all = Array.from({ length: 200 }, () => world.start({ argv: ['sleep', '600'] }));
+  const all = Array.from({ length: 200 }, () => world.start({ argv: ['sleep', '600'], ready }));
   await until(() => all.every((one) => statOf(one.pid)?.comm === 'sleep'));
   for (const one of all) process.kill(one.pid, 'SIGKILL');
   const exits = await Promise.all(all.map((one) => one.exited));
   assert.deepEqual([...new Set(exits.map((exit) => exit.signal))], ['SIGKILL']);
   assert.ok(all.every((one) => one.reports.join() === 'exited' && !lives(one.pid)));
 });
-
-/** The processes that carry the names of this worker. */
-async function marked(tried: Tried): Promise<number[]> {
-  const { readdirSync, readFileSync } = await import('node:fs');
-  const mark = tried.process.pid === null ? '' : `SUPERVISE_WORKER=${names.get(tried) ?? ''}`;
-  return readdirSync('/proc').map(Number).filter((pid) => {
-    try {
-      return pid > 0 && lives(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark);
-    } catch {
-      return false;
-    }
-  });
-}

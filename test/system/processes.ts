@@ -19,7 +19,7 @@ export function fixture(name: string): string {
 /** Killed when the test ends. */
 export function start(t: TestContext, command: readonly string[], options: SpawnOptions = {}): ChildProcess & { readonly pid: number } {
   const [program = '', ...words] = command;
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'], ...options });
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'], ...options });
   t.after(() => {
     child.kill('SIGKILL');
   });

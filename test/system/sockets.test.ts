@@ -51,7 +51,7 @@ async function say(options: net.NetConnectOpts): Promise<string> {
 }
 
 function startAcceptor(t: TestContext, fd: number) {
-  return start(t, ['python3', fixture('blocking-accept.py')], { stdio: ['ignore', 'ignore', 'inherit', fd] });
+  return start(t, ['python3', fixture('blocking-accept.py')], { stdio: ['ignore', 'ignore', 'ignore', fd] });
 }
 
 function refusal(act: () => void): SuperviseError {
@@ -129,7 +129,7 @@ describe('from bound to served', () => {
     const [first, second] = [tcp('127.0.0.1', 0), tcp('127.0.0.2', 0)];
     sockets.bind([first]);
     sockets.listen();
-    const worker = start(t, [process.execPath, '-e', `require('net').createServer().listen({ fd: 3 }, () => console.log('up'))`], { stdio: ['ignore', 'pipe', 'inherit', sockets.fdOf(first.url)] });
+    const worker = start(t, [process.execPath, '-e', `require('net').createServer().listen({ fd: 3 }, () => console.log('up'))`], { stdio: ['ignore', 'pipe', 'ignore', sockets.fdOf(first.url)] });
     assert.equal(await linesOf(worker)(), 'up');
     assert.equal(isNonBlocking(sockets.fdOf(first.url)), true, 'libuv of the worker has made it non-blocking');
 
@@ -232,7 +232,7 @@ describe('in use', () => {
     const spec = tcp('127.0.0.1', 0);
     sockets.bind([spec]);
     sockets.listen();
-    const shell = start(t, ['/bin/sh', '-c', `python3 ${fixture('blocking-accept.py')}; true`], { stdio: ['ignore', 'ignore', 'inherit', sockets.fdOf(spec.url)], detached: true });
+    const shell = start(t, ['/bin/sh', '-c', `python3 ${fixture('blocking-accept.py')}; true`], { stdio: ['ignore', 'ignore', 'ignore', sockets.fdOf(spec.url)], detached: true });
     t.after(() => process.kill(-shell.pid, 'SIGKILL'));
     const port = sockets.portOf(spec.url) ?? 0;
     await say({ port, host: '127.0.0.1' });

@@ -53,11 +53,12 @@ function planText({ name, file, hooks, sockets, apps, values }: Plan, colours: C
     ['runs the pre_start hooks, once, one after the other', hookLines('pre_start')],
     ['starts the apps, in this order', apps.map((app) => `${app.name}: ${counted(app.workers, 'worker')} of ${app.command}`)],
     ['runs the post_start hooks when all apps are ready', hookLines('post_start')],
-    ['at the end: runs the pre_stop hooks, stops the apps in reverse order', hookLines('pre_stop')],
+    ['when it is to stop: runs the pre_stop hooks', hookLines('pre_stop')],
+    ['stops the apps, in reverse order', [apps.map((app) => app.name).toReversed().join(', ')]],
     ['runs the post_stop hooks', hookLines('post_stop')],
   ];
-  const real = steps.filter(([, lines], index) => lines.length > 0 || index === 0 || index === 2 || index === 4);
-  const text = real.map(([what, lines], index) => [`${index + 1}. ${what}${lines.length === 0 && index === 0 ? ': none' : ''}`, ...lines.map((line) => `   - ${line}`)].join('\n'));
+  const real = steps.filter(([, lines]) => lines.length > 0);
+  const text = real.map(([what, lines], index) => [`${index + 1}. ${what}`, ...lines.map((line) => `   - ${line}`)].join('\n'));
   const from = file === null ? 'flags' : file;
   const rows = values.map(({ path, value, origin }) => [path, value, { text: origin, paint: origin === 'default' ? colours.dim : undefined }]);
   return `${colours.bold(name)} from ${from}; nothing is started\n\n${text.join('\n')}\n\n${table(['VALUE OF', 'IS', 'FROM'], rows, colours)}`;

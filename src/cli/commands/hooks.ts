@@ -27,7 +27,7 @@ async function show(invocation: Invocation): Promise<number> {
 
 async function runThem(invocation: Invocation): Promise<number> {
   const { readConfig } = await import('../config.ts');
-  const { loaded } = await readConfig(invocation);
+  const { loaded } = await readConfig({ ...invocation, args: [] });
   const { runHooks } = await import('../../index.ts');
   const { startOptions } = await import('../start-options.ts');
   return runHooks(loaded.spec, startOptions(invocation, null));

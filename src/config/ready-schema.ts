@@ -1,0 +1,75 @@
+/** The forms of `ready`: a word, or a map with the one thing to wait for. */
+import * as z from 'zod/mini';
+import {
+  didYouMean,
+  duration,
+  given,
+  judged,
+  listOf,
+  maybe,
+  section,
+  shaped,
+  text,
+  whole,
+  type Wrong,
+} from './fields.ts';
+
+const readyWords = ['auto', 'spawned', 'listening', 'accepting', 'fd', 'ipc'] as const;
+const readyExamples: Readonly<Record<string, string>> = {
+  http: '{http: /healthz}',
+  tcp: '{tcp: {}}',
+  log: '{log: "server started"}',
+  delay: '{delay: 1s}',
+};
+const readyKinds = Object.keys(readyExamples);
+const readyForms = `${listOf(readyWords, 'or')}, or a map with one of ${listOf(readyKinds, 'and')}`;
+
+function readyWord(value: string): Wrong | null {
+  if (readyWords.some((known) => known === value)) return null;
+  if (value === 'notify') return { unsupported: 'Use auto, or fd' };
+  const example = readyExamples[value];
+  if (example !== undefined) return { expected: `a map here, such as ${example}` };
+  return { expected: readyForms, ...didYouMean(value, readyWords) };
+}
+
+function regularExpression(value: string): Wrong | null {
+  try {
+    new RegExp(value);
+    return null;
+  } catch (error) {
+    const why = error instanceof Error ? error.message.replace(/^Invalid regular expression: .*: /, '') : String(error);
+    return { expected: 'a regular expression', hint: why };
+  }
+}
+
+function oneKind(value: Readonly<Record<string, unknown>>): Wrong | null {
+  const kinds = readyKinds.filter((kind) => kind in value);
+  if (kinds.length === 1) return null;
+  return { expected: `one of ${listOf(readyKinds, 'and')}`, found: kinds.length === 0 ? 'none' : listOf(kinds, 'and') };
+}
+
+const httpPath = () => shaped('a path that starts with /', /^\/\S*$/);
+const ownPort = () =>
+  maybe("A port of the worker's own: slot n answers at this + n. Default: the worker's `port`.", whole(1, 65_535));
+
+const readyMap = section('ready', {
+  http: maybe(
+    'Ready when a GET answers with 2xx or 3xx.',
+    z.union([httpPath(), section('ready.http', { path: given('The path to ask for.', httpPath()), port: ownPort() })], {
+      error: 'a path, or a map with path and port',
+    }),
+  ),
+  tcp: maybe(
+    'Ready when a connection is accepted.',
+    z.union([whole(1, 65_535), section('ready.tcp', { port: ownPort() })], { error: 'a port, or a map with a port' }),
+  ),
+  log: maybe(
+    'Ready when a line of output matches.',
+    text('a regular expression', regularExpression, { format: 'regex' }),
+  ),
+  delay: maybe('Ready when still alive after this time.', duration()),
+}).check(judged(oneKind));
+
+export const readySchema = z.union([text(readyForms, readyWord, { enum: readyWords }), readyMap], {
+  error: readyForms,
+});

@@ -1,0 +1,484 @@
+/** From files and flags to a Spec: defaults, types, paths, variables, and which file is read. */
+import { after, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, relative } from 'node:path';
+import { applyFlags, findConfig, loadConfig, readName, specFromFlags, type Flags } from '../../src/config/load.ts';
+import { SuperviseError } from '../../src/core/errors.ts';
+import type { AppSpec, Spec } from '../../src/core/spec.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'supervise-load-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+
+let count = 0;
+
+/** A folder of its own with these files. */
+function folder(files: Readonly<Record<string, string>>, name = `case-${++count}`): string {
+  const dir = join(root, name);
+  mkdirSync(dir, { recursive: true });
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(dir, file), text);
+  return dir;
+}
+
+async function specOf(yaml: string, env: Record<string, string> = {}): Promise<Spec> {
+  return (await loadConfig(join(folder({ 'supervise.yaml': yaml }), 'supervise.yaml'), env)).spec;
+}
+
+async function appOf(yaml: string, env: Record<string, string> = {}): Promise<AppSpec> {
+  const [app] = (await specOf(yaml, env)).apps;
+  assert.ok(app);
+  return app;
+}
+
+function thrown(make: () => unknown): SuperviseError {
+  try {
+    make();
+  } catch (error) {
+    assert.ok(error instanceof SuperviseError, String(error));
+    return error;
+  }
+  assert.fail('it was accepted');
+}
+
+describe('a file', () => {
+  test('gets every default of the contract', async () => {
+    const dir = folder({ 'supervise.yaml': 'apps: {web: {command: node server.js}}' }, 'my shop');
+    const { spec } = await loadConfig(join(dir, 'supervise.yaml'), { A: 'a' });
+    assert.deepEqual(spec, {
+      name: 'my-shop',
+      file: join(dir, 'supervise.yaml'),
+      dir,
+      env: { A: 'a' },
+      hooks: { pre_start: [], post_start: [], pre_stop: [], post_stop: [] },
+      apps: [
+        {
+          name: 'web',
+          kind: 'command',
+          argv: ['node', 'server.js'],
+          workers: 1,
+          listen: [],
+          cwd: dir,
+          env: {},
+          envFile: null,
+          identity: { user: null, group: null, umask: null, nice: null },
+          port: null,
+          ready: { kind: 'auto' },
+          readyTimeoutMs: 60_000,
+          startAttempts: 3,
+          restart: 'always',
+          backoff: {
+            initialMs: 500,
+            maxMs: 30_000,
+            factor: 2,
+            jitter: 0.5,
+            stableAfterMs: 10_000,
+            maxCrashes: 8,
+            retryFailedEveryMs: 60_000,
+          },
+          stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
+          reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5000 },
+          logFormat: 'auto',
+        },
+      ],
+      sampleEveryMs: 2000,
+      controlSocket: null,
+    } satisfies Spec);
+  });
+
+  test('gives hooks their defaults, names and phases', async () => {
+    const { hooks, dir } = await specOf(`
+hooks:
+  pre_start:
+    - /usr/bin/alembic upgrade head
+    - {name: alembic-2, command: [alembic, check]}
+    - alembic history
+    - {command: "cd /srv && ./seed.sh", shell: true, on_failure: continue}
+  post_stop: [[echo, "all done"]]
+apps: {web: {command: a}}
+`);
+    assert.deepEqual(hooks.pre_start[0], {
+      phase: 'pre_start',
+      name: 'alembic',
+      argv: ['/usr/bin/alembic', 'upgrade', 'head'],
+      shell: false,
+      cwd: dir,
+      env: {},
+      envFile: null,
+      user: null,
+      timeoutMs: 300_000,
+      retries: 0,
+      retryDelayMs: 5000,
+      oncePer: '',
+      onFailure: 'abort',
+    });
+    assert.deepEqual(
+      hooks.pre_start.map(({ name, onFailure }) => [name, onFailure]),
+      [
+        ['alembic', 'abort'],
+        ['alembic-2', 'abort'],
+        ['alembic-3', 'abort'],
+        ['cd', 'continue'],
+      ],
+    );
+    assert.deepEqual(hooks.pre_start[3]?.argv, ['cd /srv && ./seed.sh']);
+    assert.deepEqual(
+      hooks.post_stop.map(({ name, argv, onFailure }) => [name, argv, onFailure]),
+      [['echo', ['echo', 'all done'], 'continue']],
+    );
+  });
+
+  test('reads every key', async () => {
+    const app = await appOf(`
+apps:
+  web:
+    script: server.mjs --port {port}
+    workers: 0
+    listen: []
+    socket_mode: 0660
+    socket_group: www-data
+    cwd: current
+    env: {A: 1, B: true, C: 1.10, D: "x", E: 0x1F}
+    env_file: .env
+    user: 1000
+    group: shop
+    umask: 022
+    nice: -5
+    port: 9000
+    ready: {http: {path: /healthz}}
+    ready_timeout: 1m30s
+    start_attempts: 1
+    restart: never
+    backoff: {initial: 10ms, max: 1s, factor: 1, jitter: 0, stable_after: 1s, max_crashes: 0, retry_failed_every: 5s}
+    stop: {signal: int, timeout: 0}
+    reload: {max_surge: 0, max_unavailable: 2, canary: 0s}
+    logs: {format: json}
+`);
+    const { cwd, ...others } = app;
+    assert.equal(basename(cwd), 'current');
+    assert.deepEqual(others, {
+      name: 'web',
+      kind: 'script',
+      argv: ['server.mjs', '--port', '{port}'],
+      workers: 0,
+      listen: [],
+      env: { A: '1', B: 'true', C: '1.10', D: 'x', E: '0x1F' },
+      envFile: '.env',
+      identity: { user: '1000', group: 'shop', umask: 0o22, nice: -5 },
+      port: 9000,
+      ready: { kind: 'http', path: '/healthz', port: null },
+      readyTimeoutMs: 90_000,
+      startAttempts: 1,
+      restart: 'never',
+      backoff: {
+        initialMs: 10,
+        maxMs: 1000,
+        factor: 1,
+        jitter: 0,
+        stableAfterMs: 1000,
+        maxCrashes: 0,
+        retryFailedEveryMs: 5000,
+      },
+      stop: { signal: 'SIGINT', timeoutMs: 0 },
+      reload: { maxSurge: 0, maxUnavailable: 2, canaryMs: 0 },
+      logFormat: 'json',
+    });
+  });
+
+  const readiness: readonly (readonly [string, AppSpec['ready']])[] = [
+    ['spawned', { kind: 'spawned' }],
+    ['fd', { kind: 'fd' }],
+    ['{http: /up}', { kind: 'http', path: '/up', port: null }],
+    ['{http: {path: /up, port: 9100}}', { kind: 'http', path: '/up', port: 9100 }],
+    ['{tcp: 9100}', { kind: 'tcp', port: 9100 }],
+    ['{tcp: {}}', { kind: 'tcp', port: null }],
+    ['{log: "^ready$"}', { kind: 'log', pattern: '^ready$' }],
+    ['{delay: 1s}', { kind: 'delay', delayMs: 1000 }],
+  ];
+  for (const [yaml, ready] of readiness) {
+    test(`ready: ${yaml}`, async () =>
+      assert.deepEqual((await appOf(`apps: {web: {command: a, port: 9000, ready: ${yaml}}}`)).ready, ready));
+  }
+
+  test('lets a probe have a port of its own beside a shared listener', async () => {
+    const app = await appOf(
+      'apps: {web: {command: a, workers: 4, listen: ":8000", ready: {http: {path: /up, port: 9100}}}}',
+    );
+    assert.deepEqual(app.ready, { kind: 'http', path: '/up', port: 9100 });
+  });
+
+  test('keeps the order of apps and of addresses', async () => {
+    const { apps, dir } = await specOf(
+      'apps:\n  z: {command: a, listen: [":2", "unix:run/z.sock", ":1"]}\n  a: {command: a}\n  m: {command: a}\n',
+    );
+    assert.deepEqual(
+      apps.map(({ name }) => name),
+      ['z', 'a', 'm'],
+    );
+    assert.deepEqual(
+      apps[0]?.listen.map(({ url }) => url),
+      ['tcp://:2', `unix:${dir}/run/z.sock`, 'tcp://:1'],
+    );
+  });
+
+  test('takes a key without a value for one that is not set', async () => {
+    const app = await appOf(
+      'apps:\n  web:\n    command: a\n    workers:\n    listen:\n    cwd: ~\n    stop:\n    user: null\n    health: null\n    spares: 0\n    watch: []\n',
+    );
+    assert.deepEqual([app.workers, app.listen, app.stop.signal, app.identity.user], [1, [], 'SIGTERM', null]);
+  });
+
+  test('may use anchors', async () => {
+    const { apps } = await specOf(
+      'apps:\n  web: {command: a, stop: &stop {timeout: 5s}}\n  api: {command: b, stop: *stop}\n',
+    );
+    assert.deepEqual(
+      apps.map(({ stop }) => stop.timeoutMs),
+      [5000, 5000],
+    );
+  });
+
+  test('may be JSON, indented with tabs', async () => {
+    const dir = folder({
+      'supervise.json': '{\n\t"apps": {\n\t\t"web": {"command": ["node", "x"], "workers": "${N:-3}"}\n\t}\n}\n',
+    });
+    const { spec } = await loadConfig(join(dir, 'supervise.json'), {});
+    assert.deepEqual([spec.apps[0]?.argv, spec.apps[0]?.workers], [['node', 'x'], 3]);
+  });
+
+  test('may have a byte order mark and the line ends of Windows', async () => {
+    assert.equal((await specOf('\ufeffname: shop\r\napps:\r\n  web:\r\n    command: a\r\n')).name, 'shop');
+  });
+
+  test('may be named from another folder, and says where its paths count from', async () => {
+    const dir = folder({ 'supervise.yaml': 'apps: {web: {command: a, cwd: ..}}\ncontrol: {socket: x.sock}\n' });
+    const { spec } = await loadConfig(relative(process.cwd(), join(dir, 'supervise.yaml')), {});
+    assert.deepEqual(
+      [spec.dir, spec.file, spec.apps[0]?.cwd, spec.controlSocket],
+      [dir, join(dir, 'supervise.yaml'), root, join(dir, 'x.sock')],
+    );
+  });
+});
+
+describe('variables', () => {
+  test('are expanded before typing, in plain and quoted values', async () => {
+    const app = await appOf(
+      'apps:\n  web:\n    command: a\n    workers: ${N:-4}\n    nice: "${NICE}"\n    stop: {timeout: "${S}s"}\n    env: {V: "${N:-7}", W: "$${N}", X: "${E}"}\n',
+      {
+        NICE: '-3',
+        S: '20',
+        E: '',
+      },
+    );
+    assert.deepEqual([app.workers, app.identity.nice, app.stop.timeoutMs], [4, -3, 20_000]);
+    assert.deepEqual(app.env, { V: '7', W: '${N}', X: '' });
+  });
+
+  test('that are empty mean not set, where no text is meant', async () => {
+    const app = await appOf('apps: {web: {command: a, workers: "${N:-}", user: "${U:-}", spares: "${SPARES:-0}"}}');
+    assert.deepEqual([app.workers, app.identity.user], [1, null]);
+  });
+
+  test('of commands never split or join words', async () => {
+    const app = await appOf('apps:\n  web:\n    command: run ${A} "${B}" x${C:-y z} \'${A}\' ${EMPTY} $$A\n', {
+      A: '1 2 && 3',
+      B: '"',
+      EMPTY: '',
+    });
+    assert.deepEqual(app.argv, ['run', '1 2 && 3', '"', 'xy z', '1 2 && 3', '', '$A']);
+  });
+
+  test('of shell hooks are left to the shell', async () => {
+    const { hooks } = await specOf(
+      'hooks: {pre_start: [{command: "echo ${NOT_SET:-$$} $(date)", shell: true}]}\napps: {web: {command: a}}\n',
+    );
+    assert.deepEqual(hooks.pre_start[0]?.argv, ['echo ${NOT_SET:-$$} $(date)']);
+  });
+
+  test('come from the environment, then from the env_file, which workers inherit too', async () => {
+    const dir = folder({
+      'supervise.yaml': 'env_file: ${STAGE}.env\nname: ${NAME}-${STAGE}\napps: {web: {command: "a ${FROM_FILE}"}}\n',
+      'test.env': 'NAME=file\nFROM_FILE="f g"\nSTAGE=other\n# comment\n',
+    });
+    const { spec } = await loadConfig(join(dir, 'supervise.yaml'), { NAME: 'environment', STAGE: 'test' });
+    assert.deepEqual([spec.name, spec.apps[0]?.argv], ['environment-test', ['a', 'f g']]);
+    assert.deepEqual(spec.env, { NAME: 'file', STAGE: 'other', FROM_FILE: 'f g' });
+  });
+});
+
+describe('findConfig', () => {
+  test('prefers the named file, then yaml, yml, json', () => {
+    const dir = folder({ 'supervise.json': '{}' });
+    assert.equal(findConfig(null, dir), join(dir, 'supervise.json'));
+    writeFileSync(join(dir, 'supervise.yml'), '');
+    assert.equal(findConfig(null, dir), join(dir, 'supervise.yml'));
+    writeFileSync(join(dir, 'supervise.yaml'), '');
+    assert.equal(findConfig(null, dir), join(dir, 'supervise.yaml'));
+    assert.equal(findConfig('elsewhere/x.yaml', dir), 'elsewhere/x.yaml');
+  });
+
+  test('says what it has looked for', () => {
+    const error = thrown(() => findConfig(null, folder({})));
+    assert.deepEqual([error.code, error.exitCode], ['config-not-found', 78]);
+    assert.match(error.message, /supervise\.yaml, supervise\.yml, supervise\.json, \/etc\/supervise\/supervise\.yaml/);
+    assert.match(error.hint ?? '', /-c FILE/);
+  });
+});
+
+describe('readName', () => {
+  const cases: readonly (readonly [string, string, string])[] = [
+    ['the name', 'name: shop\napps: {web: {command: a}}\n', 'shop'],
+    ['the name of the folder', 'apps: {}\n', 'named'],
+    [
+      'the name in a config with other problems',
+      'name: shop\nworkers: 4\napps: {web: {listen: x, command: "a ${NOT_SET}"}}\n',
+      'shop',
+    ],
+    ['the name in a file that is no YAML any more', 'name: "shop" # x\napps: {web: {command: a}\n  - x\n', 'shop'],
+    ['a name with a variable', 'name: ${N:-x}-api\n', 'x-api'],
+    ['the folder where the name cannot be one', 'name: a/b\n', 'named'],
+  ];
+  for (const [what, yaml, expected] of cases) {
+    test(`finds ${what}`, async () => {
+      const dir = folder({ 'supervise.yaml': yaml }, join(`names-${++count}`, 'named'));
+      assert.equal(await readName(join(dir, 'supervise.yaml'), {}), expected);
+    });
+  }
+});
+
+describe('flags alone', () => {
+  const cwd = folder({}, 'flags.only');
+  const start = (argv: readonly string[], flags: Flags & { preStart?: readonly string[] } = {}) =>
+    specFromFlags({ ...flags, argv, cwd, env: { HOME: '/root', A: 'a' } }).spec;
+
+  test('make one app, named after its program', () => {
+    const spec = start(['/usr/bin/uvicorn', 'main:app', '--fd', '{fd}'], {
+      workers: '4',
+      bind: ['127.0.0.1:8000', 'unix:web.sock'],
+      preStart: ['alembic upgrade head', 'echo ${A}'],
+    });
+    const [app] = spec.apps;
+    assert.deepEqual([spec.name, spec.file, spec.dir, spec.env], ['flags.only', null, cwd, { HOME: '/root', A: 'a' }]);
+    assert.deepEqual(
+      [app?.name, app?.kind, app?.argv, app?.workers, app?.cwd],
+      ['uvicorn', 'command', ['/usr/bin/uvicorn', 'main:app', '--fd', '{fd}'], 4, cwd],
+    );
+    assert.deepEqual(
+      app?.listen.map(({ url }) => url),
+      ['tcp://127.0.0.1:8000', `unix:${cwd}/web.sock`],
+    );
+    assert.deepEqual(
+      spec.hooks.pre_start.map(({ name, argv }) => [name, argv]),
+      [
+        ['alembic', ['alembic', 'upgrade', 'head']],
+        ['echo', ['echo', 'a']],
+      ],
+    );
+  });
+
+  test('name apps without dots', () => {
+    const names = [['python3.11', 'x'], ['./server.js'], ['../bin/7zip'], ['/opt/my app/run me'], ['...']].map(
+      (argv) => start(argv).apps[0]?.name,
+    );
+    assert.deepEqual(names, ['python3-11', 'server-js', 'zip', 'run-me', 'hook']);
+  });
+
+  test('leave words as the caller has written them', () => {
+    const argv = ['node', '-e', 'console.log(`${process.pid} $$ && $HOME`)', '', '  '];
+    assert.deepEqual(start(argv).apps[0]?.argv, argv);
+  });
+
+  test('take --name', () => assert.equal(start(['a'], { name: 'shop' }).name, 'shop'));
+
+  const broken: readonly (readonly [string, () => unknown, string])[] = [
+    [
+      'a number of workers',
+      () => start(['a'], { workers: 'many' }),
+      'flag -w: apps.a.workers: expected a whole number from 0 to 1000, found "many"',
+    ],
+    [
+      'workers auto',
+      () => start(['a'], { workers: 'auto' }),
+      'flag -w: apps.a.workers: "auto" is not supported yet. Use a whole number from 0 to 1000',
+    ],
+    [
+      'an address',
+      () => start(['a'], { bind: ['8000'] }),
+      'flag -b: apps.a.listen[0]: expected an address such as "127.0.0.1:8000", ":8000", "[::1]:8000" or "unix:/run/app.sock", found "8000". Did you mean ":8000" (all addresses) or "127.0.0.1:8000"?',
+    ],
+    [
+      'an address twice',
+      () => start(['a'], { bind: [':80', 'localhost:80'] }),
+      'flag -b: apps.a.listen[1]: expected an address of its own, found "localhost:80", which collides with ":80" of apps.a.listen[0] (flag -b)',
+    ],
+    [
+      'a hook',
+      () => start(['a'], { preStart: ['b && c'] }),
+      'flag --pre-start: hooks.pre_start[0]: expected a program and its words, found the shell operator && at character 3. Write "sh -c \'...\'" to have it run by a shell, or quote it',
+    ],
+    [
+      'a name',
+      () => start(['a'], { name: 'a b' }),
+      'flag --name: name: expected a name of letters, digits, ., _ and - (at most 63), found "a b"',
+    ],
+    [
+      '{fd} without -b',
+      () => start(['a', '{fd}']),
+      'flag --: apps.a.command: expected a listen address for {fd}, found none. Add one to listen of the app, or with -b',
+    ],
+  ];
+  for (const [what, make, message] of broken) {
+    test(`are a usage error: ${what}`, () => {
+      const error = thrown(make);
+      assert.deepEqual([error.code, error.exitCode, error.message], ['usage', 64, message]);
+    });
+  }
+
+  test('do not load the YAML parser', () => {
+    const code = `
+      import { createRequire } from 'node:module';
+      import { specFromFlags } from './build/src/config/load.js';
+      const { spec: { apps } } = specFromFlags({ argv: ['a'], cwd: '/', env: {} });
+      const loaded = Object.keys(createRequire(import.meta.url).cache).filter((file) => file.includes('/yaml/'));
+      console.log(apps.length, loaded.length);
+    `;
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' });
+    assert.equal(stdout, '1 0\n');
+  });
+});
+
+describe('flags beside a config', () => {
+  const one = 'apps: {web: {command: serve, workers: 2, listen: ":8000"}}\n';
+  const load = (yaml: string) => loadConfig(join(folder({ 'supervise.yaml': yaml }), 'supervise.yaml'), {});
+
+  test('win over it', async () => {
+    const { spec } = applyFlags(await load(one), { workers: 5, bind: ['127.0.0.1:9000'], name: 'other' });
+    assert.deepEqual(
+      [spec.name, spec.apps[0]?.workers, spec.apps[0]?.listen.map(({ url }) => url)],
+      ['other', 5, ['tcp://127.0.0.1:9000']],
+    );
+    assert.equal(spec.apps[0]?.argv[0], 'serve');
+  });
+
+  test('that are not given change nothing', async () => {
+    const loaded = await load(one);
+    assert.deepEqual(applyFlags(loaded, { workers: null, bind: [], name: null }).spec, loaded.spec);
+  });
+
+  test('-w and -b need one app, --name does not', async () => {
+    const loaded = await load('apps: {web: {command: a}, api: {command: b}}\n');
+    const error = thrown(() => applyFlags(loaded, { workers: 4, bind: [':80'] }));
+    assert.deepEqual(
+      [error.exitCode, error.message],
+      [64, 'flag -w and -b: expected a config with one app, found 2: web, api'],
+    );
+    assert.equal(applyFlags(loaded, { name: 'x' }).spec.name, 'x');
+  });
+
+  test('that make it invalid are a usage error', async () => {
+    const loaded = await load(one);
+    assert.equal(thrown(() => applyFlags(loaded, { workers: -1 })).exitCode, 64);
+    assert.equal(thrown(() => applyFlags(loaded, { bind: ['x'] })).exitCode, 64);
+  });
+});
