@@ -7,6 +7,8 @@ if (existsSync(program)) {
   const { main } = await import(program.href);
   await main();
 } else {
-  process.stderr.write(`supervise: ${program.pathname} is missing: the package was not built\nhint: run npm run build in its folder\n`);
+  process.stderr.write(
+    `supervise: ${program.pathname} is missing: the package was not built\nhint: run npm run build in its folder\n`,
+  );
   process.exitCode = 70;
 }

@@ -178,7 +178,7 @@ describe('docs/reference says what there is', () => {
     const documented = (heading: string) =>
       [...(sections.get(heading) ?? '').matchAll(/^\| `((?:-\w, )?--[\w-]+)/gm)].map(([, flags = '']) => flags);
     const main = readFileSync('src/cli/main.ts', 'utf8');
-    const globals = [...main.matchAll(/\.(?:option\(|version\(version, )'((?:-\w, )?--[\w-]+)/g)].map(
+    const globals = [...main.matchAll(/\.(?:option\(|version\(version, )\s*'((?:-\w, )?--[\w-]+)/g)].map(
       ([, flags = '']) => flags,
     );
     assert.deepEqual(documented('Global options').toSorted(), globals.toSorted(), 'global options');
@@ -203,6 +203,30 @@ describe('docs/reference says what there is', () => {
     test(`snapshot.md lists every field of ${type}`, () =>
       assertSame(listed('snapshot', heading), fieldsOf(type), `fields of ${type}`));
   }
+
+  test('environment.md explains every variable that the sources name', () => {
+    const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const code = sources.map((file) => readFileSync(join('src', file), 'utf8')).join('\n');
+    const named = new Set([...code.matchAll(/\b(?:SUPERVISE|LISTEN|NOTIFY)_[A-Z]+\b/g)].map(([name]) => name));
+    const text = readFileSync('docs/reference/environment.md', 'utf8');
+    assert.ok(named.size > 5, 'found no variables in the sources');
+    assert.deepEqual(
+      [...named].filter((name) => !text.includes(name)),
+      [],
+    );
+  });
+
+  test('signals.md explains every signal that the master takes', () => {
+    const taken = [...readFileSync('src/system/signals.ts', 'utf8').matchAll(/^ {4}(SIG\w+):/gm)].map(
+      ([, signal = '']) => signal,
+    );
+    const text = readFileSync('docs/reference/signals.md', 'utf8');
+    const [toMaster = ''] = text.split('To workers:');
+    assert.deepEqual(
+      [...toMaster.matchAll(/^\| (SIG\w+) \|/gm)].map(([, signal]) => signal).toSorted(),
+      taken.toSorted(),
+    );
+  });
 
   test('snapshot.md lists every state', () => {
     const text = readFileSync('docs/reference/snapshot.md', 'utf8');

@@ -5,6 +5,8 @@ import type { Colours } from './render.ts';
 import { colourWish } from './terminal.ts';
 
 export function coloursFor({ globals, terminal }: Invocation): Colours {
-  const { green, yellow, red, dim, bold } = createColors(colourWish(globals.noColor, terminal.env) ?? terminal.outIsScreen);
+  const { green, yellow, red, dim, bold } = createColors(
+    colourWish(globals.noColor, terminal.env) ?? terminal.outIsScreen,
+  );
   return { green, yellow, red, dim, bold };
 }

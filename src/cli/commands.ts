@@ -11,15 +11,26 @@ export const commands: readonly CommandRow[] = [
     summary: 'run the master in the foreground: hooks once, then the workers',
     options: [
       { flags: '-w, --workers <n>', text: 'number of workers (beside a config: it must have one app)' },
-      { flags: '-b, --bind <address>', text: 'listen address as 127.0.0.1:8000, :8000, unix:/run/x.sock; repeatable', repeatable: true },
-      { flags: '--pre-start <command>', text: 'hook to run once before the first worker; repeatable; only with -- CMD', repeatable: true },
+      {
+        flags: '-b, --bind <address>',
+        text: 'listen address as 127.0.0.1:8000, :8000, unix:/run/x.sock; repeatable',
+        repeatable: true,
+      },
+      {
+        flags: '--pre-start <command>',
+        text: 'hook to run once before the first worker; repeatable; only with -- CMD',
+        repeatable: true,
+      },
       { flags: '-d, --detach', text: 'start in the background and return when every app serves' },
       { flags: '--dry-run', text: 'show what would happen and where each value comes from' },
       { flags: '--log-file <file>', text: 'what a detached master writes to', hidden: true },
     ],
     examples: [
       { line: 'supervise start', does: 'run ./supervise.yaml' },
-      { line: 'supervise start -w 4 -b 127.0.0.1:8000 --pre-start "alembic upgrade head" -- uvicorn main:app --fd {fd}', does: 'no config file: everything by flags' },
+      {
+        line: 'supervise start -w 4 -b 127.0.0.1:8000 --pre-start "alembic upgrade head" -- uvicorn main:app --fd {fd}',
+        does: 'no config file: everything by flags',
+      },
       { line: 'supervise start -d && supervise status', does: 'in the background' },
       { line: 'supervise start --dry-run', does: 'only show it' },
     ],

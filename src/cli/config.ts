@@ -21,7 +21,11 @@ export interface ReadConfig {
 export async function readConfig(invocation: Invocation): Promise<ReadConfig> {
   const { afterDashes, globals } = invocation;
   const preStart = listOption(invocation, 'preStart');
-  const flags: Flags = { workers: textOption(invocation, 'workers'), bind: listOption(invocation, 'bind'), name: globals.name };
+  const flags: Flags = {
+    workers: textOption(invocation, 'workers'),
+    bind: listOption(invocation, 'bind'),
+    name: globals.name,
+  };
   if (afterDashes !== null) return { loaded: fromFlags(invocation, { ...flags, preStart }), file: null, reread: null };
   refuseStray(invocation, preStart);
   const file = findConfig(globals.config, process.cwd());
@@ -32,9 +36,14 @@ export async function readConfig(invocation: Invocation): Promise<ReadConfig> {
 function fromFlags({ afterDashes, args, globals }: Invocation, flags: Flags & { preStart: readonly string[] }): Loaded {
   const argv = afterDashes ?? [];
   if (globals.config !== null) {
-    throw new SuperviseError('usage', `with -- CMD no config is read, found -c ${globals.config} as well`, { hint: 'leave one of them out' });
+    throw new SuperviseError('usage', `with -- CMD no config is read, found -c ${globals.config} as well`, {
+      hint: 'leave one of them out',
+    });
   }
-  if (argv.length === 0) throw new SuperviseError('usage', 'expected a command after --, found nothing', { hint: 'as in: supervise start -- uvicorn main:app --fd {fd}' });
+  if (argv.length === 0)
+    throw new SuperviseError('usage', 'expected a command after --, found nothing', {
+      hint: 'as in: supervise start -- uvicorn main:app --fd {fd}',
+    });
   if (args.length > argv.length) throw strayWords(args.slice(0, args.length - argv.length));
   return specFromFlags({ ...flags, argv, cwd: process.cwd(), env: process.env });
 }
@@ -42,7 +51,9 @@ function fromFlags({ afterDashes, args, globals }: Invocation, flags: Flags & { 
 function refuseStray({ args }: Invocation, preStart: readonly string[]): void {
   if (args.length > 0) throw strayWords(args);
   if (preStart.length > 0) {
-    throw new SuperviseError('usage', '--pre-start goes with -- CMD only', { hint: 'beside a config file, hooks are its hooks.pre_start' });
+    throw new SuperviseError('usage', '--pre-start goes with -- CMD only', {
+      hint: 'beside a config file, hooks are its hooks.pre_start',
+    });
   }
 }
 

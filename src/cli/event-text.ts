@@ -18,7 +18,11 @@ export function eventText(event: Event, colours: Colours): string {
 
 const plain: Paint = (text) => text;
 
-function toldOf(event: Event): { level: 'debug' | 'info' | 'warn' | 'error'; message: string; lastLines: readonly string[] } {
+function toldOf(event: Event): {
+  level: 'debug' | 'info' | 'warn' | 'error';
+  message: string;
+  lastLines: readonly string[];
+} {
   try {
     const { level, message, fields } = narrate(event);
     const lines = fields.lastLines;
@@ -32,6 +36,8 @@ function toldOf(event: Event): { level: 'debug' | 'info' | 'warn' | 'error'; mes
 function clockText(at: string): string {
   const time = new Date(at);
   if (Number.isNaN(time.getTime())) return printable(at);
-  const [hours, minutes, seconds] = [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, '0'));
+  const [hours, minutes, seconds] = [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) =>
+    String(part).padStart(2, '0'),
+  );
   return `${hours}:${minutes}:${seconds}.${String(time.getMilliseconds()).padStart(3, '0')}`;
 }

@@ -23,7 +23,11 @@ export async function main(): Promise<void> {
 }
 
 /** Runs one command line, without the program's name. Never rejects: what fails is printed. `rows`: what there is to run. */
-export async function run(argv: readonly string[], terminal: Terminal, rows: readonly CommandRow[] = commands): Promise<number> {
+export async function run(
+  argv: readonly string[],
+  terminal: Terminal,
+  rows: readonly CommandRow[] = commands,
+): Promise<number> {
   let code: number = ExitCode.ok;
   let shown = '';
   const program = programFor(rows, {
@@ -52,7 +56,9 @@ function isBareCall(error: unknown, argv: readonly string[]): boolean {
 
 async function runRow(row: CommandRow, invocation: Invocation): Promise<number> {
   if (row.load === null) {
-    throw new SuperviseError('not-supported', `${row.name} is not supported yet`, { hint: '`supervise help` lists what is' });
+    throw new SuperviseError('not-supported', `${row.name} is not supported yet`, {
+      hint: '`supervise help` lists what is',
+    });
   }
   const runCommand = await row.load();
   return runCommand(invocation);
@@ -67,15 +73,23 @@ interface Parts {
 function programFor(rows: readonly CommandRow[], { show, run: runOne }: Parts): Command {
   const program = new Command('supervise');
   program
-    .description('Supervises processes: pre-start hooks exactly once, N workers on one socket, restarts with backoff, reloads without a lost request.')
+    .description(
+      'Supervises processes: pre-start hooks exactly once, N workers on one socket, restarts with backoff, reloads without a lost request.',
+    )
     .version(version, '-V, --version', 'print the version')
-    .option('-c, --config <file>', 'config file (default: ./supervise.yaml, .yml, .json, then /etc/supervise/supervise.yaml)')
+    .option(
+      '-c, --config <file>',
+      'config file (default: ./supervise.yaml, .yml, .json, then /etc/supervise/supervise.yaml)',
+    )
     .option('--name <name>', 'which master is meant, or what it is called')
     .option('--json', 'output for programs; errors too, on stdout')
     .option('--no-color', 'no colours, as NO_COLOR')
     .option('--quiet', 'no progress and no warnings')
     .helpCommand('help [command]', 'show how a command is used, with examples')
-    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 3 no master runs, 64 usage, 70 a bug, 73 cannot bind, 75 already running, 78 invalid config')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 failed, 3 no master runs, 64 usage, 70 a bug, 73 cannot bind, 75 already running, 78 invalid config',
+    )
     .showSuggestionAfterError(true)
     .exitOverride()
     .configureOutput({ writeOut: show, writeErr: () => {}, outputError: () => {} });
@@ -85,10 +99,14 @@ function programFor(rows: readonly CommandRow[], { show, run: runOne }: Parts): 
 
 function register(program: Command, row: CommandRow, runOne: Parts['run']): void {
   const later = row.load === null ? ' (not supported yet)' : '';
-  const command = program.command(`${row.name} ${row.args}`.trim()).summary(row.summary).description(row.summary + later);
+  const command = program
+    .command(`${row.name} ${row.args}`.trim())
+    .summary(row.summary)
+    .description(row.summary + later);
   for (const { flags, text, repeatable, hidden } of row.options) {
     const option = new Option(flags, text).hideHelp(hidden === true);
-    if (repeatable) option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
+    if (repeatable)
+      option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
     command.addOption(option);
   }
   if (row.load === null) command.allowUnknownOption().allowExcessArguments().helpGroup('Not supported yet:');
@@ -100,7 +118,13 @@ function register(program: Command, row: CommandRow, runOne: Parts['run']): void
 }
 
 function globalsOf(program: Command): Globals {
-  const { config, name, json, color, quiet } = program.opts<{ config?: string; name?: string; json?: true; color: boolean; quiet?: true }>();
+  const { config, name, json, color, quiet } = program.opts<{
+    config?: string;
+    name?: string;
+    json?: true;
+    color: boolean;
+    quiet?: true;
+  }>();
   return { config: config ?? null, name: name ?? null, json: json === true, noColor: !color, quiet: quiet === true };
 }
 
@@ -124,12 +148,15 @@ function usageError(error: CommanderError, argv: readonly string[]): SuperviseEr
   const words = beforeDashes(argv).filter((word) => !word.startsWith('-'));
   if (error.code.startsWith('commander.help')) {
     const asked = words[0] === 'help' ? words[1] : undefined;
-    if (asked === undefined) return new SuperviseError('usage', 'a command is expected', { hint: '`supervise help` lists them' });
+    if (asked === undefined)
+      return new SuperviseError('usage', 'a command is expected', { hint: '`supervise help` lists them' });
     return new SuperviseError('usage', `unknown command '${asked}'`, { hint: '`supervise help` lists the commands' });
   }
   const [first = '', ...rest] = error.message.split('\n');
   const suggestion = /\(Did you mean (.*)\?\)/.exec(rest.join(' '))?.[1];
   const known = commands.find((row) => words.includes(row.name));
   const help = `\`supervise help${known === undefined ? '' : ` ${known.name}`}\` shows how it is used`;
-  return new SuperviseError('usage', first.replace(/^error: /, ''), { hint: suggestion === undefined ? help : `did you mean ${suggestion}? ${help}` });
+  return new SuperviseError('usage', first.replace(/^error: /, ''), {
+    hint: suggestion === undefined ? help : `did you mean ${suggestion}? ${help}`,
+  });
 }

@@ -22,10 +22,16 @@ export interface Cell {
 }
 
 /** Columns two spaces apart; cells may be missing at the end of a row. */
-export function table(head: readonly string[], rows: readonly (readonly (Cell | string)[])[], colours: Colours): string {
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly (Cell | string)[])[],
+  colours: Colours,
+): string {
   const all = [head.map((text): Cell => ({ text, paint: colours.dim })), ...rows.map((row) => row.map(asCell))];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.text.length ?? 0)));
-  const lines = all.map((row) => row.map((cell, column) => padded(cell, column === row.length - 1 ? 0 : (widths[column] ?? 0))).join('  '));
+  const lines = all.map((row) =>
+    row.map((cell, column) => padded(cell, column === row.length - 1 ? 0 : (widths[column] ?? 0))).join('  '),
+  );
   return lines.map((line) => `${line.trimEnd()}\n`).join('');
 }
 
@@ -43,25 +49,47 @@ function padded({ text, paint }: Cell, width: number): string {
 export function statusText(snapshot: Snapshot, colours: Colours): string {
   const { name, state, pid, uptimeMs, version, apps } = snapshot;
   const head = `${colours.bold(printable(name))}  ${painted(state, colours)}  pid ${pid}  up ${durationText(uptimeMs)}  supervise ${printable(version)}\n`;
-  const notes = apps.flatMap((app) => app.notes.map((note) => `${colours.yellow(`${app.name}: ${printable(note)}`)}\n`));
+  const notes = apps.flatMap((app) =>
+    app.notes.map((note) => `${colours.yellow(`${app.name}: ${printable(note)}`)}\n`),
+  );
   const workers = apps.flatMap((app) => app.workers);
   const parts = [
     head + hostLine(snapshot) + hooksLine(snapshot.hooks, colours),
-    table(['APP', 'STATE', 'READY', 'REVISION', 'LISTEN'], apps.map((app) => appRow(app, colours)), colours) + notes.join(''),
+    table(
+      ['APP', 'STATE', 'READY', 'REVISION', 'LISTEN'],
+      apps.map((app) => appRow(app, colours)),
+      colours,
+    ) + notes.join(''),
   ];
-  if (workers.length > 0) parts.push(table(workerHead, workers.map((worker) => workerRow(worker, colours)), colours));
+  if (workers.length > 0)
+    parts.push(
+      table(
+        workerHead,
+        workers.map((worker) => workerRow(worker, colours)),
+        colours,
+      ),
+    );
   return parts.join('\n');
 }
 
 const workerHead = ['ID', 'PID', 'STATE', 'UPTIME', 'RESTARTS', 'CPU', 'MEM', 'REASON'] as const;
 
-function appRow({ name, state, ready, goal, revision, listen }: AppSnapshot, colours: Colours): readonly (Cell | string)[] {
+function appRow(
+  { name, state, ready, goal, revision, listen }: AppSnapshot,
+  colours: Colours,
+): readonly (Cell | string)[] {
   return [name, stateCell(state, colours), `${ready}/${goal}`, String(revision), listen.join(' ') || '-'];
 }
 
 function workerRow(worker: WorkerSnapshot, colours: Colours): readonly (Cell | string)[] {
   const { id, pid, state, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
-  const cells = [id, pid === null ? '-' : String(pid), stateCell(state, colours), durationText(uptimeMs), String(restarts)];
+  const cells = [
+    id,
+    pid === null ? '-' : String(pid),
+    stateCell(state, colours),
+    durationText(uptimeMs),
+    String(restarts),
+  ];
   return [...cells, percentText(cpuPercent), sizeText(memoryBytes), reason ?? lastExitText(worker)];
 }
 

@@ -7,5 +7,10 @@ import { colourWish } from './terminal.ts';
 export function startOptions(invocation: Invocation, reread: StartOptions['reread']): StartOptions {
   const { globals, terminal } = invocation;
   const logFile = textOption(invocation, 'logFile');
-  return { quiet: globals.quiet, color: colourWish(globals.noColor, terminal.env), reread, ...(logFile === null ? {} : { logFile }) };
+  return {
+    quiet: globals.quiet,
+    color: colourWish(globals.noColor, terminal.env),
+    reread,
+    ...(logFile === null ? {} : { logFile }),
+  };
 }

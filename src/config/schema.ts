@@ -6,8 +6,8 @@
  * `later` ones are refused as "not supported yet".
  */
 import * as z from 'zod/mini';
-import { anyText, choice, command, decimal, didYouMean, duration, filled, flag, given, group } from './fields.ts';
-import { judged, later, laterPercent, listOf, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
+import { anyText, choice, command, decimal, duration, filled, flag, given, group } from './fields.ts';
+import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
 import { text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';

@@ -8,6 +8,7 @@
  */
 import type * as z from 'zod/mini';
 import { didYouMean, listOf, type Wrong } from './fields.ts';
+import { nearest } from './problems.ts';
 import { configSchema, type Settings } from './schema.ts';
 import type { Settling } from './settle.ts';
 import { keyPaths, keysAt } from './shape.ts';
@@ -17,21 +18,25 @@ import { describe, formatPath, keyOrigin, nodeAt, originAt, quoted, type Path, t
 export function validate(tree: Tree, { problems, broken }: Settling): Settings | null {
   const root = plain(tree);
   if (root === null || typeof root !== 'object') return null;
-  const reported = new Set(broken);
   for (const path of brokenPaths(tree, broken)) prune(root, path, broken);
+  const reported = new Set(broken);
   // each round takes at least one value away
   for (let round = 0; ; round++) {
     const result = configSchema.safeParse(root);
     if (result.success) return result.data;
+    const found = result.error.issues.flatMap((issue) => findings(issue, tree, []));
+    for (const { meant } of found) {
+      if (meant === null || nodeAt(tree, meant) !== null) continue;
+      for (const places of [broken, reported]) places.add(formatPath(meant));
+    }
     const gone = new Set(round === 0 ? broken : []);
-    for (const { path, key, message } of result.error.issues.flatMap((issue) => findings(issue, tree, []))) {
+    for (const { path, key, message } of found) {
       const place = key === null ? path : [...path, key];
-      const isBelow = (paths: ReadonlySet<string>) =>
-        place.some((_, index) => paths.has(formatPath(place.slice(0, index + 1))));
       // what is missing in later rounds was taken away here
-      if (round === 0 && !isBelow(reported))
+      if (round === 0 && !isWithin(place, reported)) {
         problems.add(key === null ? originAt(tree, path) : keyOrigin(tree, place), path, message);
-      if (isBelow(gone)) continue;
+      }
+      if (isWithin(place, gone)) continue;
       const pruned = prune(root, place, broken);
       if (pruned === null) return null;
       gone.add(pruned);
@@ -39,10 +44,16 @@ export function validate(tree: Tree, { problems, broken }: Settling): Settings |
   }
 }
 
+function isWithin(path: Path, places: ReadonlySet<string>): boolean {
+  return path.some((_, index) => places.has(formatPath(path.slice(0, index + 1))));
+}
+
 interface Finding {
   readonly path: Path;
   /** The key itself is wrong, not a value. */
   readonly key: string | null;
+  /** The path of the key that a wrong key was most likely meant to be: nothing is said about its absence. */
+  readonly meant: Path | null;
   readonly message: string;
 }
 
@@ -51,12 +62,13 @@ function findings(issue: z.core.$ZodIssue, tree: Tree, prefix: Path): readonly F
   const node = nodeAt(tree, path);
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => ({ path, key, message: unknownKey(key, path, issue.message) }));
+      return issue.keys.map((key) => unknownKey(key, path, issue.message));
     case 'invalid_key': {
       const key = String(path.at(-1));
       return issue.issues.map((inner) => ({
         path: path.slice(0, -1),
         key,
+        meant: null,
         message: sentence(quoted(key), wrongOf(inner)),
       }));
     }
@@ -64,24 +76,22 @@ function findings(issue: z.core.$ZodIssue, tree: Tree, prefix: Path): readonly F
       const fitting = issue.errors.filter((branch) => !branch.some(isMismatch));
       const [branch] = fitting.length === 1 ? fitting : issue.errors.filter((errors) => errors.some(isUnsupported));
       if (branch !== undefined) return branch.flatMap((inner) => findings(inner, tree, path));
-      return [{ path, key: null, message: sentence(describe(node), { expected: issue.message }) }];
+      return [about(path, sentence(describe(node), { expected: issue.message }))];
     }
     case 'invalid_value': {
       const hint = node?.kind === 'leaf' ? didYouMean(node.text, issue.values.map(String)) : {};
-      return [{ path, key: null, message: sentence(describe(node), { expected: issue.message, ...hint }) }];
+      return [about(path, sentence(describe(node), { expected: issue.message, ...hint }))];
     }
     default: {
       const wrong = wrongOf(issue);
       const isWhole = 'unsupported' in wrong && node?.kind !== 'leaf';
-      return [
-        {
-          path,
-          key: null,
-          message: isWhole ? `not supported yet. ${wrong.unsupported}` : sentence(describe(node), wrong),
-        },
-      ];
+      return [about(path, isWhole ? `not supported yet. ${wrong.unsupported}` : sentence(describe(node), wrong))];
     }
   }
+}
+
+function about(path: Path, message: string): Finding {
+  return { path, key: null, meant: null, message };
 }
 
 function wrongOf(issue: z.core.$ZodIssue): Wrong {
@@ -107,11 +117,14 @@ function isUnsupported(issue: z.core.$ZodIssue): boolean {
   return 'unsupported' in wrongOf(issue);
 }
 
-function unknownKey(key: string, path: Path, expected: string): string {
+function unknownKey(key: string, path: Path, expected: string): Finding {
   const known = keysAt(configSchema, path);
+  const other = otherWords[key.toLowerCase()];
+  const meant = other !== undefined && known.includes(other) ? other : nearest(key, known);
   const hint =
-    synonyms(key, known) ?? didYouMean(key, known).hint ?? elsewhere(key) ?? `It has: ${listOf(known, 'and')}`;
-  return sentence(quoted(key), { expected, hint });
+    meant === null ? (elsewhere(key) ?? `It has: ${listOf(known, 'and')}`) : `Did you mean ${quoted(meant)}?`;
+  const message = sentence(quoted(key), { expected, hint });
+  return { path, key, meant: meant === null ? null : [...path, meant], message };
 }
 
 /** What other programs call it. */
@@ -132,11 +145,6 @@ const otherWords: Readonly<Record<string, string>> = {
   run: 'command',
   working_directory: 'cwd',
 };
-
-function synonyms(key: string, known: readonly string[]): string | null {
-  const name = otherWords[key.toLowerCase()];
-  return name !== undefined && known.includes(name) ? `Did you mean "${name}"?` : null;
-}
 
 function elsewhere(key: string): string | null {
   const [place, ...others] = keyPaths(configSchema).filter(

@@ -14,6 +14,8 @@ import { linesOf } from './lines.ts';
 import type { RunningMaster } from './locate.ts';
 import { chooseMaster, locateMasters } from './locate.ts';
 
+export type { OperationLine, OperationResult } from './face.ts';
+
 export interface LogQuery {
   readonly target: string | null;
   readonly n: number;
@@ -49,11 +51,20 @@ export class ControlClient {
   }
 
   events(query: { since: number; follow: boolean }, waiting: Waiting = {}): AsyncGenerator<Event> {
-    return this.#stream<Event>('GET', `/v1/events?since=${query.since}${query.follow ? '&follow=1' : ''}`, null, waiting);
+    return this.#stream<Event>(
+      'GET',
+      `/v1/events?since=${query.since}${query.follow ? '&follow=1' : ''}`,
+      null,
+      waiting,
+    );
   }
 
   logs({ target, n, follow }: LogQuery, waiting: Waiting = {}): AsyncGenerator<LogLine> {
-    const query = new URLSearchParams({ n: String(n), ...(target === null ? {} : { target }), ...(follow ? { follow: '1' } : {}) });
+    const query = new URLSearchParams({
+      n: String(n),
+      ...(target === null ? {} : { target }),
+      ...(follow ? { follow: '1' } : {}),
+    });
     return this.#stream<LogLine>('GET', `/v1/logs?${query.toString()}`, null, waiting);
   }
 
@@ -108,11 +119,23 @@ export class ControlClient {
   }
 
   /** Resolves with a successful answer's head. `withinMs` null: an operation's head may take its time. */
-  #send(what: { method: string; path: string; body: string | null }, withinMs: number | null, { signal }: Waiting): Promise<IncomingMessage> {
+  #send(
+    what: { method: string; path: string; body: string | null },
+    withinMs: number | null,
+    { signal }: Waiting,
+  ): Promise<IncomingMessage> {
     const { method, path, body } = what;
     return new Promise((resolve, reject) => {
-      const headers = body === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-      const outgoing = request({ socketPath: this.socketPath, method, path, headers, agent: false, ...(signal === undefined ? {} : { signal }) });
+      const headers =
+        body === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+      const outgoing = request({
+        socketPath: this.socketPath,
+        method,
+        path,
+        headers,
+        agent: false,
+        ...(signal === undefined ? {} : { signal }),
+      });
       outgoing.on('error', (error) => reject(this.#failure(error)));
       if (withinMs !== null) outgoing.setTimeout(withinMs, () => outgoing.destroy(this.#hangs(withinMs)));
       outgoing.on('response', (response) => {
@@ -133,7 +156,10 @@ export class ControlClient {
     const { error } = this.#parse<Partial<ErrorBody>>(text);
     if (typeof error !== 'object' || error === null) return this.#notSupervise();
     const code: ErrorCode = error.code in errorCodes ? (error.code as ErrorCode) : 'operation-failed';
-    return new SuperviseError(code, error.message, { ...(error.hint === null ? {} : { hint: error.hint }), lastLines: error.lastLines ?? [] });
+    return new SuperviseError(code, error.message, {
+      ...(error.hint === null ? {} : { hint: error.hint }),
+      lastLines: error.lastLines ?? [],
+    });
   }
 
   #parse<T>(text: string): T {
@@ -148,9 +174,12 @@ export class ControlClient {
     if (thrown instanceof SuperviseError) return thrown;
     const { code, message } = thrown as NodeJS.ErrnoException;
     const at = this.socketPath;
-    if (code === 'ENOENT' || code === 'ECONNREFUSED') return new SuperviseError('no-master', `no master listens at ${at}`);
+    if (code === 'ENOENT' || code === 'ECONNREFUSED')
+      return new SuperviseError('no-master', `no master listens at ${at}`);
     if (code === 'EACCES' || code === 'EPERM') {
-      return new SuperviseError('operation-failed', `not allowed to open ${at}`, { hint: 'it belongs to another user: run this as that user or as root' });
+      return new SuperviseError('operation-failed', `not allowed to open ${at}`, {
+        hint: 'it belongs to another user: run this as that user or as root',
+      });
     }
     if (code === 'ABORT_ERR') return new SuperviseError('operation-failed', 'the wait was ended');
     return new SuperviseError('operation-failed', `the connection to the master at ${at} was cut: ${message}`, {
@@ -159,13 +188,20 @@ export class ControlClient {
   }
 
   #hangs(afterMs: number): SuperviseError {
-    return new SuperviseError('operation-failed', `the master at ${this.socketPath} did not answer within ${afterMs / 1000} s`, {
-      hint: 'it may be stopped (SIGSTOP) or the host is overloaded',
-    });
+    return new SuperviseError(
+      'operation-failed',
+      `the master at ${this.socketPath} did not answer within ${afterMs / 1000} s`,
+      {
+        hint: 'it may be stopped (SIGSTOP) or the host is overloaded',
+      },
+    );
   }
 
   #notSupervise(): SuperviseError {
-    return new SuperviseError('operation-failed', `what listens at ${this.socketPath} does not answer as supervise does`);
+    return new SuperviseError(
+      'operation-failed',
+      `what listens at ${this.socketPath} does not answer as supervise does`,
+    );
   }
 }
 
@@ -179,7 +215,10 @@ export async function runningMaster(wanted: string | null, user: HostUser): Prom
 }
 
 /** Reads an operation to its end. @throws SuperviseError when the stream ends without a result */
-export async function resultOf(lines: AsyncIterable<OperationLine>, onEvent: (event: Event) => void): Promise<OperationResult> {
+export async function resultOf(
+  lines: AsyncIterable<OperationLine>,
+  onEvent: (event: Event) => void,
+): Promise<OperationResult> {
   for await (const line of lines) {
     if (line.type === 'result') return line;
     onEvent(line);

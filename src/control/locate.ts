@@ -25,7 +25,11 @@ export interface RunningMaster {
 export type AskName = (socketPath: string) => Promise<string>;
 
 /** All masters of this name, or (null) all; the caller's own come first. */
-export async function locateMasters(name: string | null, user: HostUser, askName: AskName): Promise<readonly RunningMaster[]> {
+export async function locateMasters(
+  name: string | null,
+  user: HostUser,
+  askName: AskName,
+): Promise<readonly RunningMaster[]> {
   const found: RunningMaster[] = [];
   const seen = new Set<string>();
   const add = (master: RunningMaster | null) => {
@@ -34,7 +38,8 @@ export async function locateMasters(name: string | null, user: HostUser, askName
     if (!seen.has(id)) found.push(master);
     seen.add(id);
   };
-  for (const directory of namelessRuntimes(name, user)) add(await confirmed(await masterIn(directory, name ?? '', user), name, askName));
+  for (const directory of namelessRuntimes(name, user))
+    add(await confirmed(await masterIn(directory, name ?? '', user), name, askName));
   for (const directory of namedRuntimes(name, user)) add(await masterIn(directory, basename(directory), user));
   return name === null ? found.filter((one) => one.access !== 'closed') : found;
 }
@@ -53,7 +58,9 @@ export function chooseMaster(wanted: string | null, all: readonly RunningMaster[
 
 function hintFor(candidates: readonly RunningMaster[]): string {
   const names = new Set(candidates.map((one) => one.name));
-  return names.size > 1 ? `choose one with --name ${[...names][0]}` : 'they differ in their user only: run this as that user';
+  return names.size > 1
+    ? `choose one with --name ${[...names][0]}`
+    : 'they differ in their user only: run this as that user';
 }
 
 function noMaster(wanted: string | null, denied: readonly RunningMaster[], user: HostUser): SuperviseError {
@@ -65,7 +72,8 @@ function noMaster(wanted: string | null, denied: readonly RunningMaster[], user:
     });
   }
   const message = wanted === null ? 'no master runs' : `no master named ${wanted} runs`;
-  const looked = wanted === null ? runtimeParents(user).join(', ') : join(runtimeDirectory(wanted, user), controlSocketName);
+  const looked =
+    wanted === null ? runtimeParents(user).join(', ') : join(runtimeDirectory(wanted, user), controlSocketName);
   return new SuperviseError('no-master', message, { hint: `looked at ${looked}; start one with: supervise start` });
 }
 
@@ -101,7 +109,11 @@ async function masterIn(directory: string, name: string, user: HostUser): Promis
   return { ...master, access: condition === 'live' ? 'open' : 'denied' };
 }
 
-async function confirmed(master: RunningMaster | null, wanted: string | null, askName: AskName): Promise<RunningMaster | null> {
+async function confirmed(
+  master: RunningMaster | null,
+  wanted: string | null,
+  askName: AskName,
+): Promise<RunningMaster | null> {
   if (master === null || master.access !== 'open') return null;
   try {
     const name = await askName(master.socketPath);

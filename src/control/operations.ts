@@ -35,7 +35,8 @@ export function runOperation({ master, command, open }: OperationRequest): void 
     stream.end();
   };
   const { operation } = reply;
-  if (operation === null) return finish({ type: 'result', ok: true, exitCode: ExitCode.ok, message: reply.message, lastLines: [] });
+  if (operation === null)
+    return finish({ type: 'result', ok: true, exitCode: ExitCode.ok, message: reply.message, lastLines: [] });
   const follow = new OperationView(operation, command);
   take = (event) => {
     if (follow.concerns(event)) stream.write(event);
@@ -69,7 +70,8 @@ class OperationView {
   }
 
   concerns(event: Event): boolean {
-    if (event.type === 'operation.started' || event.type === 'operation.progress') return event.operation === this.#operation;
+    if (event.type === 'operation.started' || event.type === 'operation.progress')
+      return event.operation === this.#operation;
     if (!event.type.startsWith('rollout.') || !('app' in event) || this.#command.type !== 'reload') return false;
     if (event.type === 'rollout.rolled_back') this.#lastLines = event.lastLines;
     return this.#command.apps === null || this.#command.apps.includes(event.app);

@@ -38,7 +38,12 @@ export const routes: readonly Route[] = [
     path: '/v1',
     summary: 'this list of routes',
     fields: [],
-    handler: ({ json }) => json(JSON.stringify({ routes: routes.map(({ method, path, summary, fields }) => ({ method, path, summary, fields })) })),
+    handler: ({ json }) =>
+      json(
+        JSON.stringify({
+          routes: routes.map(({ method, path, summary, fields }) => ({ method, path, summary, fields })),
+        }),
+      ),
   },
   {
     method: 'GET',
@@ -94,7 +99,8 @@ export const routes: readonly Route[] = [
     path: '/v1/scale',
     summary: 'changes the number of workers of `app`: `to` a number or `by` a difference',
     fields: ['app', 'to', 'by'],
-    handler: (exchange) => operate(exchange, { type: 'scale', app: appFrom(exchange.fields.app), change: scaleFrom(exchange.fields) }),
+    handler: (exchange) =>
+      operate(exchange, { type: 'scale', app: appFrom(exchange.fields.app), change: scaleFrom(exchange.fields) }),
   },
   {
     method: 'POST',
@@ -123,7 +129,8 @@ export function routeFor(method: string, path: string): Route {
   const there = routes.filter((route) => route.path === path);
   const route = there.find((one) => one.method === method);
   if (route !== undefined) return route;
-  if (there.length > 0) throw new HttpError(405, `${path} is asked with ${there.map((one) => one.method).join(' or ')}, found ${method}`);
+  if (there.length > 0)
+    throw new HttpError(405, `${path} is asked with ${there.map((one) => one.method).join(' or ')}, found ${method}`);
   throw new HttpError(404, `there is no route ${method} ${path.slice(0, 100)}`, 'GET /v1 lists the routes');
 }
 

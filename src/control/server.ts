@@ -5,29 +5,21 @@
  * have limits, a connection serves one request, only so many are open and only so many of these may follow a stream,
  * a reader that does not read is dropped, and whatever a handler throws becomes an answer.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
+import type { DeskLimits } from './desk.ts';
+import { Desk } from './desk.ts';
 import type { ErrorBody, Served } from './face.ts';
-import type { StreamLimits } from './line-stream.ts';
-import { LineStream } from './line-stream.ts';
-import type { Exchange } from './routes.ts';
-import { answer, routeFor } from './routes.ts';
 import { linkSocket, listenPrivately, unlinkSocket } from './socket-file.ts';
-import type { Fields } from './wire.ts';
-import { HttpError, errorAnswer, parseBody } from './wire.ts';
 
-export interface ControlLimits extends StreamLimits {
+export interface ControlLimits extends DeskLimits {
   readonly maxConnections: number;
-  readonly maxFollowers: number;
-  readonly maxBodyBytes: number;
   /** From the connect to the end of the head. */
   readonly headTimeoutMs: number;
   /** From the connect to the end of the body. */
   readonly requestTimeoutMs: number;
   readonly checkEveryMs: number;
-  /** How long one snapshot serves all who ask, unless something happens before. */
-  readonly snapshotAgeMs: number;
 }
 
 const defaultLimits: ControlLimits = {
@@ -83,13 +75,15 @@ export async function serve(options: ServeOptions): Promise<ControlServer> {
 
 /** What a listener of ours throws must not reach the one who reports. */
 function contained({ master, logs, reread }: Served): Served {
-  const guard = <T>(fn: (value: T) => void) => (value: T) => {
-    try {
-      fn(value);
-    } catch {
-      // the stream it was for is cut by its own limits
-    }
-  };
+  const guard =
+    <T>(fn: (value: T) => void) =>
+    (value: T) => {
+      try {
+        fn(value);
+      } catch {
+        // the stream it was for is cut by its own limits
+      }
+    };
   return {
     reread,
     master: {
@@ -112,129 +106,6 @@ function close(server: Server, desk: Desk, unlink: () => void): void {
   desk.close();
   server.closeIdleConnections();
   setTimeout(() => server.closeAllConnections(), 500).unref();
-}
-
-/** Takes requests and answers them; knows the open streams. */
-class Desk {
-  readonly #served: Served;
-  readonly #limits: ControlLimits;
-  readonly #streams = new Set<LineStream>();
-  readonly #forget: () => void;
-  #followers = 0;
-  #snapshot: { readonly json: string; readonly atMs: number } | null = null;
-
-  constructor(served: Served, limits: ControlLimits) {
-    this.#served = served;
-    this.#limits = limits;
-    this.#forget = served.master.subscribe(() => {
-      this.#snapshot = null;
-    });
-  }
-
-  close(): void {
-    this.#forget();
-    for (const stream of this.#streams) stream.end();
-  }
-
-  /** Never rejects. */
-  async receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    request.on('error', () => {});
-    response.on('error', () => {});
-    response.setTimeout(this.#limits.stallMs * 3, () => {
-      if (!response.headersSent || response.writableEnded) response.destroy();
-    });
-    try {
-      const url = urlOf(request);
-      const route = routeFor(request.method ?? '', url.pathname);
-      const fields = route.method === 'GET' ? Object.fromEntries(url.searchParams) : await this.#body(request);
-      await answer(route, this.#exchange(fields, response));
-    } catch (error) {
-      sendError(response, error);
-    }
-  }
-
-  async #body(request: IncomingMessage): Promise<Fields> {
-    return parseBody(await readBody(request, this.#limits.maxBodyBytes));
-  }
-
-  #exchange(fields: Fields, response: ServerResponse): Exchange {
-    return {
-      served: this.#served,
-      fields,
-      snapshotJson: () => this.#snapshotJson(),
-      json: (text) => send(response, 200, text),
-      open: (kind) => this.#open(kind, response),
-    };
-  }
-
-  #open(kind: 'short' | 'follow', response: ServerResponse): LineStream {
-    const follows = kind === 'follow';
-    if (follows && this.#followers >= this.#limits.maxFollowers) {
-      throw new HttpError(503, `${this.#followers} clients follow events or logs already`, 'end one of them, or ask without follow');
-    }
-    const stream = new LineStream(response, this.#limits);
-    this.#streams.add(stream);
-    if (follows) this.#followers += 1;
-    stream.onClose(() => {
-      this.#streams.delete(stream);
-      if (follows) this.#followers -= 1;
-    });
-    return stream;
-  }
-
-  #snapshotJson(): string {
-    const nowMs = performance.now();
-    if (this.#snapshot === null || nowMs - this.#snapshot.atMs > this.#limits.snapshotAgeMs) {
-      this.#snapshot = { json: JSON.stringify(this.#served.master.snapshot()), atMs: nowMs };
-    }
-    return this.#snapshot.json;
-  }
-}
-
-function urlOf(request: IncomingMessage): URL {
-  try {
-    return new URL(request.url ?? '/', 'http://supervise');
-  } catch {
-    throw new HttpError(400, 'expected a path as /v1/status');
-  }
-}
-
-/** @throws HttpError 413 as soon as it is known to be too large */
-function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const pieces: Buffer[] = [];
-    let bytes = 0;
-    const tooLarge = () => {
-      request.removeAllListeners('data');
-      request.pause();
-      reject(new HttpError(413, `expected a body of at most ${maxBytes} bytes, found more`));
-    };
-    if (Number(request.headers['content-length'] ?? 0) > maxBytes) return tooLarge();
-    request.on('data', (piece: Buffer) => {
-      bytes += piece.length;
-      if (bytes > maxBytes) return tooLarge();
-      pieces.push(piece);
-    });
-    request.on('end', () => resolve(Buffer.concat(pieces).toString('utf8')));
-    request.on('close', () => reject(new HttpError(400, 'the request was cut')));
-  });
-}
-
-function send(response: ServerResponse, status: number, text: string): void {
-  const body = `${text}\n`;
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    'connection': 'close',
-  });
-  response.end(body);
-}
-
-function sendError(response: ServerResponse, error: unknown): void {
-  if (response.headersSent) return void response.destroy();
-  const { status, body } = errorAnswer(error);
-  send(response, status, JSON.stringify(body));
 }
 
 /** What the parser refuses: no HTTP, an endless head, a head or body that did not come in time. */

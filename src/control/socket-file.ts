@@ -48,11 +48,16 @@ function conditionOf(code: string | undefined): SocketCondition {
 export async function listenPrivately(server: Server, path: string): Promise<void> {
   const bytes = Buffer.byteLength(path);
   if (bytes > longestPathBytes) {
-    throw cannotBind(path, `a socket's path can have ${longestPathBytes} bytes, this one has ${bytes}`, 'set control.socket to a shorter path');
+    throw cannotBind(
+      path,
+      `a socket's path can have ${longestPathBytes} bytes, this one has ${bytes}`,
+      'set control.socket to a shorter path',
+    );
   }
   await makeRoom(path);
   await new Promise<void>((resolve, reject) => {
-    const failed = (error: Error) => reject(cannotBind(path, error.message, 'the directory must exist and be writable'));
+    const failed = (error: Error) =>
+      reject(cannotBind(path, error.message, 'the directory must exist and be writable'));
     server.once('error', failed);
     const before = process.umask(0o177);
     try {
@@ -95,7 +100,8 @@ async function makeRoom(path: string): Promise<void> {
   if (condition === 'absent') return;
   if (condition === 'stale') return rmSync(path, { force: true });
   if (condition === 'not-a-socket') throw cannotBind(path, 'there is a file that is not a socket', 'move it away');
-  if (condition === 'denied') throw cannotBind(path, 'there is a socket of another user', 'set control.socket to another path');
+  if (condition === 'denied')
+    throw cannotBind(path, 'there is a socket of another user', 'set control.socket to another path');
   throw new SuperviseError('socket-in-use', `control socket ${path}: another program listens there`, {
     hint: 'set control.socket to another path, or stop that program',
   });

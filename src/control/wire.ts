@@ -53,7 +53,10 @@ export function parseBody(text: string): Fields {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new HttpError(400, `expected a JSON object as the body, found ${excerpt(text)}: ${excerpt((error as Error).message)}`);
+    throw new HttpError(
+      400,
+      `expected a JSON object as the body, found ${excerpt(text)}: ${excerpt((error as Error).message)}`,
+    );
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new HttpError(400, `expected a JSON object as the body, found ${excerpt(text)}`);
@@ -83,7 +86,8 @@ export function targetFrom(value: unknown, field = 'target'): Target {
 /** @throws HttpError 400 */
 export function namesFrom(value: unknown, field: string): readonly string[] | null {
   if (value === undefined || value === null) return null;
-  if (Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === 'string' && one !== '')) return value;
+  if (Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === 'string' && one !== ''))
+    return value;
   throw new HttpError(400, `${field}: expected a list of app names, or null for all, found ${found(value)}`);
 }
 
@@ -98,7 +102,10 @@ export function scaleFrom({ to, by }: Fields): ScaleChange {
   const least = to === undefined ? -mostWorkers : 0;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > mostWorkers) {
     const field = to === undefined ? 'by' : 'to';
-    throw new HttpError(400, `${field}: expected a whole number from ${least} to ${mostWorkers}, found ${found(value)}`);
+    throw new HttpError(
+      400,
+      `${field}: expected a whole number from ${least} to ${mostWorkers}, found ${found(value)}`,
+    );
   }
   return to === undefined ? { by: value, atLeast: 0 } : { to: value };
 }
@@ -112,15 +119,26 @@ export function signalFrom(value: unknown): Signal {
     const match = known.find(([name, number]) => bare === name || `SIG${bare}` === name || bare === String(number));
     if (match !== undefined) return match[0] as Signal;
   }
-  throw new HttpError(400, `signal: expected a signal as TERM, SIGTERM or 15, found ${found(value)}`, 'kill -l lists them all');
+  throw new HttpError(
+    400,
+    `signal: expected a signal as TERM, SIGTERM or 15, found ${found(value)}`,
+    'kill -l lists them all',
+  );
 }
 
 /** A whole number of the query; `absent` when it is not there. @throws HttpError 400 */
-export function numberFrom(value: unknown, field: string, range: { least: number; most: number; absent: number }): number {
+export function numberFrom(
+  value: unknown,
+  field: string,
+  range: { least: number; most: number; absent: number },
+): number {
   if (value === undefined) return range.absent;
   const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
   if (number >= range.least && number <= range.most) return number;
-  throw new HttpError(400, `${field}: expected a whole number from ${range.least} to ${range.most}, found ${found(value)}`);
+  throw new HttpError(
+    400,
+    `${field}: expected a whole number from ${range.least} to ${range.most}, found ${found(value)}`,
+  );
 }
 
 /** `follow=1` or `follow=true`. @throws HttpError 400 */

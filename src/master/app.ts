@@ -199,9 +199,24 @@ export class App {
    * are not looked at: one bad worker does not hold up what is done to its siblings.
    */
   isQuietSince(since: number): boolean {
-    const up = this.#up();
-    const fresh = up.filter((runner) => runner.number > since);
-    return up.length === this.#replicas && up.length === this.#workers.size && fresh.every(({ life }) => life.state === 'ready' || life.state === 'completed');
+    const fresh = this.#up().filter((runner) => runner.number > since);
+    return this.#isWhole() && fresh.every(({ life }) => life.state === 'ready' || life.state === 'completed');
+  }
+
+  /** As many workers as wanted, and none on its way: each serves, has completed, or waits for its next start. */
+  get isStill(): boolean {
+    const onTheirWay = this.#up().filter(({ life }) => hasProcess(life) && life.state !== 'ready');
+    return this.#isWhole() && onTheirWay.length === 0;
+  }
+
+  #isWhole(): boolean {
+    const up = this.#up().length;
+    return up >= this.#replicas && up === this.#workers.size;
+  }
+
+  /** It is being stopped for good, or has been. */
+  get isGoing(): boolean {
+    return this.#phase === 'stopping' || this.#phase === 'stopped';
   }
 
   /** Workers of another revision than the wanted one are still there. */
@@ -374,7 +389,7 @@ export class App {
       this.#samples.delete(id);
       for (const [message, about] of this.#warnings) if (about === id) this.#warnings.delete(message);
     }
-    return stopped.filter((runner) => runner.leaving === 'restarting' || (this.#inPlace && wasReplaced(runner))).map(({ slot }) => slot);
+    return stopped.filter((runner) => runner.leaving === 'restarting').map(({ slot }) => slot);
   }
 
   // -------------------------------------------------------------- events of its workers
@@ -454,8 +469,4 @@ export class App {
 
 function isInTrouble({ life }: WorkerRunner): boolean {
   return life.state === 'failed' || (life.row.crashes > 0 && life.state !== 'ready' && life.state !== 'completed');
-}
-
-function wasReplaced({ life }: WorkerRunner): boolean {
-  return life.ending?.cause === 'reload' || life.ending?.cause === 'rollback';
 }

@@ -74,7 +74,7 @@ function partProgress(part: RunningReload): Progress {
   if (part.kind === 'added') {
     const error = part.error();
     if (error) return { type: 'done', ok: false, message: `${app.name} was not added: ${error.message}`, lastLines: error.lastLines };
-    if (app.state === 'stopping' || app.state === 'stopped') return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
+    if (app.isGoing) return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
     if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
     return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
   }
@@ -88,13 +88,14 @@ function rolledProgress(app: App, revision: number, since: number): Progress {
   if (end.type === 'superseded') return { type: 'done', ok: false, message: `${app.name}: revision ${revision} was superseded by a later reload` };
   const back = `${app.name}: rolled back: ${end.reason}`;
   // The bad revision's workers may still be on their way out: it is over when the old one serves again.
-  const isBack = app.isQuietSince(since) && !app.isMixed;
-  if (!isBack && app.troubleSince(since) === null && app.rolloutStep === null) return { type: 'going', message: back };
+  if (app.rolloutStep !== null) return { type: 'done', ok: false, message: `${back}; a later reload is under way`, lastLines: end.lastLines };
+  if (!app.isStill && app.troubleSince(since) === null && !app.isGoing) return { type: 'going', message: back };
   return { type: 'done', ok: false, message: `${back}; revision ${app.revision} serves with ${app.ready} of ${app.replicas} workers`, lastLines: end.lastLines };
 }
 
 /** Restart and scale: over when all workers made since (`since`: the last number before) serve, or when one of them is in trouble. */
 export function whenQuiet(app: App, since: number, words: { readonly doing: string; readonly done: string; readonly met: boolean }): Progress {
+  if (app.isGoing) return { type: 'done', ok: false, message: `${words.doing}: ${app.name} was removed by a reload` };
   const trouble = app.troubleSince(since);
   if (trouble) return { type: 'done', ok: false, message: `${words.doing}: ${trouble.id} ${trouble.reason}`, lastLines: trouble.lastLines };
   if (words.met && app.isQuietSince(since)) return { type: 'done', ok: true, message: words.done };

@@ -137,7 +137,7 @@ export class WorkerRunner {
     const past = this.#life.lastExit;
     if (!past) return;
     const { code, signal, error, lastLines } = past.exit;
-    const uptimeMs = before.startedMs === null ? 0 : past.atMs - before.startedMs;
+    const uptimeMs = before.startedMs === null ? 0 : Math.round(past.atMs - before.startedMs);
     this.#host.emit({ type: 'worker.exited', ...this.#ref(), pid, code, signal, cause: past.cause, uptimeMs, error, lastLines });
   }
 

@@ -118,8 +118,9 @@ look() {
 
 # ask PID SIGNAL END: it and its chain of only children, each once, END the last.
 ask() {
-  next=$1 signal=$2 end=$3
-  while :; do
+  next=$1 signal=$2 end=$3 steps=0
+  while [ $steps -lt 100 ]; do
+    steps=$((steps + 1))
     eval 'asked=$a_'$next
     [ "$asked" ] || { eval "a_$next=yes"; kill -"$signal" "$next" 2>/dev/null; }
     [ "$next" = "$end" ] && return

@@ -86,7 +86,7 @@ export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenW
       const waiting = [...all.values()].filter((bound) => bound.state === 'bound');
       const result = makeListen(waiting.map((bound) => bound.handle.fd), ways);
       if (result === null) throw noWay(ways);
-      if (!result.done) throw listenFailed(waiting[result.index]?.spec, result.errno);
+      if (!result.done) throw listenFailed(waiting[result.index], result.errno);
       for (const bound of waiting) bound.state = 'listening';
     },
     retain: (urls) => close([...all.keys()].filter((url) => !urls.includes(url))),
@@ -174,11 +174,13 @@ function overlap(one: string, other: string): boolean {
 
 function tcpFailed(spec: TcpSpec, error: number): SuperviseError {
   const name = getSystemErrorName(error);
-  if (name === 'EADDRINUSE') {
-    const holder = describeHolder(holderOfTcp(spec.host === '' ? '::' : spec.host, spec.port));
-    return new SuperviseError('socket-in-use', `cannot bind ${spec.url}: port ${spec.port} is in use by ${holder}`, { hint: 'stop it, or listen elsewhere' });
-  }
+  if (name === 'EADDRINUSE') return inUse('bind', spec, spec.port, 'stop it, or listen elsewhere');
   return new SuperviseError('socket-cannot-bind', `cannot bind ${spec.url}: ${name}`, { hint: tcpHints[name] ?? 'see bind(2) for what this means' });
+}
+
+function inUse(what: 'bind' | 'listen on', { url, host }: TcpSpec, port: number, hint: string): SuperviseError {
+  const holder = describeHolder(holderOfTcp(host === '' ? '::' : host, port));
+  return new SuperviseError('socket-in-use', `cannot ${what} ${url}: port ${port} is in use by ${holder}`, { hint });
 }
 
 const tcpHints: Readonly<Record<string, string>> = {
@@ -202,13 +204,12 @@ function heldBySupervise(url: string, result: ReturnType<Locks['take']>): Superv
   return new SuperviseError('socket-in-use', `cannot bind ${url}: another supervise has it: ${holder}`, { hint: 'stop that one, or listen elsewhere' });
 }
 
-function listenFailed(spec: ListenSpec | undefined, errno: number): SuperviseError {
+function listenFailed(bound: Bound | undefined, errno: number): SuperviseError {
   const name = getSystemErrorName(-errno);
-  const holder = spec?.kind === 'tcp' ? `: port ${spec.port} is in use by ${describeHolder(holderOfTcp(spec.host === '' ? '::' : spec.host, spec.port))}` : '';
-  if (name === 'EADDRINUSE') {
-    return new SuperviseError('socket-in-use', `cannot listen on ${spec?.url}${holder}`, { hint: 'another program began to listen while the hooks ran; stop it' });
+  if (bound?.spec.kind === 'tcp' && name === 'EADDRINUSE') {
+    return inUse('listen on', bound.spec, bound.port ?? 0, 'it began to listen while the hooks ran; stop it');
   }
-  return new SuperviseError('socket-cannot-bind', `cannot listen on ${spec?.url}: ${name}`, { hint: 'see listen(2) for what this means' });
+  return new SuperviseError('socket-cannot-bind', `cannot listen on ${bound?.spec.url}: ${name}`, { hint: 'see listen(2) for what this means' });
 }
 
 function noWay(ways: readonly ListenWay[]): SuperviseError {

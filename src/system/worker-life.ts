@@ -5,7 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Launch, ProcessListener } from '../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
-import { placeholdersOf, type LaunchParts } from './launching.ts';
+import type { LaunchParts } from './launching.ts';
 import type { Leader } from './strays.ts';
 import { WorkerReady } from './worker-ready.ts';
 
@@ -44,6 +44,6 @@ export function beginWorker(spawned: Spawned, parts: LaunchParts, listener: Proc
   child.once('exit', () => ready.end());
   child.on('message', (message) => ready.message(message));
   if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);
-  ready.watch({ app, pid: life.pid, listeners, port: placeholdersOf(launch).port });
+  ready.watch({ app, pid: life.pid, listeners, slot: launch.slot });
   return { life, ready };
 }

@@ -9,7 +9,7 @@
  */
 import type { AddressInfo } from 'node:net';
 import type { Readable } from 'node:stream';
-import type { AppSpec } from '../core/spec.ts';
+import type { AppSpec, ReadySpec } from '../core/spec.ts';
 import type { Cancel } from '../ports.ts';
 import { watchReadiness, type ReadinessListener } from './readiness.ts';
 
@@ -20,7 +20,7 @@ export interface ReadyTarget {
   readonly pid: number;
   /** `socket:[inode]` of the inherited sockets. */
   readonly listeners: readonly string[];
-  readonly port: number | null;
+  readonly slot: number;
 }
 
 export class WorkerReady {
@@ -44,8 +44,9 @@ export class WorkerReady {
   }
 
   /** Watches from outside where that is what `ready` asks for. */
-  watch({ app, pid, listeners, port }: ReadyTarget): void {
-    this.#cancelWatch = watchReadiness({ pid, ready: app.ready, listeners, port, kind: app.kind }, {
+  watch({ app, pid, listeners, slot }: ReadyTarget): void {
+    const port = app.port === null ? null : app.port + slot;
+    this.#cancelWatch = watchReadiness({ pid, ready: probeOfSlot(app.ready, slot), listeners, port, kind: app.kind }, {
       ready: (waiting) => this.#ready(waiting),
       warning: (message) => this.#listener.warning(message),
     });
@@ -103,4 +104,9 @@ type OurMessage = { readonly supervise: 'listening'; readonly url: string } | { 
 
 function isOurs(message: unknown): message is OurMessage {
   return typeof message === 'object' && message !== null && ['listening', 'elsewhere'].includes((message as { supervise?: string }).supervise ?? '');
+}
+
+/** A probe's port is counted up by slot, as the app's own: workers side by side cannot share one. */
+function probeOfSlot(ready: ReadySpec, slot: number): ReadySpec {
+  return (ready.kind === 'http' || ready.kind === 'tcp') && ready.port !== null ? { ...ready, port: ready.port + slot } : ready;
 }

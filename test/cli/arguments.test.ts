@@ -9,13 +9,50 @@ const noGlobals = { config: null, name: null, json: false, noColor: false, quiet
 
 test('start takes its flags, and everything after -- as it is', async () => {
   const { command, invocation } = await parse(
-    'start', '-w', '4', '-b', '127.0.0.1:8000', '--bind', 'unix:/run/x.sock', '--pre-start', 'alembic upgrade head', '--pre-start', 'true', '--',
-    'uvicorn', 'main:app', '--fd', '{fd}', '-w', '2', '--json', '-c', 'x', '--', 'more',
+    'start',
+    '-w',
+    '4',
+    '-b',
+    '127.0.0.1:8000',
+    '--bind',
+    'unix:/run/x.sock',
+    '--pre-start',
+    'alembic upgrade head',
+    '--pre-start',
+    'true',
+    '--',
+    'uvicorn',
+    'main:app',
+    '--fd',
+    '{fd}',
+    '-w',
+    '2',
+    '--json',
+    '-c',
+    'x',
+    '--',
+    'more',
   );
   assert.equal(command, 'start');
   assert.deepEqual(invocation?.globals, noGlobals);
-  assert.deepEqual(invocation?.options, { workers: '4', bind: ['127.0.0.1:8000', 'unix:/run/x.sock'], preStart: ['alembic upgrade head', 'true'] });
-  assert.deepEqual(invocation?.afterDashes, ['uvicorn', 'main:app', '--fd', '{fd}', '-w', '2', '--json', '-c', 'x', '--', 'more']);
+  assert.deepEqual(invocation?.options, {
+    workers: '4',
+    bind: ['127.0.0.1:8000', 'unix:/run/x.sock'],
+    preStart: ['alembic upgrade head', 'true'],
+  });
+  assert.deepEqual(invocation?.afterDashes, [
+    'uvicorn',
+    'main:app',
+    '--fd',
+    '{fd}',
+    '-w',
+    '2',
+    '--json',
+    '-c',
+    'x',
+    '--',
+    'more',
+  ]);
 });
 
 test('start -- CMD without any flag before it', async () => {
@@ -32,7 +69,11 @@ test('short flags can be joined', async () => {
 test('global flags stand before and after the command', async () => {
   const expected = { config: 'a.yaml', name: 'shop', json: true, noColor: true, quiet: true };
   const flags = ['-c', 'a.yaml', '--name', 'shop', '--json', '--no-color', '--quiet'];
-  for (const argv of [[...flags, 'status'], ['status', ...flags], ['-c', 'a.yaml', 'status', ...flags.slice(2)]]) {
+  for (const argv of [
+    [...flags, 'status'],
+    ['status', ...flags],
+    ['-c', 'a.yaml', 'status', ...flags.slice(2)],
+  ]) {
     const { command, invocation } = await parse(...argv);
     assert.equal(command, 'status');
     assert.deepEqual(invocation?.globals, expected);
@@ -51,10 +92,16 @@ test('a change of -1 is no flag', async () => {
 test('arguments arrive in order; those left out are missing', async () => {
   const cases: readonly (readonly [readonly string[], readonly string[]])[] = [
     [['reload'], []],
-    [['reload', 'web', 'api'], ['web', 'api']],
+    [
+      ['reload', 'web', 'api'],
+      ['web', 'api'],
+    ],
     [['retry'], []],
     [['retry', 'web.1'], ['web.1']],
-    [['signal', 'web', '-9'], ['web', '-9']],
+    [
+      ['signal', 'web', '-9'],
+      ['web', '-9'],
+    ],
     [['logs', '-f', 'web.3', '-n', '5'], ['web.3']],
     [['hooks', 'run'], ['run']],
   ];
@@ -66,7 +113,8 @@ test('scale: N, +N and -N', () => {
   assert.deepEqual(scaleChangeFrom('0'), { to: 0 });
   assert.deepEqual(scaleChangeFrom('+2'), { by: 2, atLeast: 0 });
   assert.deepEqual(scaleChangeFrom('-1'), { by: -1, atLeast: 0 });
-  for (const wrong of ['', 'x', '1.5', '--1', '1e3', '99999', ' 1']) assert.throws(() => scaleChangeFrom(wrong), /expected N, \+N or -N/);
+  for (const wrong of ['', 'x', '1.5', '--1', '1e3', '99999', ' 1'])
+    assert.throws(() => scaleChangeFrom(wrong), /expected N, \+N or -N/);
 });
 
 test('a wrong command line is exit 64, says what is wrong and how to find out', async () => {
@@ -87,7 +135,11 @@ test('a wrong command line is exit 64, says what is wrong and how to find out', 
     [['reload', '--timeout', '5'], /--timeout: expected a duration such as/, /^/],
     [['reload', '--timeout', '0s'], /--timeout: expected a duration above 0, found 0s/, /^/],
     [['reload', '--changed'], /reload --changed is not supported yet/, /rolls/],
-    [['start', 'uvicorn', 'main:app'], /no arguments but a command after --, found uvicorn main:app/, /supervise start -- uvicorn main:app/],
+    [
+      ['start', 'uvicorn', 'main:app'],
+      /no arguments but a command after --, found uvicorn main:app/,
+      /supervise start -- uvicorn main:app/,
+    ],
     [['start', 'stray', '--', 'true'], /found stray/, /--/],
     [['start', '--'], /expected a command after --, found nothing/, /uvicorn/],
     [['start', '-c', 'x.yaml', '--', 'true'], /no config is read, found -c x\.yaml/, /leave one/],
@@ -103,7 +155,11 @@ test('a wrong command line is exit 64, says what is wrong and how to find out', 
 });
 
 test('with --json the mistake is one document on stdout and nothing on stderr', async () => {
-  for (const argv of [['--json', 'statsu'], ['scale', 'web', '--json'], ['top', '--json']]) {
+  for (const argv of [
+    ['--json', 'statsu'],
+    ['scale', 'web', '--json'],
+    ['top', '--json'],
+  ]) {
     const { code, out, err } = await runHere(...argv);
     assert.equal(code, 64);
     assert.equal(err, '');
@@ -141,7 +197,8 @@ test('the help lists every command; those of later versions under "Not supported
     assert.equal(at > later, load === null, name);
     if (load === null) assert.match((await runHere('help', name)).out, /not supported yet/);
   }
-  for (const code of ['0 done', '1 failed', '3 no master', '64 usage', '78 invalid config']) assert.ok(out.includes(code), code);
+  for (const code of ['0 done', '1 failed', '3 no master', '64 usage', '78 invalid config'])
+    assert.ok(out.includes(code), code);
 });
 
 for (const row of commands) {
@@ -152,7 +209,11 @@ for (const row of commands) {
     for (const { line } of row.examples) {
       assert.ok(out.includes(line), line);
       // what a shell would take apart: the first command of the line
-      const words = line.split(/ (?:\||&&) /)[0]?.match(/"[^"]*"|\S+/g)?.map((word) => word.replaceAll('"', '')) ?? [];
+      const words =
+        line
+          .split(/ (?:\||&&) /)[0]
+          ?.match(/"[^"]*"|\S+/g)
+          ?.map((word) => word.replaceAll('"', '')) ?? [];
       assert.deepEqual(words.slice(0, 2), ['supervise', row.name]);
       const parsed = await parse(...words.slice(1));
       assert.deepEqual([parsed.code, parsed.command], [0, row.name], parsed.err);
@@ -171,15 +232,38 @@ for (const row of commands.filter(({ load }) => load === null)) {
 }
 
 test('the detached master gets what was given, but not -d', async () => {
-  const { invocation } = await parse('start', '-d', '-w', '4', '-b', ':80', '-b', ':81', '--pre-start', 'a b', '--quiet', '--', 'prog', '-d', '--x y');
+  const { invocation } = await parse(
+    'start',
+    '-d',
+    '-w',
+    '4',
+    '-b',
+    ':80',
+    '-b',
+    ':81',
+    '--pre-start',
+    'a b',
+    '--quiet',
+    '--',
+    'prog',
+    '-d',
+    '--x y',
+  );
   assert.ok(invocation);
   const argv = detachedArgs(invocation, { file: null, name: 'shop', logFile: '/s/master.log' });
   assert.ok(!argv.slice(0, argv.indexOf('--')).some((word) => word === '-d' || word === '--detach'));
   const again = await parse(...argv);
-  assert.deepEqual(again.invocation?.options, { logFile: '/s/master.log', workers: '4', bind: [':80', ':81'], preStart: ['a b'] });
+  assert.deepEqual(again.invocation?.options, {
+    logFile: '/s/master.log',
+    workers: '4',
+    bind: [':80', ':81'],
+    preStart: ['a b'],
+  });
   assert.deepEqual(again.invocation?.globals, { ...noGlobals, name: 'shop', quiet: true });
   assert.deepEqual(again.invocation?.afterDashes, ['prog', '-d', '--x y']);
-  const fromFile = await parse(...detachedArgs({ ...invocation, afterDashes: null }, { file: 'x.yaml', name: 'shop', logFile: 'l' }));
+  const fromFile = await parse(
+    ...detachedArgs({ ...invocation, afterDashes: null }, { file: 'x.yaml', name: 'shop', logFile: 'l' }),
+  );
   assert.equal(fromFile.invocation?.globals.config, 'x.yaml');
   assert.equal(fromFile.invocation?.afterDashes, null);
 });

@@ -57,7 +57,14 @@ test('a reload shows its progress on stderr and its result on stdout', async (t)
   const result = stage.ask('reload', 'web');
   await eventually('it arrives', () => master.commands.length === 1);
   master.emit({ type: 'operation.progress', operation: 1, name: 'reload', message: 'web: 1 of 2 replaced' });
-  master.emit({ type: 'operation.finished', operation: 1, name: 'reload', ok: true, message: 'web: revision 2 serves', lastLines: [] });
+  master.emit({
+    type: 'operation.finished',
+    operation: 1,
+    name: 'reload',
+    ok: true,
+    message: 'web: revision 2 serves',
+    lastLines: [],
+  });
   assert.deepEqual(await result, { code: 0, out: 'web: revision 2 serves\n', err: 'web: 1 of 2 replaced\n' });
   assert.deepEqual(master.commands, [{ type: 'reload', spec: null, apps: ['web'] }]);
 });
@@ -66,20 +73,45 @@ test('a reload that was rolled back is exit 1 with the last lines, indented; --j
   const stage = new Stage(t);
   const { master } = await stage.serve(t);
   master.answer = () => {
-    setImmediate(() => master.emit({ type: 'operation.finished', operation: 1, name: 'reload', ok: false, message: 'web was rolled back', lastLines: ['KeyError', 'bye'] }));
+    setImmediate(() =>
+      master.emit({
+        type: 'operation.finished',
+        operation: 1,
+        name: 'reload',
+        ok: false,
+        message: 'web was rolled back',
+        lastLines: ['KeyError', 'bye'],
+      }),
+    );
     return accepted;
   };
-  assert.deepEqual(await stage.ask('reload'), { code: 1, out: '', err: 'supervise: web was rolled back\n  KeyError\n  bye\n' });
+  assert.deepEqual(await stage.ask('reload'), {
+    code: 1,
+    out: '',
+    err: 'supervise: web was rolled back\n  KeyError\n  bye\n',
+  });
   const json = await stage.ask('reload', '--json');
   assert.equal(json.code, 1);
-  assert.deepEqual(JSON.parse(json.out), { ok: false, exitCode: 1, message: 'web was rolled back', lastLines: ['KeyError', 'bye'] });
+  assert.deepEqual(JSON.parse(json.out), {
+    ok: false,
+    exitCode: 1,
+    message: 'web was rolled back',
+    lastLines: ['KeyError', 'bye'],
+  });
 });
 
 test('what the master refuses has its exit code and hint', async (t) => {
   const stage = new Stage(t);
   const { master } = await stage.serve(t);
-  master.answer = () => ({ ok: false, error: new SuperviseError('unknown-target', 'there is no app named wep', { hint: 'apps: web' }) });
-  assert.deepEqual(await stage.ask('restart', 'wep'), { code: 64, out: '', err: 'supervise: there is no app named wep\nhint: apps: web\n' });
+  master.answer = () => ({
+    ok: false,
+    error: new SuperviseError('unknown-target', 'there is no app named wep', { hint: 'apps: web' }),
+  });
+  assert.deepEqual(await stage.ask('restart', 'wep'), {
+    code: 64,
+    out: '',
+    err: 'supervise: there is no app named wep\nhint: apps: web\n',
+  });
   const json = await stage.ask('scale', 'wep', '-1', '--json');
   assert.deepEqual([json.code, json.err], [64, '']);
   assert.equal((JSON.parse(json.out) as { error: { hint: string } }).error.hint, 'apps: web');
@@ -157,14 +189,19 @@ test('hooks: a table, or its data', async (t) => {
   await stage.serve(t);
   assert.match((await stage.ask('hooks')).out, /^pre_start {2}migrate {2}succeeded/m);
   const { hooks } = JSON.parse((await stage.ask('hooks', '--json')).out) as { hooks: { name: string }[] };
-  assert.deepEqual(hooks.map(({ name }) => name), ['migrate']);
+  assert.deepEqual(
+    hooks.map(({ name }) => name),
+    ['migrate'],
+  );
 });
 
 test('stop returns when the socket and the process are gone, with progress on stderr', async (t) => {
   const stage = new Stage(t);
   const serverModule = new URL('../../src/control/server.js', import.meta.url).href;
   const fixture = resolve('test/fixtures/ending-master.mjs');
-  const master = spawn(process.execPath, [fixture, serverModule, stage.socketPath(), stage.name, '60'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const master = spawn(process.execPath, [fixture, serverModule, stage.socketPath(), stage.name, '60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   t.after(() => master.kill('SIGKILL'));
   const ended = once(master, 'exit');
   await once(master.stdout, 'data');
@@ -175,39 +212,56 @@ test('stop returns when the socket and the process are gone, with progress on st
   await ended;
 });
 
-test('stop: a master that is killed while it stops has stopped', async (t) => {
+test('stop: a master that is killed at any moment of it has stopped', async (t) => {
   const stage = new Stage(t);
   const serverModule = new URL('../../src/control/server.js', import.meta.url).href;
   const fixture = resolve('test/fixtures/ending-master.mjs');
-  const master = spawn(process.execPath, [fixture, serverModule, stage.socketPath(), stage.name, '60000'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.after(() => master.kill('SIGKILL'));
-  await once(master.stdout, 'data');
-  const result = stage.ask('stop');
-  const seen = once(master.stdout, 'data');
-  await seen;
-  master.kill('SIGKILL');
-  assert.deepEqual(await result, { code: 0, out: `${stage.name} has stopped\n`, err: '' });
+  for (const delayMs of [null, 60, 90, 120, 150, 180]) {
+    const master = spawn(process.execPath, [fixture, serverModule, stage.socketPath(), stage.name, '60000'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.after(() => master.kill('SIGKILL'));
+    await once(master.stdout, 'data');
+    const result = stage.ask('stop');
+    // null: when it has been asked to stop
+    await (delayMs === null ? once(master.stdout, 'data') : new Promise((done) => setTimeout(done, delayMs)));
+    master.kill('SIGKILL');
+    const { code, err } = await result;
+    assert.equal(code, 0, err);
+  }
 });
 
 test('check: ok with a summary, or every problem at its place', async (t) => {
   const stage = new Stage(t);
   const file = join(stage.directory, 'supervise.yaml');
-  writeFileSync(file, 'name: shop\nhooks: {pre_start: ["true"]}\napps:\n  web: {command: sleep 9, workers: 2, listen: ":18080"}\n');
-  assert.deepEqual(await stage.run('check'), { code: 0, out: 'supervise.yaml: ok (shop; 1 hook; web: 2 workers on tcp://:18080)\n', err: '' });
+  writeFileSync(
+    file,
+    'name: shop\nhooks: {pre_start: ["true"]}\napps:\n  web: {command: sleep 9, workers: 2, listen: ":18080"}\n',
+  );
+  assert.deepEqual(await stage.run('check'), {
+    code: 0,
+    out: 'supervise.yaml: ok (shop; 1 hook; web: 2 workers on tcp://:18080)\n',
+    err: '',
+  });
   const ok = JSON.parse((await stage.run('check', '--json')).out) as { ok: boolean; apps: unknown };
   assert.deepEqual([ok.ok, ok.apps], [true, [{ name: 'web', workers: 2, listen: ['tcp://:18080'] }]]);
   writeFileSync(file, 'apps:\n  web: {command: sleep 9, wrokers: 2}\n');
   const broken = await stage.run('check');
   assert.deepEqual([broken.code, broken.out], [78, '']);
   assert.match(broken.err, /^supervise\.yaml:2:27: apps\.web.*wrokers.*workers/);
-  const { error } = JSON.parse((await stage.run('check', '--json')).out) as { error: { code: string; problems: { line: number }[] } };
+  const { error } = JSON.parse((await stage.run('check', '--json')).out) as {
+    error: { code: string; problems: { line: number }[] };
+  };
   assert.deepEqual([error.code, error.problems.map(({ line }) => line)], ['config-invalid', [2]]);
 });
 
 test('start --dry-run starts nothing, and shows where values come from, with secrets masked', async (t) => {
   const stage = new Stage(t);
   const file = join(stage.directory, 'supervise.yaml');
-  writeFileSync(file, 'name: shop\nhooks: {pre_start: [touch started]}\napps:\n  web: {command: sleep 9, env: {API_TOKEN: hush-hush}}\n');
+  writeFileSync(
+    file,
+    'name: shop\nhooks: {pre_start: [touch started]}\napps:\n  web: {command: sleep 9, env: {API_TOKEN: hush-hush}}\n',
+  );
   const { code, out, err } = await stage.run('start', '--dry-run', '-w', '3');
   assert.deepEqual([code, err], [0, '']);
   assert.match(out, /- migrate|- touch: touch started/);

@@ -37,7 +37,10 @@ export class Stage {
   }
 
   /** A fake master that is found by its name. */
-  async serve(test: TestContext, name = this.name): Promise<{ master: FakeMaster; logs: FakeLogs; server: ControlServer }> {
+  async serve(
+    test: TestContext,
+    name = this.name,
+  ): Promise<{ master: FakeMaster; logs: FakeLogs; server: ControlServer }> {
     const master = new FakeMaster();
     const logs = new FakeLogs();
     master.name = name;

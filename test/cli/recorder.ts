@@ -44,15 +44,13 @@ export interface Parsed extends Ran {
 /** What a command line is parsed to. */
 export async function parse(...argv: readonly string[]): Promise<Parsed> {
   let seen: { command: string; invocation: Invocation } | null = null;
-  const rows = commands.map(
-    (row): CommandRow => ({
-      ...row,
-      load: async () => async (invocation) => {
-        seen = { command: row.name, invocation };
-        return 0;
-      },
-    }),
-  );
+  const rows = commands.map((row): CommandRow => ({
+    ...row,
+    load: async () => async (invocation) => {
+      seen = { command: row.name, invocation };
+      return 0;
+    },
+  }));
   const terminal = recorder();
   const code = await run(argv, terminal, rows);
   const { command = null, invocation = null } = (seen ?? {}) as { command?: string; invocation?: Invocation };

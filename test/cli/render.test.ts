@@ -17,23 +17,79 @@ const plain: Colours = { green: String, yellow: String, red: String, dim: String
 const marked: Colours = { ...plain, green: (text) => `<g>${text}</g>`, red: (text) => `<r>${text}</r>` };
 
 const worker: WorkerSnapshot = {
-  id: 'web.1', slot: 0, pid: 4250, state: 'ready', reason: null, revision: 1, restarts: 0, startedAt: null, readyAt: null, uptimeMs: 11_000,
-  cpuPercent: 12.5, memoryBytes: 48_234_496, processes: 1, lastExit: null,
+  id: 'web.1',
+  slot: 0,
+  pid: 4250,
+  state: 'ready',
+  reason: null,
+  revision: 1,
+  restarts: 0,
+  startedAt: null,
+  readyAt: null,
+  uptimeMs: 11_000,
+  cpuPercent: 12.5,
+  memoryBytes: 48_234_496,
+  processes: 1,
+  lastExit: null,
 };
 
 const snapshot: Snapshot = {
-  name: 'shop', version: '1.0.0', pid: 4242, state: 'running', startedAt: '2026-01-01T00:00:00.000Z', uptimeMs: 192_000, configFile: null,
-  hooks: [{ phase: 'pre_start', name: 'migrate', state: 'succeeded', attempts: 1, durationMs: 812, exitCode: 0, signal: null, reason: null }],
+  name: 'shop',
+  version: '1.0.0',
+  pid: 4242,
+  state: 'running',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  uptimeMs: 192_000,
+  configFile: null,
+  hooks: [
+    {
+      phase: 'pre_start',
+      name: 'migrate',
+      state: 'succeeded',
+      attempts: 1,
+      durationMs: 812,
+      exitCode: 0,
+      signal: null,
+      reason: null,
+    },
+  ],
   host: { cpus: 2, cpuUtilisation: 0.41, memoryBytes: 8 * 2 ** 30, memoryUtilisation: 0.5 },
   apps: [
     {
-      name: 'web', kind: 'command', state: 'degraded', goal: 2, ready: 1, revision: 3, listen: ['tcp://127.0.0.1:8000'], notes: ['stall detection is off'],
+      name: 'web',
+      kind: 'command',
+      state: 'degraded',
+      goal: 2,
+      ready: 1,
+      revision: 3,
+      listen: ['tcp://127.0.0.1:8000'],
+      notes: ['stall detection is off'],
       workers: [
         worker,
-        { ...worker, id: 'web.12', pid: null, state: 'backoff', reason: 'crashed 3 times in a row; next start in 4.2s', restarts: 3, uptimeMs: null, cpuPercent: null, memoryBytes: null },
+        {
+          ...worker,
+          id: 'web.12',
+          pid: null,
+          state: 'backoff',
+          reason: 'crashed 3 times in a row; next start in 4.2s',
+          restarts: 3,
+          uptimeMs: null,
+          cpuPercent: null,
+          memoryBytes: null,
+        },
       ],
     },
-    { name: 'jobs', kind: 'command', state: 'completed', goal: 1, ready: 0, revision: 1, listen: [], notes: [], workers: [] },
+    {
+      name: 'jobs',
+      kind: 'command',
+      state: 'completed',
+      goal: 1,
+      ready: 0,
+      revision: 1,
+      listen: [],
+      notes: [],
+      workers: [],
+    },
   ],
 };
 
@@ -59,20 +115,40 @@ test('status: the master, its hooks, its apps, its workers', () => {
 });
 
 test('status: why a worker was restarted stands there when nothing is more pressing', () => {
-  const restarted: WorkerSnapshot = { ...worker, restarts: 1, lastExit: { at: '', code: null, signal: 'SIGKILL', cause: 'signal' } };
-  const exited: WorkerSnapshot = { ...worker, restarts: 1, lastExit: { at: '', code: 3, signal: null, cause: 'crash' } };
+  const restarted: WorkerSnapshot = {
+    ...worker,
+    restarts: 1,
+    lastExit: { at: '', code: null, signal: 'SIGKILL', cause: 'signal' },
+  };
+  const exited: WorkerSnapshot = {
+    ...worker,
+    restarts: 1,
+    lastExit: { at: '', code: 3, signal: null, cause: 'crash' },
+  };
   const text = statusText({ ...snapshot, apps: [{ ...snapshot.apps[0]!, workers: [restarted, exited] }] }, plain);
   assert.match(text, /last exit: SIGKILL \(signal\)\n.*last exit: exit 3 \(crash\)\n/s);
 });
 
 test('status: a master that starts, without hooks, apps and samples', () => {
-  const text = statusText({ ...snapshot, state: 'starting', hooks: [], apps: [], host: { cpus: 0, cpuUtilisation: null, memoryBytes: 0, memoryUtilisation: null } }, plain);
+  const text = statusText(
+    {
+      ...snapshot,
+      state: 'starting',
+      hooks: [],
+      apps: [],
+      host: { cpus: 0, cpuUtilisation: null, memoryBytes: 0, memoryUtilisation: null },
+    },
+    plain,
+  );
   assert.match(text, /^shop {2}starting/);
   assert.doesNotMatch(text, /hooks:|NaN|undefined|null/);
 });
 
 test('cells are padded before they are coloured, and foreign text cannot move the cursor', () => {
-  const rows = [[{ text: 'ok', paint: marked.green }, 'x'], ['longer', '\u001b[2J\u001b]0;title\u0007y\r\nz']];
+  const rows = [
+    [{ text: 'ok', paint: marked.green }, 'x'],
+    ['longer', '\u001b[2J\u001b]0;title\u0007y\r\nz'],
+  ];
   assert.equal(table(['A', 'B'], rows, marked), 'A       B\n<g>ok</g>      x\nlonger  ]0;titleyz\n');
 });
 
@@ -86,7 +162,22 @@ test('a state is green, red or neither', () => {
 test('hooks: how each went, with the signal or code and why', () => {
   const [hook] = snapshot.hooks;
   assert.ok(hook);
-  const text = hooksText([hook, { ...hook, name: 'warm', state: 'timed-out', attempts: 3, durationMs: 300_000, exitCode: null, signal: 'SIGKILL', reason: 'not done in 5m' }], plain);
+  const text = hooksText(
+    [
+      hook,
+      {
+        ...hook,
+        name: 'warm',
+        state: 'timed-out',
+        attempts: 3,
+        durationMs: 300_000,
+        exitCode: null,
+        signal: 'SIGKILL',
+        reason: 'not done in 5m',
+      },
+    ],
+    plain,
+  );
   assert.equal(
     text,
     [
@@ -101,14 +192,34 @@ test('hooks: how each went, with the signal or code and why', () => {
 
 test('an event is a line: time, type, sentence; the last lines follow where something failed', () => {
   const at = '2026-01-01T10:11:12.345Z';
-  const exited: Event = { seq: 1, at, type: 'worker.exited', app: 'web', worker: 'web.1', slot: 0, pid: 5, code: 3, signal: null, cause: 'crash', uptimeMs: 1200, error: null, lastLines: ['boom \u001b[31mred'] };
+  const exited: Event = {
+    seq: 1,
+    at,
+    type: 'worker.exited',
+    app: 'web',
+    worker: 'web.1',
+    slot: 0,
+    pid: 5,
+    code: 3,
+    signal: null,
+    cause: 'crash',
+    uptimeMs: 1200,
+    error: null,
+    lastLines: ['boom \u001b[31mred'],
+  };
   const [head, ...lines] = eventText(exited, plain).split('\n');
   assert.match(head ?? '', /^\d\d:11:12\.345 worker\.exited {6}web\.1 .*1\.2s.*3/);
   assert.deepEqual(lines, ['    boom red']);
 });
 
 test('an event of a newer master is shown too', () => {
-  const unknown = { seq: 1, at: '2026-01-01T10:11:12.345Z', type: 'worker.levitated', worker: 'web.1', heightMm: 3 } as unknown as Event;
+  const unknown = {
+    seq: 1,
+    at: '2026-01-01T10:11:12.345Z',
+    type: 'worker.levitated',
+    worker: 'web.1',
+    heightMm: 3,
+  } as unknown as Event;
   assert.match(eventText(unknown, plain), /worker\.levitated {3}\{"worker":"web\.1","heightMm":3\}/);
 });
 
@@ -135,7 +246,10 @@ test('progress is one line on a screen, a line for each change elsewhere, and no
   };
   const screen = recorder({ errIsScreen: true, columns: () => 6 });
   show(new Progress(screen, false));
-  assert.equal(screen.text.err, '\r\u001b[K1 of \r\u001b[K2 of \r\u001b[Kweb: revision 2 serves\n\r\u001b[Kmore\r\u001b[K');
+  assert.equal(
+    screen.text.err,
+    '\r\u001b[K1 of \r\u001b[K2 of \r\u001b[Kweb: revision 2 serves\n\r\u001b[Kmore\r\u001b[K',
+  );
   const file = recorder();
   show(new Progress(file, false));
   assert.equal(file.text.err, '1 of 2\n2 of 2\nweb: revision 2 serves\nmore\n');
@@ -145,15 +259,27 @@ test('progress is one line on a screen, a line for each change elsewhere, and no
 });
 
 test('a failure says what, what to do, and the last lines; config problems stand alone; a bug shows its stack', () => {
-  const failure = new SuperviseError('app-never-ready', 'web never became ready', { hint: 'look at its output', lastLines: ['Traceback', '\u001b[1mKeyError'] });
+  const failure = new SuperviseError('app-never-ready', 'web never became ready', {
+    hint: 'look at its output',
+    lastLines: ['Traceback', '\u001b[1mKeyError'],
+  });
   const people = recorder();
   assert.equal(complain(failure, people, false), 1);
-  assert.deepEqual(people.text, { out: '', err: 'supervise: web never became ready\nhint: look at its output\n  Traceback\n  KeyError\n' });
+  assert.deepEqual(people.text, {
+    out: '',
+    err: 'supervise: web never became ready\nhint: look at its output\n  Traceback\n  KeyError\n',
+  });
   const programs = recorder();
   assert.equal(complain(failure, programs, true), 1);
   assert.equal(programs.text.err, '');
   assert.deepEqual(JSON.parse(programs.text.out), {
-    error: { code: 'app-never-ready', message: 'web never became ready', hint: 'look at its output', exitCode: 1, lastLines: ['Traceback', '\u001b[1mKeyError'] },
+    error: {
+      code: 'app-never-ready',
+      message: 'web never became ready',
+      hint: 'look at its output',
+      exitCode: 1,
+      lastLines: ['Traceback', '\u001b[1mKeyError'],
+    },
   });
   const config = recorder();
   assert.equal(complain(new SuperviseError('config-invalid', 'a.yaml:1:1: x\na.yaml:2:1: y'), config, false), 78);
@@ -181,5 +307,6 @@ test('a detached start is over when the master runs and no app waits, starts or 
   assert.ok(serves({ state: 'running', apps: withStates('running', 'completed', 'degraded') }));
   assert.ok(!serves({ state: 'starting', apps: withStates('running') }));
   assert.ok(!serves({ state: 'stopping', apps: withStates('running') }));
-  for (const state of ['waiting', 'starting', 'failed', 'stopping', 'stopped'] as const) assert.ok(!serves({ state: 'running', apps: withStates('running', state) }));
+  for (const state of ['waiting', 'starting', 'failed', 'stopping', 'stopped'] as const)
+    assert.ok(!serves({ state: 'running', apps: withStates('running', state) }));
 });

@@ -80,9 +80,27 @@ const keys: readonly Broken[] = [
   {
     what: 'a key of a hook with a typo',
     yaml: top('hooks:', '  pre_start:', '    - name: migrate', '      comand: alembic upgrade head'),
+    says: '4:7: hooks.pre_start[0]: expected a key of a hook, found "comand". Did you mean "command"?',
+  },
+  {
+    what: 'a hook without a command',
+    yaml: top('hooks:', '  pre_start:', '    - name: migrate'),
+    says: '3:7: hooks.pre_start[0].command: expected a command, as one text or a list of words, found nothing',
+  },
+  {
+    what: 'a typo beside the key that was meant, which is wrong too',
+    yaml: app('stpo: {}', 'stop: {timeout: 5}'),
     says: [
-      '3:7: hooks.pre_start[0].command: expected a command, as one text or a list of words, found nothing',
-      '4:7: hooks.pre_start[0]: expected a key of a hook, found "comand". Did you mean "command"?',
+      '4:5: apps.web: expected a key of an app, found "stpo". Did you mean "stop"?',
+      '5:21: apps.web.stop.timeout: expected a duration such as 250ms, 30s, 5m or 1m30s, found "5". Did you mean "5s"?',
+    ].join('\n'),
+  },
+  {
+    what: 'a program under a wrong key, which is missing only because of that',
+    yaml: 'apps:\n  web: {comand: serve}\n  api: {command: "serve {fd}", bind: ":80"}\n',
+    says: [
+      '2:9: apps.web: expected a key of an app, found "comand". Did you mean "command"?',
+      '3:32: apps.api: expected a key of an app, found "bind". Did you mean "listen"?',
     ].join('\n'),
   },
   {
@@ -621,6 +639,11 @@ const text: readonly Broken[] = [
     says: '4:11: apps.web.env.SLOT: expected a text (for an empty one write ""), found a map',
   },
   {
+    what: 'a key that JavaScript would take for something else',
+    yaml: app('env: {__proto__: x}'),
+    says: '4:11: apps.web.env: expected a key, found __proto__, which cannot be one',
+  },
+  {
     what: 'a bomb of aliases',
     yaml: [
       'a: &a [x,x,x,x,x,x,x,x,x]',
@@ -639,6 +662,19 @@ const text: readonly Broken[] = [
 ];
 
 const together: readonly Broken[] = [
+  {
+    what: 'nothing is reported that only follows from another problem',
+    yaml: 'apps:\n  web:\n    command: serve --fd {fd} --port {port}\n    listen: [a]\n    port: b\n',
+    says: [
+      '4:14: apps.web.listen[0]: expected an address such as "127.0.0.1:8000", ":8000", "[::1]:8000" or "unix:/run/app.sock", found "a"',
+      '5:11: apps.web.port: expected a whole number from 1 to 65535, found "b"',
+    ].join('\n'),
+  },
+  {
+    what: 'nor from a variable that is not set',
+    yaml: 'apps: ${APPS}\n',
+    says: '1:7: apps: ${APPS} is not set and has no default. Set APPS in the environment or in the top-level env_file, or write ${APPS:-default}',
+  },
   {
     what: 'all problems of a file are reported at once, in its order',
     yaml: [

@@ -24,10 +24,39 @@ export class FakeMaster implements MasterFace {
 
   snapshot(): Snapshot {
     return {
-      name: this.name, version: '1.0.0', pid: process.pid, state: 'running', startedAt: '2026-01-01T00:00:00.000Z', uptimeMs: 12_345, configFile: null,
-      hooks: [{ phase: 'pre_start', name: 'migrate', state: 'succeeded', attempts: 1, durationMs: 812, exitCode: 0, signal: null, reason: null }],
+      name: this.name,
+      version: '1.0.0',
+      pid: process.pid,
+      state: 'running',
+      startedAt: '2026-01-01T00:00:00.000Z',
+      uptimeMs: 12_345,
+      configFile: null,
+      hooks: [
+        {
+          phase: 'pre_start',
+          name: 'migrate',
+          state: 'succeeded',
+          attempts: 1,
+          durationMs: 812,
+          exitCode: 0,
+          signal: null,
+          reason: null,
+        },
+      ],
       host: { cpus: 2, cpuUtilisation: 0.41, memoryBytes: 1024, memoryUtilisation: 0.5 },
-      apps: [{ name: 'web', kind: 'command', state: 'running', goal: 1, ready: 1, revision: 1, listen: ['tcp://127.0.0.1:8000'], notes: [], workers: [] }],
+      apps: [
+        {
+          name: 'web',
+          kind: 'command',
+          state: 'running',
+          goal: 1,
+          ready: 1,
+          revision: 1,
+          listen: ['tcp://127.0.0.1:8000'],
+          notes: [],
+          workers: [],
+        },
+      ],
     };
   }
 
@@ -58,7 +87,9 @@ export class FakeLogs implements LogFace {
   }
 
   recent({ app, source }: LogFilter, n: number): readonly LogLine[] {
-    const matching = this.lines.filter((line) => (app === null || line.app === app) && (source === null || line.source === source));
+    const matching = this.lines.filter(
+      (line) => (app === null || line.app === app) && (source === null || line.source === source),
+    );
     return n === 0 ? [] : matching.slice(-n);
   }
 
@@ -84,12 +115,22 @@ export interface RoomOptions {
 }
 
 /** A real server on a fresh socket, with a fake master behind it; closed when the test ends. */
-export async function openRoom(test: TestContext, { limits = {}, reread = null, link }: RoomOptions = {}): Promise<Room> {
+export async function openRoom(
+  test: TestContext,
+  { limits = {}, reread = null, link }: RoomOptions = {},
+): Promise<Room> {
   const directory = mkdtempSync(join(tmpdir(), 'supervise-control-'));
   const socketPath = join(directory, 'control.sock');
   const master = new FakeMaster();
   const logs = new FakeLogs();
-  const server = await serve({ master, logs, reread, socketPath, link: link === undefined ? null : join(directory, link), limits });
+  const server = await serve({
+    master,
+    logs,
+    reread,
+    socketPath,
+    link: link === undefined ? null : join(directory, link),
+    limits,
+  });
   test.after(() => {
     server.close();
     rmSync(directory, { recursive: true, force: true });

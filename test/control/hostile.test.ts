@@ -56,7 +56,11 @@ test('a body above 64 KiB is a 413, announced or not, and reaches nobody', async
   const announced = await exchange(room.socketPath, `POST /v1/stop HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n`);
   assert.equal(announced.status, 413);
   const chunk = `${big.length.toString(16)}\r\n${big}\r\n`;
-  const streamed = await exchange(room.socketPath, 'POST /v1/stop HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n', chunk);
+  const streamed = await exchange(
+    room.socketPath,
+    'POST /v1/stop HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n',
+    chunk,
+  );
   assert.equal(streamed.status, 413);
   assert.match(streamed.body, /at most 65536 bytes/);
   assert.deepEqual(room.master.commands, []);
@@ -86,7 +90,11 @@ test('an endless body is cut off while it is being sent', async (t) => {
 
 test('an endless head is a 431', async (t) => {
   const room = await openRoom(t);
-  const { status } = await exchange(room.socketPath, 'GET /v1/status HTTP/1.1\r\n', ...Array.from({ length: 400 }, (_, i) => `x-${i}: ${'y'.repeat(100)}\r\n`));
+  const { status } = await exchange(
+    room.socketPath,
+    'GET /v1/status HTTP/1.1\r\n',
+    ...Array.from({ length: 400 }, (_, i) => `x-${i}: ${'y'.repeat(100)}\r\n`),
+  );
   assert.equal(status, 431);
   await serves(room);
 });
@@ -98,7 +106,10 @@ test('a client that says nothing, half a head or half a body is closed in time',
   halfHead.write('GET /v1/status HTTP/1.1\r\nx: ');
   halfBody.write('POST /v1/stop HTTP/1.1\r\ncontent-length: 10\r\n\r\n{');
   const answers = await Promise.all([silent, halfHead, halfBody].map(answerOf));
-  assert.deepEqual(answers.map(({ status }) => status), [408, 408, 408]);
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [408, 408, 408],
+  );
   assert.deepEqual(room.master.commands, []);
   await serves(room);
 });
@@ -118,7 +129,10 @@ test('the 65th connection is refused while 64 are open; when one goes there is r
   const { status } = await exchange(room.socketPath, requestText('GET', '/v1/status'));
   assert.equal(status, null, 'closed without an answer');
   sockets[0]?.destroy();
-  await eventually('room again', async () => (await exchange(room.socketPath, requestText('GET', '/v1/status'))).status === 200);
+  await eventually(
+    'room again',
+    async () => (await exchange(room.socketPath, requestText('GET', '/v1/status'))).status === 200,
+  );
 });
 
 test('followers that hang leave room for commands', async (t) => {
@@ -198,14 +212,23 @@ test('a flood of connections leaves the event loop alive', async (t) => {
   const beat = setInterval(() => (ticks += 1), 1);
   t.after(() => clearInterval(beat));
   const before = ticks;
-  await Promise.all(Array.from({ length: 500 }, () => exchange(room.socketPath, requestText('GET', '/v1/status')).catch(() => null)));
+  await Promise.all(
+    Array.from({ length: 500 }, () => exchange(room.socketPath, requestText('GET', '/v1/status')).catch(() => null)),
+  );
   assert.ok(ticks > before);
-  await eventually('it serves', async () => (await exchange(room.socketPath, requestText('GET', '/v1/status'))).status === 200);
+  await eventually(
+    'it serves',
+    async () => (await exchange(room.socketPath, requestText('GET', '/v1/status'))).status === 200,
+  );
 });
 
 test('a client that leaves in the middle leaves nothing behind', async (t) => {
   const room = await openRoom(t);
-  for (const text of ['POST /v1/stop HTTP/1.1\r\ncontent-length: 10\r\n\r\n{', requestText('GET', '/v1/events?follow=1'), 'GET']) {
+  for (const text of [
+    'POST /v1/stop HTTP/1.1\r\ncontent-length: 10\r\n\r\n{',
+    requestText('GET', '/v1/events?follow=1'),
+    'GET',
+  ]) {
     const socket = await open(room.socketPath);
     socket.write(text);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -8,7 +8,14 @@ import { exchange, requestText } from './raw.ts';
 
 interface Answer {
   readonly status: number | null;
-  readonly json: { readonly error?: { readonly code: string; readonly message: string; readonly hint: string | null; readonly exitCode: number } };
+  readonly json: {
+    readonly error?: {
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string | null;
+      readonly exitCode: number;
+    };
+  };
 }
 
 async function ask(path: string, method: string, route: string, body?: unknown): Promise<Answer> {
@@ -35,10 +42,26 @@ test('every command arrives at the master as the protocol has it', async (t) => 
     ['/v1/scale', { app: 'web', by: -1 }, { type: 'scale', app: 'web', change: { by: -1, atLeast: 0 } }],
     ['/v1/retry', {}, { type: 'retry', target: null }],
     ['/v1/retry', { target: 'web.2' }, { type: 'retry', target: { app: 'web', worker: 'web.2' } }],
-    ['/v1/signal', { target: 'web', signal: 'term' }, { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGTERM' }],
-    ['/v1/signal', { target: 'web', signal: 'SIGUSR1' }, { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGUSR1' }],
-    ['/v1/signal', { target: 'web', signal: 15 }, { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGTERM' }],
-    ['/v1/signal', { target: 'web', signal: '-1' }, { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGHUP' }],
+    [
+      '/v1/signal',
+      { target: 'web', signal: 'term' },
+      { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGTERM' },
+    ],
+    [
+      '/v1/signal',
+      { target: 'web', signal: 'SIGUSR1' },
+      { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGUSR1' },
+    ],
+    [
+      '/v1/signal',
+      { target: 'web', signal: 15 },
+      { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGTERM' },
+    ],
+    [
+      '/v1/signal',
+      { target: 'web', signal: '-1' },
+      { type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGHUP' },
+    ],
   ];
   for (const [route, body, command] of cases) {
     const { status, json } = await ask(socketPath, 'POST', route, body);
@@ -56,7 +79,13 @@ test('what is wrong with a request is said, with the field, what was expected an
     ['POST', '/v1/status', {}, 405, /\/v1\/status is asked with GET, found POST/],
     ['GET', '/v1/stop', undefined, 405, /asked with POST, found GET/],
     ['DELETE', '/v1/scale', undefined, 405, /found DELETE/],
-    ['POST', '/v1/scale', '{"app": "web", "to": ', 400, /expected a JSON object as the body, found \{"app": "web", "to": : /],
+    [
+      'POST',
+      '/v1/scale',
+      '{"app": "web", "to": ',
+      400,
+      /expected a JSON object as the body, found \{"app": "web", "to": : /,
+    ],
     ['POST', '/v1/scale', '[1]', 400, /expected a JSON object as the body, found \[1\]/],
     ['POST', '/v1/scale', 'null', 400, /expected a JSON object/],
     ['POST', '/v1/scale', { app: 'web', too: 1 }, 400, /body: expected no field but app, to, by, found too/],
@@ -67,14 +96,26 @@ test('what is wrong with a request is said, with the field, what was expected an
     ['POST', '/v1/scale', { app: 'web', to: '4' }, 400, /found "4"/],
     ['POST', '/v1/scale', { app: 'web', by: 1001 }, 400, /by: expected a whole number from -1000 to 1000/],
     ['POST', '/v1/scale', { app: 'web.1', to: 1 }, 400, /app: expected the name of an app, found the worker web\.1/],
-    ['POST', '/v1/restart', {}, 400, /target: expected the name of an app \(web\) or a worker \(web\.3\), found nothing/],
+    [
+      'POST',
+      '/v1/restart',
+      {},
+      400,
+      /target: expected the name of an app \(web\) or a worker \(web\.3\), found nothing/,
+    ],
     ['POST', '/v1/restart', { target: '.1' }, 400, /found "\.1"/],
     ['POST', '/v1/restart', { target: 'web.' }, 400, /found "web\."/],
     ['POST', '/v1/restart', { target: { app: 'web' } }, 400, /found \{"app":"web"\}/],
     ['POST', '/v1/stop', { how: 'slowly' }, 400, /how: expected graceful, quick or now, found "slowly"/],
     ['POST', '/v1/reload', { apps: 'web' }, 400, /apps: expected a list of app names, or null for all, found "web"/],
     ['POST', '/v1/reload', { apps: [] }, 400, /apps: expected a list/],
-    ['POST', '/v1/signal', { target: 'web', signal: 'SIGNOPE' }, 400, /signal: expected a signal as TERM, SIGTERM or 15, found "SIGNOPE"/],
+    [
+      'POST',
+      '/v1/signal',
+      { target: 'web', signal: 'SIGNOPE' },
+      400,
+      /signal: expected a signal as TERM, SIGTERM or 15, found "SIGNOPE"/,
+    ],
     ['POST', '/v1/signal', { target: 'web' }, 400, /found nothing/],
     ['POST', '/v1/signal', { target: 'web', signal: 0 }, 400, /found 0/],
     ['GET', '/v1/logs?n=-1', undefined, 400, /n: expected a whole number from 0 to 100000, found "-1"/],
@@ -110,7 +151,13 @@ test('what the master refuses is answered with its own code and exit code', asyn
     master.answer = (): Reply => ({ ok: false, error });
     const answer = await ask(socketPath, 'POST', '/v1/restart', { target: 'wep' });
     assert.equal(answer.status, status);
-    assert.deepEqual(answer.json.error, { code: error.code, message: error.message, hint: error.hint, exitCode, lastLines: error.lastLines });
+    assert.deepEqual(answer.json.error, {
+      code: error.code,
+      message: error.message,
+      hint: error.hint,
+      exitCode,
+      lastLines: error.lastLines,
+    });
   }
   assert.equal(master.listeners.size, 1, 'only the server itself still listens');
 });
@@ -134,7 +181,10 @@ test('a reload reads the config in the master; while it is invalid nothing is to
   let reads = 0;
   const reread = async (): Promise<Spec> => {
     reads += 1;
-    if (reads === 1) throw new SuperviseError('config-invalid', 'supervise.yaml:3:5: expected a number, found "x"', { hint: 'fix it' });
+    if (reads === 1)
+      throw new SuperviseError('config-invalid', 'supervise.yaml:3:5: expected a number, found "x"', {
+        hint: 'fix it',
+      });
     return spec;
   };
   const { master, socketPath } = await openRoom(t, { reread });
@@ -149,11 +199,22 @@ test('a reload reads the config in the master; while it is invalid nothing is to
 
 test('GET /v1 lists every route with its method and fields', async (t) => {
   const { socketPath } = await openRoom(t);
-  const { json } = (await ask(socketPath, 'GET', '/v1')) as unknown as { json: { routes: { method: string; path: string }[] } };
+  const { json } = (await ask(socketPath, 'GET', '/v1')) as unknown as {
+    json: { routes: { method: string; path: string }[] };
+  };
   const listed = json.routes.map(({ method, path }) => `${method} ${path}`);
   assert.deepEqual(listed, [
-    'GET /v1', 'GET /v1/status', 'GET /v1/hooks', 'GET /v1/events', 'GET /v1/logs', 'POST /v1/stop', 'POST /v1/reload',
-    'POST /v1/restart', 'POST /v1/scale', 'POST /v1/retry', 'POST /v1/signal',
+    'GET /v1',
+    'GET /v1/status',
+    'GET /v1/hooks',
+    'GET /v1/events',
+    'GET /v1/logs',
+    'POST /v1/stop',
+    'POST /v1/reload',
+    'POST /v1/restart',
+    'POST /v1/scale',
+    'POST /v1/retry',
+    'POST /v1/signal',
   ]);
 });
 

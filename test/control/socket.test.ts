@@ -108,7 +108,10 @@ test('a master is found by its name; nobody by that name is exit 3', async (t) =
   await serveNamed(t, directory, `other-${process.pid}`);
   const found = await runningMaster(name, userIn(directory));
   assert.deepEqual([found.name, found.socketPath, found.access], [name, socketPath, 'open']);
-  await assert.rejects(runningMaster(`absent-${process.pid}`, userIn(directory)), (error: SuperviseError) => error.code === 'no-master' && error.exitCode === 3);
+  await assert.rejects(
+    runningMaster(`absent-${process.pid}`, userIn(directory)),
+    (error: SuperviseError) => error.code === 'no-master' && error.exitCode === 3,
+  );
 });
 
 test('without a name the only master is meant; several are listed and exit 64', async (t) => {
@@ -116,7 +119,9 @@ test('without a name the only master is meant; several are listed and exit 64', 
   const names = [`a-${process.pid}`, `b-${process.pid}`];
   for (const name of names) await serveNamed(t, directory, name);
   await assert.rejects(runningMaster(null, userIn(directory)), (error: SuperviseError) => {
-    return error.exitCode === 64 && names.every((name) => error.message.includes(name)) && /--name/.test(error.hint ?? '');
+    return (
+      error.exitCode === 64 && names.every((name) => error.message.includes(name)) && /--name/.test(error.hint ?? '')
+    );
   });
 });
 
@@ -152,5 +157,8 @@ test('a master that closes the connection without a word is not "no master"', as
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve) => server.listen(path, resolve));
   t.after(() => server.close());
-  await assert.rejects(new ControlClient(path).status(), (error: SuperviseError) => error.code === 'operation-failed' && /was cut/.test(error.message));
+  await assert.rejects(
+    new ControlClient(path).status(),
+    (error: SuperviseError) => error.code === 'operation-failed' && /was cut/.test(error.message),
+  );
 });

@@ -137,6 +137,10 @@ export class World {
   samples = new Map<string, TreeSample>();
   /** Set to answer samples later, by calling what is in here. */
   slowSamples: (() => void)[] | null = null;
+  /** Everything that was pinned, in order. */
+  readonly pins: Pinned[] = [];
+  /** Which workers the sampler was asked about, each time. */
+  readonly sampled: string[][] = [];
 
   constructor(parts: SpecParts) {
     this.spec = spec(parts);
@@ -289,7 +293,9 @@ export class World {
       pin: (app, revision, env): Pinned => {
         if (this.pinError) throw this.pinError;
         if (app.name === this.pinErrorFor) throw new SuperviseError('program-cannot-run', `${app.name}: no such program`);
-        return { app, revision, argv: app.argv, env: { ...env, ...app.env }, cwd: app.cwd };
+        const pinned: Pinned = { app, revision, argv: app.argv, env: { ...env, ...app.env }, cwd: app.cwd };
+        this.pins.push(pinned);
+        return pinned;
       },
       spawn: (launch, listener) => {
         for (const { url } of launch.pinned.app.listen) assert.ok(this.listening.includes(url), `${launch.worker} starts, but ${url} is not listening`);
@@ -301,7 +307,8 @@ export class World {
 
   #sampler(): Sampler {
     return {
-      sample: (_leaders, done) => {
+      sample: (leaders, done) => {
+        this.sampled.push([...leaders.keys()]);
         const answer = () => done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 });
         if (this.slowSamples) this.slowSamples.push(answer);
         else answer();

@@ -230,15 +230,15 @@ describe('the guard itself', () => {
   });
 
   test('asks down the chain, ending with the process that accepts', async (t) => {
-    // Three in a chain; the second accepts, so the third is not asked: it ends with the first, when its time is up.
-    const top = start(t, shell(`sh -c 'sh -c "trap \\"echo third\\" TERM; sleep 1000 & while :; do wait; done"; true'; true`), { detached: true });
-    await until(() => (childrenOf(childrenOf(childrenOf(top.pid)[0] ?? 0)[0] ?? 0)[0] ?? 0) > 0, 'the chain');
-    const second = childrenOf(top.pid)[0] ?? 0;
-    const third = childrenOf(second)[0] ?? 0;
+    const top = start(t, ['sh', fixture('chain.sh'), '1'], { detached: true });
     const line = linesOf(top);
-    await guardTold(t, `add ${top.pid} ${statOf(top.pid)?.startTimeTicks} 15 400 0\nends ${top.pid} ${third}\n`);
-    assert.equal(await line(), 'third');
-    assert.deepEqual([top.pid, second, third].map(isAlive), [false, false, false]);
+    assert.equal(await line(), 'up');
+    const only = (pid: number): number => childrenOf(pid)[0] ?? 0;
+    const chain = [top.pid, only(top.pid), only(only(top.pid)), only(only(only(top.pid)))];
+    await guardTold(t, `add ${top.pid} ${statOf(top.pid)?.startTimeTicks} 15 400 0\nends ${top.pid} ${chain[2]}\n`);
+    assert.deepEqual([await line(), await line(), await line()].toSorted(), ['asked 1', 'asked 2', 'asked 3']);
+    assert.equal(await line(), '', 'the fourth was asked');
+    assert.deepEqual(chain.map(isAlive), [false, false, false, false]);
   });
 
   test('reads a process whose name has a newline, spaces and parentheses', async (t) => {

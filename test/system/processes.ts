@@ -27,17 +27,21 @@ export function start(t: TestContext, command: readonly string[], options: Spawn
   return child as ChildProcess & { readonly pid: number };
 }
 
-/** Lines of its standard output, one call each. */
+/** Lines of its standard output, one call each; empty when it has ended and there is no more. */
 export function linesOf(child: ChildProcess): () => Promise<string> {
   let text = '';
   assert.ok(child.stdout !== null);
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
   return async () => {
-    await until(() => text.includes('\n') || child.exitCode !== null, `a line of ${child.spawnargs.join(' ').slice(0, 100)}`);
-    const line = text.slice(0, text.indexOf('\n'));
-    text = text.slice(line.length + 1);
+    await until(() => text.includes('\n') || isOver(child), `a line of ${child.spawnargs.join(' ').slice(0, 100)}`);
+    const [line = '', ...rest] = text.split('\n');
+    text = rest.join('\n');
     return line;
   };
+}
+
+function isOver(child: ChildProcess): boolean {
+  return child.stdout?.readableEnded === true;
 }
 
 export async function until(condition: () => boolean, what: string, withinMs = 15_000): Promise<void> {

@@ -106,6 +106,19 @@ describe('from bound to served', () => {
     });
   }
 
+  for (const way of ['perl', 'koffi', 'node'] as const) {
+    test(`another program that began to listen meanwhile is named: listen() by ${way}`, async (t) => {
+      const sockets = socketsFor(t, [way]);
+      const spec = tcp('127.0.0.1', 0);
+      sockets.bind([tcp('127.0.0.2', 0), spec]);
+      const other = start(t, [process.execPath, '-e', `require('net').createServer().listen(${sockets.portOf(spec.url)}, '127.0.0.1', () => console.log('up'))`]);
+      assert.equal(await linesOf(other)(), 'up');
+      const error = refusal(() => sockets.listen());
+      assert.equal(error.code, 'socket-in-use');
+      assert.match(error.message, new RegExp(`cannot listen on ${spec.url}: port ${sockets.portOf(spec.url)} is in use by pid ${other.pid} `));
+    });
+  }
+
   test('without any way to call listen() it says what to install', (t) => {
     const sockets = socketsFor(t, []);
     sockets.bind([tcp('127.0.0.1', 0)]);

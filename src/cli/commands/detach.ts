@@ -30,18 +30,26 @@ export async function detach(invocation: Invocation, { loaded, file }: ReadConfi
   progress.clear();
   child.unref();
   if (end.type === 'serves') return reportServing(invocation, end.snapshot);
-  if (end.type === 'interrupted') return reportInterrupted(invocation, { name, pid: child.pid, log: log.path, signal: end.signal });
+  if (end.type === 'interrupted')
+    return reportInterrupted(invocation, { name, pid: child.pid, log: log.path, signal: end.signal });
   return reportEnd(invocation, { name, exitCode: end.exitCode, lines: linesSince(log.path, log.size) });
 }
 
 // ---------------------------------------------------------------- the process
 
 /** The command line of the master: what was given, without -d, made from what was parsed. */
-export function detachedArgs(invocation: Invocation, { file, name, logFile }: { file: string | null; name: string; logFile: string }): readonly string[] {
+export function detachedArgs(
+  invocation: Invocation,
+  { file, name, logFile }: { file: string | null; name: string; logFile: string },
+): readonly string[] {
   const { globals, afterDashes } = invocation;
   const workers = textOption(invocation, 'workers');
   return [
-    'start', '--log-file', logFile, '--name', name,
+    'start',
+    '--log-file',
+    logFile,
+    '--name',
+    name,
     ...(file === null ? [] : ['--config', file]),
     ...(globals.json ? ['--json'] : []),
     ...(globals.quiet ? ['--quiet'] : []),
@@ -54,7 +62,8 @@ export function detachedArgs(invocation: Invocation, { file, name, logFile }: { 
 
 function launch(args: readonly string[], fd: number): ChildProcess {
   const script = process.argv[1];
-  if (script === undefined) throw new SuperviseError('launch-failed', 'start -d needs to know its own program, and there is no script name');
+  if (script === undefined)
+    throw new SuperviseError('launch-failed', 'start -d needs to know its own program, and there is no script name');
   return spawn(process.execPath, [...process.execArgv, script, ...args], { detached: true, stdio: ['ignore', fd, fd] });
 }
 
@@ -73,7 +82,11 @@ function openLog(name: string): Log {
   try {
     mkdirSync(dirname(state), { recursive: true, mode: user.uid === 0 ? 0o755 : 0o700 });
     mkdirSync(state, { recursive: true, mode: 0o700 });
-    const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    const fd = openSync(
+      path,
+      constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW,
+      0o600,
+    );
     return { path, fd, size: fstatSync(fd).size };
   } catch (error) {
     throw new SuperviseError('directory-unsafe', `the log ${path} cannot be written: ${(error as Error).message}`, {
@@ -84,7 +97,11 @@ function openLog(name: string): Log {
 
 function linesSince(path: string, size: number): readonly string[] {
   try {
-    return readFileSync(path).subarray(size).toString('utf8').split('\n').filter((line) => line !== '');
+    return readFileSync(path)
+      .subarray(size)
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line !== '');
   } catch {
     return [];
   }
@@ -99,14 +116,26 @@ type End =
 
 function endOf(child: ChildProcess): Promise<End> {
   return new Promise((resolve, reject) => {
-    child.once('error', (error) => reject(new SuperviseError('launch-failed', `the master could not be started: ${error.message}`)));
-    child.once('exit', (code, signal) => resolve({ type: 'ended', exitCode: code ?? 128 + (signal === null ? 0 : os.signals[signal]) }));
+    child.once('error', (error) =>
+      reject(new SuperviseError('launch-failed', `the master could not be started: ${error.message}`)),
+    );
+    child.once('exit', (code, signal) =>
+      resolve({ type: 'ended', exitCode: code ?? 128 + (signal === null ? 0 : os.signals[signal]) }),
+    );
   });
 }
 
 const askEveryMs = 100;
 
-async function serving({ child, name, progress }: { child: ChildProcess; name: string; progress: Progress }): Promise<End> {
+async function serving({
+  child,
+  name,
+  progress,
+}: {
+  child: ChildProcess;
+  name: string;
+  progress: Progress;
+}): Promise<End> {
   while (child.exitCode === null && child.signalCode === null) {
     await sleep(askEveryMs, undefined, { ref: false });
     const snapshot = await snapshotOf(name);
@@ -128,7 +157,10 @@ async function snapshotOf(name: string): Promise<Snapshot | null> {
 
 /** The start is over, and nothing that should serve does not. */
 export function serves({ state, apps }: Pick<Snapshot, 'state' | 'apps'>): boolean {
-  return (state === 'running' || state === 'reloading') && apps.every((app) => ['running', 'completed', 'degraded'].includes(app.state));
+  return (
+    (state === 'running' || state === 'reloading') &&
+    apps.every((app) => ['running', 'completed', 'degraded'].includes(app.state))
+  );
 }
 
 function waitsFor({ hooks, apps, state }: Snapshot): string {
@@ -139,7 +171,8 @@ function waitsFor({ hooks, apps, state }: Snapshot): string {
 
 function interruption(): Promise<End> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve({ type: 'interrupted', signal }));
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => resolve({ type: 'interrupted', signal }));
   });
 }
 
@@ -160,7 +193,9 @@ interface Left {
 
 function reportInterrupted({ terminal }: Invocation, { name, pid, log, signal }: Left): number {
   const message = `the wait was ended; ${name} goes on starting as pid ${pid}`;
-  terminal.err(complaintText({ message, hint: `its log is ${log}; end it with: supervise stop --name ${name}`, lastLines: [] }));
+  terminal.err(
+    complaintText({ message, hint: `its log is ${log}; end it with: supervise stop --name ${name}`, lastLines: [] }),
+  );
   return 128 + os.signals[signal];
 }
 
@@ -180,7 +215,10 @@ function reportEnd({ terminal, globals }: Invocation, { name, exitCode, lines }:
   const at = lines.findLastIndex((line) => line.startsWith(start));
   const message = `${name} ended with exit code ${exitCode} before every app served`;
   const error = { message, hint: null, lastLines: lines.slice(-10) };
-  if (globals.json) terminal.out(`${at === -1 ? JSON.stringify({ error: { code: 'operation-failed', ...error, exitCode } }) : lines[at]}\n`);
+  if (globals.json)
+    terminal.out(
+      `${at === -1 ? JSON.stringify({ error: { code: 'operation-failed', ...error, exitCode } }) : lines[at]}\n`,
+    );
   else terminal.err(at === -1 ? complaintText(error) : `${lines.slice(at).join('\n')}\n`);
   return exitCode;
 }

@@ -34,32 +34,58 @@ export async function dryRun(invocation: Invocation, { loaded }: ReadConfig): Pr
 function planOf(spec: Spec, values: readonly ExplainedLine[]): Plan {
   const shown = new Map(values.map(({ path, value }) => [path, value]));
   const hooks = hookPhases.flatMap((phase) =>
-    spec.hooks[phase].map(({ name }, index) => ({ phase, name, command: shown.get(`hooks.${phase}[${index}].command`) ?? '' })),
+    spec.hooks[phase].map(({ name }, index) => ({
+      phase,
+      name,
+      command: shown.get(`hooks.${phase}[${index}].command`) ?? '',
+    })),
   );
   return {
     name: spec.name,
     file: spec.file,
     hooks,
     sockets: spec.apps.flatMap((app) => app.listen.map(({ url }) => ({ app: app.name, url }))),
-    apps: spec.apps.map(({ name, kind, workers }) => ({ name, workers, command: shown.get(`apps.${name}.${kind}`) ?? '' })),
+    apps: spec.apps.map(({ name, kind, workers }) => ({
+      name,
+      workers,
+      command: shown.get(`apps.${name}.${kind}`) ?? '',
+    })),
     values,
   };
 }
 
 function planText({ name, file, hooks, sockets, apps, values }: Plan, colours: Colours): string {
-  const hookLines = (phase: string) => hooks.filter((hook) => hook.phase === phase).map((hook) => `${hook.name}: ${hook.command}`);
+  const hookLines = (phase: string) =>
+    hooks.filter((hook) => hook.phase === phase).map((hook) => `${hook.name}: ${hook.command}`);
   const steps: readonly (readonly [string, readonly string[]])[] = [
     ['binds the sockets', sockets.map(({ app, url }) => `${url} for ${app}`)],
     ['runs the pre_start hooks, once, one after the other', hookLines('pre_start')],
-    ['starts the apps, in this order', apps.map((app) => `${app.name}: ${counted(app.workers, 'worker')} of ${app.command}`)],
+    [
+      'starts the apps, in this order',
+      apps.map((app) => `${app.name}: ${counted(app.workers, 'worker')} of ${app.command}`),
+    ],
     ['runs the post_start hooks when all apps are ready', hookLines('post_start')],
     ['when it is to stop: runs the pre_stop hooks', hookLines('pre_stop')],
-    ['stops the apps, in reverse order', [apps.map((app) => app.name).toReversed().join(', ')]],
+    [
+      'stops the apps, in reverse order',
+      [
+        apps
+          .map((app) => app.name)
+          .toReversed()
+          .join(', '),
+      ],
+    ],
     ['runs the post_stop hooks', hookLines('post_stop')],
   ];
   const real = steps.filter(([, lines]) => lines.length > 0);
-  const text = real.map(([what, lines], index) => [`${index + 1}. ${what}`, ...lines.map((line) => `   - ${line}`)].join('\n'));
+  const text = real.map(([what, lines], index) =>
+    [`${index + 1}. ${what}`, ...lines.map((line) => `   - ${line}`)].join('\n'),
+  );
   const from = file === null ? 'flags' : file;
-  const rows = values.map(({ path, value, origin }) => [path, value, { text: origin, paint: origin === 'default' ? colours.dim : undefined }]);
+  const rows = values.map(({ path, value, origin }) => [
+    path,
+    value,
+    { text: origin, paint: origin === 'default' ? colours.dim : undefined },
+  ]);
   return `${colours.bold(name)} from ${from}; nothing is started\n\n${text.join('\n')}\n\n${table(['VALUE OF', 'IS', 'FROM'], rows, colours)}`;
 }

@@ -7,7 +7,9 @@ export async function hooks(invocation: Invocation): Promise<number> {
   const [action] = invocation.args;
   if (action === undefined) return show(invocation);
   if (action === 'run') return runThem(invocation);
-  throw new SuperviseError('usage', `hooks: expected nothing or run, found ${action}`, { hint: '`supervise help hooks` shows how it is used' });
+  throw new SuperviseError('usage', `hooks: expected nothing or run, found ${action}`, {
+    hint: '`supervise help hooks` shows how it is used',
+  });
 }
 
 async function show(invocation: Invocation): Promise<number> {

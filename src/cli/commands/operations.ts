@@ -4,8 +4,8 @@
  *
  * Ctrl-C and --timeout end the wait, never the operation.
  */
-import { ControlClient, exitCodeOf, resultOf } from '../../control/client.ts';
-import type { OperationLine, OperationResult } from '../../control/face.ts';
+import type { ControlClient, OperationLine, OperationResult } from '../../control/client.ts';
+import { exitCodeOf, resultOf } from '../../control/client.ts';
 import { ExitCode, SuperviseError } from '../../core/errors.ts';
 import type { ScaleChange } from '../../core/protocol.ts';
 import { formatDuration, parseDuration } from '../../core/units.ts';
@@ -19,7 +19,9 @@ type Ask = (client: ControlClient, signal: AbortSignal) => AsyncIterable<Operati
 
 export async function reload(invocation: Invocation): Promise<number> {
   if (hasOption(invocation, 'changed')) {
-    throw new SuperviseError('not-supported', 'reload --changed is not supported yet', { hint: 'reload without it rolls every app; reload APP rolls one' });
+    throw new SuperviseError('not-supported', 'reload --changed is not supported yet', {
+      hint: 'reload without it rolls every app; reload APP rolls one',
+    });
   }
   const timeoutMs = timeoutFrom(textOption(invocation, 'timeout'));
   const apps = invocation.args.length === 0 ? null : invocation.args;
@@ -49,7 +51,10 @@ export async function signal(invocation: Invocation): Promise<number> {
 
 /** `4`, `+2`, `-1`. @throws SuperviseError usage */
 export function scaleChangeFrom(text: string): ScaleChange {
-  if (!/^[+-]?\d{1,4}$/.test(text)) throw new SuperviseError('usage', `scale: expected N, +N or -N, found ${text}`, { hint: 'as in: supervise scale web +2' });
+  if (!/^[+-]?\d{1,4}$/.test(text))
+    throw new SuperviseError('usage', `scale: expected N, +N or -N, found ${text}`, {
+      hint: 'as in: supervise scale web +2',
+    });
   const number = Number(text);
   return /^[+-]/.test(text) ? { by: number, atLeast: 0 } : { to: number };
 }
@@ -80,7 +85,11 @@ async function operate(invocation: Invocation, { what, timeoutMs = null }: Wait,
     progress.clear();
     if (wait.reason === null) throw error;
     const after = wait.reason === 'timeout' ? ` after ${formatDuration(timeoutMs ?? 0)}` : '';
-    const ended = new SuperviseError('operation-failed', `the wait for the ${what} was ended${after}; the ${what} goes on`, { hint: '`supervise status` and `supervise events -f` show it' });
+    const ended = new SuperviseError(
+      'operation-failed',
+      `the wait for the ${what} was ended${after}; the ${what} goes on`,
+      { hint: '`supervise status` and `supervise events -f` show it' },
+    );
     if (wait.reason === 'timeout') throw ended;
     terminal.err(complaintText(ended));
     return interruptedCode;

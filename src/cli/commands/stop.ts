@@ -3,7 +3,7 @@
  * nothing to stop: exit 0. Exit 1 only if something is left.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ControlClient } from '../../control/client.ts';
+import type { ControlClient, OperationResult } from '../../control/client.ts';
 import { resultOf } from '../../control/client.ts';
 import { ExitCode, SuperviseError } from '../../core/errors.ts';
 import type { Invocation } from '../invocation.ts';
@@ -30,7 +30,8 @@ export async function stop(invocation: Invocation): Promise<number> {
     progress.update(`${name}: the last steps of the master`);
     await untilGone(client, mark);
     progress.clear();
-    if (result !== null && !result.ok) throw new SuperviseError('operation-failed', result.message, { lastLines: result.lastLines });
+    if (result !== null && !result.ok)
+      throw new SuperviseError('operation-failed', result.message, { lastLines: result.lastLines });
   } finally {
     progress.clear();
   }
@@ -38,7 +39,9 @@ export async function stop(invocation: Invocation): Promise<number> {
 }
 
 function say({ terminal, globals }: Invocation, message: string): number {
-  terminal.out(globals.json ? `${JSON.stringify({ ok: true, exitCode: 0, message, lastLines: [] })}\n` : `${message}\n`);
+  terminal.out(
+    globals.json ? `${JSON.stringify({ ok: true, exitCode: 0, message, lastLines: [] })}\n` : `${message}\n`,
+  );
   return ExitCode.ok;
 }
 
@@ -52,41 +55,55 @@ async function connectionOrNull(invocation: Invocation): Promise<Connection | nu
 }
 
 /** null when the master ended at this moment. */
-async function markFor(client: ControlClient): Promise<ProcessMark | null> {
-  try {
-    return markOf((await client.status()).pid);
-  } catch (error) {
-    if (error instanceof SuperviseError && error.code === 'no-master') return null;
-    throw error;
-  }
+function markFor(client: ControlClient): Promise<ProcessMark | null> {
+  return unlessGone(client, async () => markOf((await client.status()).pid));
 }
 
 /** null: the connection was cut before a result came, which is how a master that is killed ends. */
-async function ask(client: ControlClient, how: 'graceful' | 'now', progress: Progress) {
+function ask(client: ControlClient, how: 'graceful' | 'now', progress: Progress): Promise<OperationResult | null> {
+  return unlessGone(client, () => resultOf(client.stop(how), (event) => showEvent(progress, event)));
+}
+
+/** A failure that comes from the master's end is none. */
+async function unlessGone<T>(client: ControlClient, act: () => Promise<T>): Promise<T | null> {
   try {
-    return await resultOf(client.stop(how), (event) => showEvent(progress, event));
+    return await act();
   } catch (error) {
-    if (await listens(client)) throw error;
+    if (await answersAgain(client)) throw error;
     return null;
   }
 }
 
 async function untilGone(client: ControlClient, mark: ProcessMark | null): Promise<void> {
   const endMs = performance.now() + lastStepsMs;
-  while (await listens(client) || (mark !== null && !isGone(mark))) {
+  while ((await ping(client)) !== 'gone' || (mark !== null && !isGone(mark))) {
     if (performance.now() > endMs) {
       const pid = mark === null ? '' : ` (pid ${mark.pid})`;
-      throw new SuperviseError('operation-failed', `the master${pid} has stopped everything but is still there after ${lastStepsMs / 1000} s`, { hint: 'kill it with: supervise stop --now, or kill -9' });
+      throw new SuperviseError(
+        'operation-failed',
+        `the master${pid} has stopped everything but is still there after ${lastStepsMs / 1000} s`,
+        { hint: 'kill it with: supervise stop --now, or kill -9' },
+      );
     }
     await sleep(20);
   }
 }
 
-async function listens(client: ControlClient): Promise<boolean> {
+/** A process that is ending may take a connection and cut it: that is asked again for a second. */
+async function answersAgain(client: ControlClient): Promise<boolean> {
+  for (let tries = 0; tries < 50; tries++) {
+    const answer = await ping(client);
+    if (answer !== 'cut') return answer === 'answers';
+    await sleep(20);
+  }
+  return true;
+}
+
+async function ping(client: ControlClient): Promise<'answers' | 'cut' | 'gone'> {
   try {
     await client.hooks();
-    return true;
+    return 'answers';
   } catch (error) {
-    return !(error instanceof SuperviseError && error.code === 'no-master');
+    return error instanceof SuperviseError && error.code === 'no-master' ? 'gone' : 'cut';
   }
 }

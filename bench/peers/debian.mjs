@@ -1,0 +1,71 @@
+/** Peers that come as packages of Debian. Where one is missing, root installs it; anybody else does without. */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+
+/** @returns the version, or why the peer is skipped */
+function packaged(name, program) {
+  return (place) => {
+    if (!place.find(program) && !install(name)) return { skip: `not installed: apt-get install ${name}` };
+    const { stdout } = spawnSync('dpkg-query', ['-W', '-f=${Version}', name], { encoding: 'utf8' });
+    return { version: stdout ? stdout.replace(/-[^-]*$/, '') : 'unknown' };
+  };
+}
+
+function install(name) {
+  if (process.getuid() !== 0) return false;
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  return spawnSync('apt-get', ['install', '-y', '--no-install-recommends', name], { env }).status === 0;
+}
+
+export const supervisord = {
+  name: 'supervisord',
+  prepare: packaged('supervisor', 'supervisord'),
+  launch: ({ place, dir, count, program }) => {
+    const config = join(dir, 'supervisord.conf');
+    writeFileSync(config, `
+[supervisord]
+nodaemon=true
+minfds=4096
+logfile=${dir}/supervisord.log
+pidfile=${dir}/supervisord.pid
+childlogdir=${dir}
+user=${process.getuid() === 0 ? 'root' : ''}
+[unix_http_server]
+file=${dir}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[program:worker]
+command=${program}
+process_name=%(process_num)03d
+numprocs=${count}
+autorestart=true
+`);
+    return { argv: [place.find('supervisord'), '-c', config] };
+  },
+};
+
+export const gunicorn = {
+  name: 'gunicorn',
+  prepare: packaged('gunicorn', 'gunicorn'),
+  launch: ({ place }) => ({ argv: [place.find('gunicorn'), '-c', join(place.programs, 'gunicorn_conf.py'), 'gunicorn_conf:app'] }),
+};
+
+export const puma = {
+  name: 'puma',
+  prepare: packaged('puma', 'puma'),
+  launch: ({ place }) => ({ argv: [place.find('puma'), '-C', join(place.programs, 'puma.rb')] }),
+};
+
+export const runit = {
+  name: 'runit',
+  prepare: packaged('runit', 'runsvdir'),
+  launch: ({ place, dir, count, program }) => {
+    const services = join(dir, 'services');
+    for (let number = 0; number < count; number++) {
+      mkdirSync(join(services, String(number)), { recursive: true });
+      symlinkSync(program, join(services, String(number), 'run'));
+    }
+    return { argv: [place.find('runsvdir'), services], stopSignal: 'SIGHUP' };
+  },
+};

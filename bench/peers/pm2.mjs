@@ -1,0 +1,38 @@
+/** pm2, installed for the bench alone. Its daemon is started by the first command, as a cold start does. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+
+let bin = '';
+
+function prepare(place) {
+  const dir = join(place.dir, 'pm2');
+  bin = join(dir, 'node_modules/pm2/bin/pm2');
+  if (!existsSync(bin)) {
+    const npm = spawnSync('npm', ['install', '--prefix', dir, '--no-audit', '--no-fund', '--no-package-lock', 'pm2@7'], { encoding: 'utf8' });
+    if (npm.status !== 0) return { skip: 'npm could not install pm2@7' };
+  }
+  return { version: JSON.parse(readFileSync(join(dir, 'node_modules/pm2/package.json'), 'utf8')).version };
+}
+
+function launch({ dir, count, program }, mode) {
+  const file = join(dir, 'ecosystem.json');
+  const kind = mode === 'fork' ? { interpreter: 'none' } : {};
+  writeFileSync(file, JSON.stringify({ apps: [{ name: 'worker', script: program, instances: count, exec_mode: mode, ...kind }] }));
+  const env = { PM2_HOME: join(dir, 'pm2'), PM2_DISABLE_VERSION_CHECK: 'true' };
+  return {
+    argv: [process.execPath, bin, 'start', file],
+    env,
+    /** The command ends, its daemon stays. */
+    root: () => Number(readFileSync(join(env.PM2_HOME, 'pm2.pid'), 'utf8')),
+    stop: [process.execPath, bin, 'kill'],
+  };
+}
+
+export const pm2 = { name: 'pm2', prepare, launch: (what) => launch(what, 'fork') };
+
+export const pm2Cluster = {
+  name: 'pm2 cluster',
+  prepare: () => (existsSync(bin) ? { version: '' } : { skip: 'pm2 is not there' }),
+  launch: (what) => launch({ ...what, program: what.script }, 'cluster'),
+};

@@ -1,0 +1,46 @@
+/** This product, as it was built: a copy of dist, so that a build meanwhile changes nothing. Started from a config file. */
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+let bin = '';
+
+function prepare(place) {
+  const copy = join(place.dir, 'product');
+  rmSync(copy, { recursive: true, force: true });
+  mkdirSync(copy, { recursive: true });
+  for (const part of ['bin', 'dist', 'package.json']) cpSync(join(place.root, part), join(copy, part), { recursive: true });
+  bin = join(copy, 'bin/supervise.js');
+  return { version: JSON.parse(readFileSync(join(copy, 'package.json'), 'utf8')).version };
+}
+
+/** As under systemd: the directories are given, stdout and stderr go somewhere. */
+function surroundings(dir) {
+  const directories = { RUNTIME_DIRECTORY: join(dir, 'run'), STATE_DIRECTORY: join(dir, 'state') };
+  for (const path of Object.values(directories)) mkdirSync(path, { mode: 0o700 });
+  return directories;
+}
+
+function launch({ dir, count, program }, app) {
+  const config = join(dir, 'supervise.yaml');
+  writeFileSync(config, `name: bench\napps:\n  worker:\n    ${app}: ${program}\n    workers: ${count}\n`);
+  return { argv: [process.execPath, bin, 'start', '-c', config], env: surroundings(dir) };
+}
+
+export const supervise = { name: 'supervise', prepare, launch: (what) => launch(what, 'command') };
+
+/** The same with a Node script, which runs under node:cluster. */
+export const superviseScript = {
+  name: 'supervise, script',
+  prepare: () => ({ version: '' }),
+  launch: (what) => launch({ ...what, program: what.script }, 'script'),
+};
+
+/** The same without a config file. */
+export const superviseFlags = {
+  name: 'supervise, flags',
+  prepare: () => ({ version: '' }),
+  launch: ({ dir, count, program }) => ({
+    argv: [process.execPath, bin, 'start', '--name', 'bench', '-w', String(count), '--', program],
+    env: surroundings(dir),
+  }),
+};

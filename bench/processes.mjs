@@ -1,0 +1,71 @@
+/**
+ * What /proc says of a contender's processes: who they are, their memory, the CPU time they have used.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+
+function read(path) {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return ''; // it is gone
+  }
+}
+
+/** `{ppid, state, startTicks}`, or null when it is gone. */
+export function statOf(pid) {
+  const text = read(`/proc/${pid}/stat`);
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return fields.length < 20 ? null : { state: fields[0], ppid: Number(fields[1]), startTicks: fields[19] };
+}
+
+/** A process and all its descendants, as `{pid, startTicks}`. */
+export function treeOf(root) {
+  const children = new Map();
+  const stats = new Map();
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name);
+    const stat = Number.isInteger(pid) ? statOf(pid) : null;
+    if (stat === null || stat.state === 'Z') continue;
+    stats.set(pid, stat);
+    children.set(stat.ppid, [...(children.get(stat.ppid) ?? []), pid]);
+  }
+  const tree = stats.has(root) ? [root] : [];
+  for (const pid of tree) tree.push(...(children.get(pid) ?? []));
+  return tree.map((pid) => ({ pid, startTicks: stats.get(pid).startTicks }));
+}
+
+/** Whether that very process still lives. */
+export function lives({ pid, startTicks }) {
+  const stat = statOf(pid);
+  return stat !== null && stat.startTicks === startTicks && stat.state !== 'Z';
+}
+
+/** RSS, PSS and USS of some processes together, in bytes: smaps_rollup of proc(5). */
+export function memoryOf(pids) {
+  const sum = { rss: 0, pss: 0, uss: 0 };
+  for (const pid of pids) {
+    const text = read(`/proc/${pid}/smaps_rollup`);
+    const bytes = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0) * 1024;
+    sum.rss += bytes('Rss');
+    sum.pss += bytes('Pss');
+    sum.uss += bytes('Private_Clean') + bytes('Private_Dirty');
+  }
+  return sum;
+}
+
+/** CPU time of all threads of some processes, in ms: the first number of schedstat, which counts nanoseconds. */
+export function cpuMsOf(pids) {
+  let ns = 0;
+  for (const pid of pids) {
+    for (const tid of tasksOf(pid)) ns += Number(read(`/proc/${pid}/task/${tid}/schedstat`).split(' ')[0]);
+  }
+  return ns / 1e6;
+}
+
+function tasksOf(pid) {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
+}
