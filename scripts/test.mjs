@@ -44,7 +44,8 @@ const checks = {
 function run(args, { inherit = false, limitSeconds }) {
   return new Promise((done, failed) => {
     const startedAt = performance.now();
-    const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
+    const plain = inherit || process.stdout.isTTY ? {} : { NO_COLOR: '1', FORCE_COLOR: undefined };
+    const env = { ...process.env, ...plain, NODE_TEST_CONTEXT: undefined };
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', inherit ? 'inherit' : 'pipe', inherit ? 'inherit' : 'pipe'],
       env,

@@ -1,5 +1,5 @@
 /** Peers that come as packages of Debian. Where one is missing, root installs it; anybody else does without. */
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 
@@ -66,6 +66,8 @@ export const runit = {
       mkdirSync(join(services, String(number)), { recursive: true });
       symlinkSync(program, join(services, String(number), 'run'));
     }
+    // A folder that was changed within this second is looked at a second later.
+    utimesSync(services, 0, 0);
     return { argv: [place.find('runsvdir'), services], stopSignal: 'SIGHUP' };
   },
 };

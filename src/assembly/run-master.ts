@@ -59,13 +59,16 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const sinks = openStandardSinks({ logFile, onLoss: (loss) => master.report({ type: 'logs.dropped', ...loss }) });
   const output = new Output({ sink: sinks.out, colors: options.color ?? sinks.out.kind === 'tty', logFile });
   const ended = deferred<{ readonly exitCode: ExitCode; readonly error: SuperviseError | null }>();
-  const warn = (message: string) => master.report({ type: 'master.warning', message });
-  const left = cleanUpPredecessor(place.runtime);
-  writeMasterInfo(place.runtime, { name: spec.name, configFile: spec.file, startedAt: isoTime(Date.now()), socket: controlSocketOf(spec, place.runtime) });
-  const guard = startGuard(join(place.runtime, recordName), warn);
+  // What is said before there is a master waits for it.
+  const early: string[] = [];
+  let warn = (message: string): void => void early.push(message);
+  const say = (message: string): void => warn(message);
+  endPredecessor(place.runtime, say);
+  describeMaster(spec, place.runtime, say);
+  const guard = startGuard(join(place.runtime, recordName), say);
   const sockets = createSockets(place.locks);
   const ports = {
-    clock: createClock(), sockets, sampler: createSampler(), ledger: createLedger(place.state, place.locks, warn),
+    clock: createClock(), sockets, sampler: createSampler(), ledger: createLedger(place.state, place.locks, say),
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
   };
   const master: Master = new Master(spec, ports, { version, pid: process.pid, ended: (exitCode, error) => ended.resolve({ exitCode, error }) });
@@ -73,13 +76,13 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const notifier = createNotifier(process.env);
   if (notifier) master.subscribe(reportToSystemd(notifier, () => master.snapshot()));
   const bug = stopOnBug(master, log);
-  const ignoreSignals = takeSignals(ordersFor(master, { reread: options.reread, warn, reopen: () => output.reopen() }));
+  const ignoreSignals = takeSignals(ordersFor(master, { reread: options.reread, warn: say, reopen: () => output.reopen() }));
   let closeControl = (): void => undefined;
   try {
-    for (const one of left.killed) warn(`ended what a killed master had left: pid ${one.pid} (${one.command})`);
-    for (const one of left.left) warn(`a killed master may have left pid ${one.pid} (${one.command}): ${one.reason}`);
+    warn = (message) => master.report({ type: 'master.warning', message });
+    early.forEach(warn);
     master.start();
-    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime: place.runtime }, warn);
+    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime: place.runtime }, say);
     const { exitCode, error } = await ended.promise;
     if (error) throw error;
     return bug.seen() ? ExitCode.bug : exitCode;
@@ -91,6 +94,22 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     await log.flushed();
     await closeAll(output, sinks);
     bug.forget();
+  }
+}
+
+/** Ends what a killed predecessor has left. */
+function endPredecessor(runtime: string, warn: (message: string) => void): void {
+  const { killed, left } = cleanUpPredecessor(runtime);
+  for (const one of killed) warn(`ended what a killed master had left: pid ${one.pid} (${one.command})`);
+  for (const one of left) warn(`a killed master may have left pid ${one.pid} (${one.command}): ${one.reason}`);
+}
+
+/** Writes who we are, for clients to find. A full disk does not stop a service. */
+function describeMaster(spec: Spec, runtime: string, warn: (message: string) => void): void {
+  try {
+    writeMasterInfo(runtime, { name: spec.name, configFile: spec.file, startedAt: isoTime(Date.now()), socket: controlSocketOf(spec, runtime) });
+  } catch (error) {
+    warn(`cannot write into ${runtime}, so clients may not find this master: ${(error as Error).message}`);
   }
 }
 

@@ -2,24 +2,17 @@
  * One app: its goal, its revisions and its workers. It changes the goal or takes an event, and then settles:
  * judge the rollout -> reconcile -> perform. There is no procedure for scaling, reloading or rolling back anywhere.
  */
-import { SuperviseError } from '../core/errors.ts';
+import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState, Cause, EventBody } from '../core/protocol.ts';
-import { reconcile, type Change, type Goal, type LiveWorker } from '../core/reconcile.ts';
-import { isAvailable, type RolloutWorker } from '../core/rollout.ts';
+import { reconcile, type Change, type Goal } from '../core/reconcile.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
-import { hasProcess, isOver, type WorkerEvent } from '../core/worker-machine.ts';
+import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
 import type { Cancel, Pinned, Ports, TreeSample } from '../ports.ts';
-import { howItFailed, rolloutStep, startHint, workerSnapshot } from './describe.ts';
+import { Crew, type Trouble } from './crew.ts';
+import { givenUp, neverReady, rolloutStep, workerSnapshot } from './describe.ts';
 import { Revisions, type RolloutEnd, type RunningRollout } from './revisions.ts';
 import { WorkerRunner, type RunnerHost } from './worker-runner.ts';
-
-/** A worker that could not do its work, and how it ended. */
-export interface Trouble {
-  readonly id: string;
-  readonly reason: string;
-  readonly lastLines: readonly string[];
-}
 
 /** What an app needs of the master. */
 export interface AppHost {
@@ -44,7 +37,7 @@ export class App {
   readonly name: string;
   readonly #host: AppHost;
   readonly #runnerHost: RunnerHost;
-  readonly #workers = new Map<string, WorkerRunner>();
+  readonly #crew = new Crew();
   readonly #samples = new Map<string, TreeSample>();
   /** What an operator should know -> the worker that it is about; it goes with the worker. */
   readonly #warnings = new Map<string, string>();
@@ -119,7 +112,7 @@ export class App {
 
   /** Stops these workers (null: all); each successor takes the slot of its predecessor. */
   restart(worker: string | null): readonly string[] {
-    const chosen = this.#chosen(worker);
+    const chosen = this.#crew.chosen(worker);
     for (const runner of chosen) runner.send({ type: 'stop', cause: 'restart' });
     this.settle();
     return chosen.map((runner) => runner.id);
@@ -127,14 +120,14 @@ export class App {
 
   /** Ends the wait of these workers (null: all). @returns how many were waiting */
   retry(worker: string | null): number {
-    const waiting = this.#chosen(worker).filter(({ life }) => life.state === 'backoff' || life.state === 'failed');
+    const waiting = this.#crew.chosen(worker).filter(({ life }) => life.state === 'backoff' || life.state === 'failed');
     for (const runner of waiting) runner.send({ type: 'retry' });
     return waiting.length;
   }
 
   /** @returns how many processes were signalled */
   signal(worker: string | null, signal: Signal): number {
-    const running = this.#chosen(worker).filter(({ life }) => hasProcess(life));
+    const running = this.#crew.chosen(worker).filter(({ life }) => hasProcess(life));
     for (const runner of running) runner.signal(signal);
     return running.length;
   }
@@ -147,7 +140,7 @@ export class App {
     this.#phase = 'stopping';
     this.#revisions.drop();
     this.#cancelWake?.();
-    for (const runner of this.#workers.values()) {
+    for (const runner of this.#crew.all()) {
       if (how === 'now') runner.send({ type: 'kill', cause });
       else runner.send({ type: 'stop', cause, ...(how === 'quick' && { timeoutMs: quickStopMs }) });
     }
@@ -156,7 +149,7 @@ export class App {
 
   /** `pid`: whose tree was sampled; a sample of an earlier process is of no use. */
   takeSample(id: string, pid: number, sample: TreeSample): void {
-    if (this.#workers.get(id)?.pid === pid) this.#samples.set(id, sample);
+    if (this.#crew.get(id)?.pid === pid) this.#samples.set(id, sample);
   }
 
   // -------------------------------------------------------------- what others ask
@@ -171,17 +164,17 @@ export class App {
 
   /** The listeners that its running and its coming workers need. */
   get listenUrls(): readonly string[] {
-    const pins = [this.#revisions.good, this.#revisions.goal, ...[...this.#workers.values()].map((runner) => runner.pinned)];
+    const pins = [this.#revisions.good, this.#revisions.goal, ...this.#crew.all().map((runner) => runner.pinned)];
     return pins.flatMap((pinned) => pinned.app.listen.map((listen) => listen.url));
   }
 
   get state(): AppState {
-    const states = this.#up().map(({ life }) => life.state);
+    const states = this.#crew.up().map(({ life }) => life.state);
     return appStateOf({ phase: this.#phase, served: this.#served(), goal: this.#replicas, states });
   }
 
   get ready(): number {
-    return this.#up().filter(({ life }) => life.state === 'ready').length;
+    return this.#crew.up().filter(({ life }) => life.state === 'ready').length;
   }
 
   /** The number of the worker that was made last. */
@@ -199,19 +192,12 @@ export class App {
    * are not looked at: one bad worker does not hold up what is done to its siblings.
    */
   isQuietSince(since: number): boolean {
-    const fresh = this.#up().filter((runner) => runner.number > since);
-    return this.#isWhole() && fresh.every(({ life }) => life.state === 'ready' || life.state === 'completed');
+    return this.#crew.isWhole(this.#replicas) && this.#crew.serveSince(since);
   }
 
   /** As many workers as wanted, and none on its way: each serves, has completed, or waits for its next start. */
   get isStill(): boolean {
-    const onTheirWay = this.#up().filter(({ life }) => hasProcess(life) && life.state !== 'ready');
-    return this.#isWhole() && onTheirWay.length === 0;
-  }
-
-  #isWhole(): boolean {
-    const up = this.#up().length;
-    return up >= this.#replicas && up === this.#workers.size;
+    return this.#crew.isWhole(this.#replicas) && this.#crew.isStill();
   }
 
   /** It is being stopped for good, or has been. */
@@ -221,20 +207,19 @@ export class App {
 
   /** Workers of another revision than the wanted one are still there. */
   get isMixed(): boolean {
-    return [...this.#workers.values()].some((runner) => runner.pinned.revision !== this.revision);
+    return this.#crew.all().some((runner) => runner.pinned.revision !== this.revision);
   }
 
   get startIsOver(): boolean {
     if (this.ended !== null) return true;
-    const firstBoots = this.#up().filter(({ life }) => life.state === 'starting' && life.restarts === 0).length;
+    const firstBoots = this.#crew.up().filter(({ life }) => life.state === 'starting' && life.restarts === 0).length;
     return startIsOver(this.state, this.#served(), firstBoots);
   }
 
   /** Every worker has ended for good; `failed`: one of them badly. null: something can still run. */
   get ended(): 'completed' | 'failed' | null {
-    const all = [...this.#workers.values()];
-    if (this.#phase !== 'active' || this.#replicas === 0 || all.length < this.#replicas || !all.every(({ life }) => isOver(life))) return null;
-    return all.some(({ life }) => life.state === 'failed') ? 'failed' : 'completed';
+    if (this.#phase !== 'active' || this.#replicas === 0 || this.#crew.size < this.#replicas || !this.#crew.isOver()) return null;
+    return this.#crew.all().some(({ life }) => life.state === 'failed') ? 'failed' : 'completed';
   }
 
   get revision(): number {
@@ -253,37 +238,33 @@ export class App {
 
   /** A worker made after worker number `since` that crashed or never got ready, and does not serve again. Rolled back ones do not count. */
   troubleSince(since: number): Trouble | null {
-    const bad = this.#up().find((runner) => runner.number > since && runner.pinned.revision === this.revision && isInTrouble(runner));
-    return bad?.life.lastExit ? { id: bad.id, reason: howItFailed(bad), lastLines: bad.life.lastExit.exit.lastLines } : null;
+    return this.#crew.troubleSince(since, this.revision);
   }
 
   /** Why nothing of it can run any more; null when something can, or when all of it has completed. */
   get failure(): SuperviseError | null {
-    const runner = this.#up().find(({ life }) => life.state === 'failed');
+    const runner = this.#crew.up().find(({ life }) => life.state === 'failed');
     if (this.ended !== 'failed' || !runner) return null;
-    if (!this.#served()) return this.#neverReady(runner);
-    const hint = 'the restart policy starts it no more; `restart: always` would';
-    const lastLines = runner.life.lastExit?.exit.lastLines ?? [];
-    return new SuperviseError('operation-failed', `${this.name}: ${runner.id} ${howItFailed(runner)}`, { hint, lastLines });
+    return this.#served() ? givenUp(runner) : neverReady(runner, this.#failedBoots);
   }
 
   has(worker: string): boolean {
-    return this.#workers.has(worker);
+    return this.#crew.get(worker) !== undefined;
   }
 
   leaders(): [string, number][] {
-    return [...this.#workers.values()].flatMap(({ id, pid }) => (pid === null ? [] : [[id, pid] as [string, number]]));
+    return this.#crew.leaders();
   }
 
   snapshot(): AppSnapshot {
-    const workers = [...this.#workers.values()].sort((a, b) => a.slot - b.slot || a.number - b.number);
+    const workers = this.#crew.all().sort((a, b) => a.slot - b.slot || a.number - b.number);
     const { goal, rollout } = this.#revisions;
     const { app, revision } = goal;
     const now = this.#host.ports.clock.now();
     const notes = [...(rollout ? [`reload: revision ${rollout.from} -> ${rollout.to}`] : []), ...this.#warnings.keys()];
     return {
       name: this.name, kind: app.kind, state: this.state, goal: this.#replicas, ready: this.ready, revision,
-      listen: app.listen.map((listen) => listen.url), notes, 
+      listen: app.listen.map((listen) => listen.url), notes,
       workers: workers.map((runner) => workerSnapshot(runner, this.#samples.get(runner.id), now)),
     };
   }
@@ -301,7 +282,7 @@ export class App {
     } finally {
       this.#settling = 'no';
     }
-    if (this.#phase === 'stopping' && this.#workers.size === 0) this.#phase = 'stopped';
+    if (this.#phase === 'stopping' && this.#crew.size === 0) this.#phase = 'stopped';
     this.#report();
     this.#host.changed(this);
   }
@@ -317,7 +298,8 @@ export class App {
 
   #walk(vacated: readonly number[]): boolean {
     this.#judgeRollout();
-    const changes = reconcile(this.#goalNow(), this.#liveWorkers(), vacated);
+    const live = this.#crew.seenByReconcile(this.#revisions.rollout, this.#host.ports.clock.now());
+    const changes = reconcile(this.#goalNow(), live, vacated);
     for (const change of changes) this.#perform(change);
     return changes.length > 0;
   }
@@ -331,40 +313,23 @@ export class App {
     return { replicas: this.#replicas, revision: goal.revision, maxSurge: surge, maxUnavailable: unavailable, inFlight };
   }
 
-  #liveWorkers(): LiveWorker[] {
-    const now = this.#host.ports.clock.now();
-    const seen = this.#rolloutWorkers();
-    return [...this.#workers.values()].map((runner, index) => {
-      const available = isAvailable(seen[index]!, this.#revisions.rollout, seen, now);
-      return { id: runner.id, slot: runner.slot, revision: runner.pinned.revision, state: runner.life.state, leaving: runner.leaving, available };
-    });
-  }
-
-  #rolloutWorkers(): RolloutWorker[] {
-    return [...this.#workers.values()].map(({ id, number, pinned, life, leaving }) => {
-      const failedOnce = life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout';
-      return { id, number, revision: pinned.revision, state: life.state, leaving: leaving !== 'no', readyMs: life.readyMs, failedOnce };
-    });
-  }
-
   #perform(change: Change): void {
     if (change.type === 'add') {
       const runner = new WorkerRunner({ pinned: this.#revisions.goal, number: ++this.#lastNumber, slot: change.slot }, this.#runnerHost);
-      this.#workers.set(runner.id, runner);
+      this.#crew.add(runner);
       return runner.begin();
     }
     const rolledBack = this.#revisions.rollout === null;
     const cause = change.why === 'scale-down' ? 'scale-down' : rolledBack ? 'rollback' : 'reload';
-    this.#workers.get(change.id)?.send({ type: 'stop', cause });
+    this.#crew.get(change.id)?.send({ type: 'stop', cause });
   }
 
   #judgeRollout(): void {
     const { rollout } = this.#revisions;
     if (!rollout) return;
     const { clock } = this.#host.ports;
-    const lastExit = (worker: string) => this.#workers.get(worker)?.life.lastExit ?? null;
-    this.#cancelWake?.();
-    const verdict = this.#revisions.judge(this.#rolloutWorkers(), { replicas: this.#replicas, ms: clock.now() }, lastExit);
+    const lastExit = (worker: string) => this.#crew.get(worker)?.life.lastExit ?? null;
+    const verdict = this.#revisions.judge(this.#crew.seenByJudge(), { replicas: this.#replicas, ms: clock.now() }, lastExit);
     this.#cancelWake?.();
     this.#cancelWake = null;
     if (verdict?.type === 'failed') this.#setReplicas(rollout.replicasBefore);
@@ -374,7 +339,7 @@ export class App {
 
   #mustRollInPlace(next: Pinned): boolean {
     if (next.app.port !== null || this.#revisions.good.app.port !== null) return true;
-    const owner = this.#up().find((runner) => runner.bindsOwnPort());
+    const owner = this.#crew.up().find((runner) => runner.bindsOwnPort());
     if (!owner) return false;
     this.#warn(owner.id, `${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
       'with `listen` in the config and {fd} in the command no request would be lost');
@@ -383,9 +348,8 @@ export class App {
 
   /** @returns the slots that were left for a successor in the same place */
   #forgetStopped(): number[] {
-    const stopped = [...this.#workers.values()].filter(({ life }) => life.state === 'stopped');
+    const stopped = this.#crew.forgetStopped();
     for (const { id } of stopped) {
-      this.#workers.delete(id);
       this.#samples.delete(id);
       for (const [message, about] of this.#warnings) if (about === id) this.#warnings.delete(message);
     }
@@ -411,29 +375,11 @@ export class App {
     if (this.#phase !== 'active' || !life.lastExit || (life.state !== 'backoff' && life.state !== 'failed')) return;
     this.#failedBoots++;
     if (this.#failedBoots < runner.pinned.app.startAttempts && life.lastExit.cause !== 'spawn-failed') return;
-    this.#host.failedToStart(this, this.#neverReady(runner));
-  }
-
-  #neverReady(runner: WorkerRunner): SuperviseError {
-    const past = runner.life.lastExit;
-    const code = past?.cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
-    const tries = this.#failedBoots === 1 ? '1 attempt' : `${this.#failedBoots} attempts`;
-    const message = `${this.name}: no worker became ready in ${tries}; the last, ${runner.id}, ${howItFailed(runner)}`;
-    return new SuperviseError(code, message, { hint: startHint(runner), lastLines: past?.exit.lastLines ?? [] });
+    this.#host.failedToStart(this, neverReady(runner, this.#failedBoots));
   }
 
   #served(): boolean {
     return this.#servedAtMs !== null;
-  }
-
-  #up(): WorkerRunner[] {
-    return [...this.#workers.values()].filter((runner) => runner.leaving === 'no');
-  }
-
-  #chosen(worker: string | null): WorkerRunner[] {
-    if (worker === null) return this.#up();
-    const runner = this.#workers.get(worker);
-    return runner ? [runner] : [];
   }
 
   #warn(worker: string, message: string): void {
@@ -457,7 +403,7 @@ export class App {
   }
 
   #reportRollout(rollout: RunningRollout): void {
-    const fresh = this.#up().filter(({ pinned }) => pinned.revision === rollout.to);
+    const fresh = this.#crew.up().filter(({ pinned }) => pinned.revision === rollout.to);
     const ready = fresh.filter(({ life }) => life.state === 'ready' || life.state === 'completed').length;
     const step = rolloutStep(rollout, fresh);
     const line = `${ready} of ${this.#replicas} replaced; ${step}`;
@@ -465,8 +411,4 @@ export class App {
     this.#reportedStep = line;
     this.#emit({ type: 'rollout.progress', app: this.name, to: rollout.to, replaced: ready, total: this.#replicas, step });
   }
-}
-
-function isInTrouble({ life }: WorkerRunner): boolean {
-  return life.state === 'failed' || (life.row.crashes > 0 && life.state !== 'ready' && life.state !== 'completed');
 }

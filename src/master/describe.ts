@@ -1,10 +1,11 @@
 /** A worker and its troubles in the words and fields of the snapshot, the errors and the progress lines. */
+import { SuperviseError } from '../core/errors.ts';
 import type { WorkerSnapshot } from '../core/protocol.ts';
 import { describeExit, reasonOf } from '../core/reasons.ts';
 import type { Rollout } from '../core/rollout.ts';
 import { formatDuration } from '../core/units.ts';
 import { hasProcess } from '../core/worker-machine.ts';
-import type { Pinned, TreeSample } from '../ports.ts';
+import type { TreeSample } from '../ports.ts';
 import { isoTime } from './stream.ts';
 import type { WorkerRunner } from './worker-runner.ts';
 
@@ -30,7 +31,7 @@ export function howItFailed({ life, pinned }: WorkerRunner): string {
 }
 
 /** What to look at when an app did not come up: what was run, where, as whom, and a likely mistake. */
-export function startHint({ life, pinned }: WorkerRunner): string {
+function startHint({ life, pinned }: WorkerRunner): string {
   const { argv, app, cwd, env } = pinned;
   const user = app.identity.user ?? 'that of the master';
   const facts = `program: ${argv.join(' ')}; cwd: ${cwd}; user: ${user}; PATH: ${env['PATH'] ?? 'not set'}`;
@@ -46,4 +47,20 @@ export function rolloutStep(rollout: Rollout, fresh: readonly WorkerRunner[]): s
   const last = fresh.at(-1);
   if (!last) return 'waiting for a free place';
   return `${last.id} is ready${fresh.length <= rollout.canaries ? `, held for ${formatDuration(rollout.canaryMs)}` : ''}`;
+}
+
+/** An app's start has failed: nobody got ready in so many attempts. `runner` is the last that tried. */
+export function neverReady(runner: WorkerRunner, attempts: number): SuperviseError {
+  const past = runner.life.lastExit;
+  const code = past?.cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
+  const tries = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
+  const message = `${runner.pinned.app.name}: no worker became ready in ${tries}; the last, ${runner.id}, ${howItFailed(runner)}`;
+  return new SuperviseError(code, message, { hint: startHint(runner), lastLines: past?.exit.lastLines ?? [] });
+}
+
+/** A worker that has served has failed, and the restart policy does not start it again. */
+export function givenUp(runner: WorkerRunner): SuperviseError {
+  const hint = 'the restart policy starts it no more; `restart: always` would';
+  const message = `${runner.pinned.app.name}: ${runner.id} ${howItFailed(runner)}`;
+  return new SuperviseError('operation-failed', message, { hint, lastLines: runner.life.lastExit?.exit.lastLines ?? [] });
 }

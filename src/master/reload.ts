@@ -75,6 +75,7 @@ function partProgress(part: RunningReload): Progress {
     const error = part.error();
     if (error) return { type: 'done', ok: false, message: `${app.name} was not added: ${error.message}`, lastLines: error.lastLines };
     if (app.isGoing) return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
+    if (app.failure) return { type: 'done', ok: false, message: `${app.name} is added, but ${app.failure.message}`, lastLines: app.failure.lastLines };
     if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
     return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
   }

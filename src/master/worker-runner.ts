@@ -142,10 +142,10 @@ export class WorkerRunner {
   }
 
   #reportState(pidBefore: number | null): void {
-    const { state, row, restarts, deadlineMs, readyMs, startedMs, ending } = this.#life;
+    const { state, sinceMs, row, restarts, deadlineMs, readyMs, startedMs, ending } = this.#life;
     const ref = this.#ref();
-    const now = this.#host.clock.now();
-    const waitMs = deadlineMs === null ? null : Math.max(0, Math.round(deadlineMs - now));
+    // As it was decided: the time that passed since then is none of the policy's.
+    const waitMs = deadlineMs === null ? null : Math.round(deadlineMs - sinceMs);
     const cause: Cause = ending?.cause ?? 'stop';
     switch (state) {
       case 'starting':

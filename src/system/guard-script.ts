@@ -16,7 +16,7 @@ export const guardProgram = `
 trap '' HUP INT QUIT TERM USR1 USR2 PIPE TSTP TTIN TTOU
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 unset GUARD_PROGRAM
-mark="SUPERVISE_INSTANCE=$1"
+mark="SUPERVISE_INSTANCE=$1" born=\${1#*-}
 newline='
 '
 set -f
@@ -165,16 +165,21 @@ while [ "$workers" ]; do
   [ -z "$workers" ] || sleep 0.1
 done
 
+# Only what started after the master can be its own.
 round=0
 while [ $round -lt 20 ]; do
-  set +f
-  strays=$(grep -lF "$mark" /proc/[0-9]*/environ 2>/dev/null)
-  set -f
-  [ "$strays" ] || exit 0
-  for stray in $strays; do
-    stray=\${stray#/proc/}
-    kill -9 "\${stray%/environ}" 2>/dev/null
+  processes
+  strays=
+  IFS=$newline
+  for line in $list; do
+    unset IFS
+    set -- $line
+    [ "$6" -ge "$born" ] || continue
+    tr '\\000' '\\n' <"/proc/$1/environ" 2>/dev/null | grep -qxF "$mark" && strays="$strays $1"
   done
+  unset IFS
+  [ "$strays" ] || exit 0
+  kill -9 $strays 2>/dev/null
   round=$((round + 1))
   sleep 0.1
 done

@@ -45,8 +45,9 @@ export interface Guard {
 
 export const instanceVariable = 'SUPERVISE_INSTANCE';
 
-/** A guard that dies within this time does not count as having lived; the next one then waits as long. */
+/** A guard that dies within this time does not count as having lived: the next one waits, each time twice as long, up to a minute. */
 const tooSoonMs = 1000;
+const longestWaitMs = 60_000;
 
 /** `restarted` hears, as a sentence, that the guard has died and what happens next. The record is written to `recordFile`. */
 export function startGuard(recordFile: string, restarted: (message: string) => void = () => undefined): Guard {
@@ -55,18 +56,20 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
   const entries = new Map<number, { readonly add: string; ends: string }>();
   let child: ChildProcess;
   let closing: (() => void) | null = null;
+  let waitMs = 0;
 
   const tell = (text: string): void => {
     // Goes to the kernel at once; a guard that is gone or does not read is noticed by its exit, not here.
     child.stdin?.write(text);
   };
   const launch = (): void => {
+    if (closing !== null) return;
     const startedAt = performance.now();
     child = startShell(instance);
     // Either `exit` or, when there is no shell, `error`.
     const ended = (how: string): void => {
       if (closing !== null) return closing();
-      const waitMs = performance.now() - startedAt < tooSoonMs ? tooSoonMs : 0;
+      waitMs = performance.now() - startedAt < tooSoonMs ? Math.min(longestWaitMs, Math.max(tooSoonMs, waitMs * 2)) : 0;
       restarted(`the guard process (pid ${child.pid ?? 'none'}) ended: ${how}; a new one is started ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`);
       setTimeout(launch, waitMs).unref();
     };

@@ -8,6 +8,7 @@
  * - A STATUS that waits while a newer one comes is dropped: only the last one is of interest.
  * - Its socket is for the master alone: NOTIFY_SOCKET is never passed on to hooks and workers.
  */
+import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Cancel } from '../ports.ts';
@@ -107,16 +108,26 @@ function koffiSender(path: string): Sender | null {
 }
 
 function childSender(path: string): Sender {
-  const run = (states: readonly string[], done: (problem: string | null) => void): void => {
+  let current: ChildProcess | null = null;
+  const run = (states: readonly string[], done: (problem: string | null) => void): ChildProcess => {
     const assignments = states.flatMap((state) => state.split('\n')).filter((line) => line !== '');
     const child = spawn('systemd-notify', assignments, { env: { PATH: process.env.PATH, NOTIFY_SOCKET: path }, stdio: 'ignore' });
-    child.unref();
     child.on('error', (error) => done(error.message));
     child.on('exit', (code, signal) => done(code === 0 ? null : `systemd-notify ended with ${code ?? signal}`));
+    return child;
   };
   return {
-    send: (state, done) => run([state], done),
-    // The first one is on its way already.
-    close: (waiting) => waiting.length > 1 && run(waiting.slice(1), () => undefined),
+    send(state, done) {
+      current = run([state], done);
+      // Nobody waits for systemd.
+      current.unref();
+    },
+    // The first one is on its way already; the others follow it.
+    close(waiting) {
+      const rest = waiting.slice(1);
+      if (rest.length === 0) return;
+      current?.ref();
+      current?.once('exit', () => run(rest, () => undefined));
+    },
   };
 }

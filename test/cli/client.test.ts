@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { isGone, markOf } from '../../src/cli/process-mark.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
 import type { Reply } from '../../src/core/protocol.ts';
@@ -205,7 +206,10 @@ test('stop returns when the socket and the process are gone, with progress on st
   t.after(() => master.kill('SIGKILL'));
   const ended = once(master, 'exit');
   await once(master.stdout, 'data');
+  const mark = markOf(master.pid ?? 0);
+  assert.ok(mark !== null && !isGone(mark));
   const { code, out, err } = await stage.ask('stop');
+  assert.ok(isGone(mark), 'the process is gone when the command returns');
   assert.deepEqual([code, out], [0, `${stage.name} has stopped\n`]);
   assert.match(err, /^2 workers left\n/);
   assert.ok(!existsSync(stage.socketPath()));

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, rmSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { answeredByAll, ask, type Where } from '../helpers/e2e-load.ts';
+import { answeredByAll, ask } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { openFiles, socketsAtPath, socketsOnPort, treeOf } from '../helpers/e2e-proc.ts';
 import { fixture, python, Site } from '../helpers/e2e-site.ts';
@@ -20,13 +20,20 @@ function mastersSockets(master: Master, where: number | string): string[] {
   return sockets.filter(({ inode }) => open.includes(inode)).map(({ listening }) => (listening ? 'listener' : 'connection'));
 }
 
+interface Address {
+  readonly app?: string;
+  readonly port?: number;
+  readonly path?: string;
+  readonly host?: string;
+}
+
 /** Every worker answers, nobody else does, and the master has nothing but its listener all the time. */
-async function allServe(master: Master, count: number, at: { port: number; where?: Where } | { path: string }): Promise<void> {
-  const pids = await master.pids();
+async function allServe(master: Master, count: number, { app = 'web', port = 0, path, host = '127.0.0.1' }: Address): Promise<void> {
+  const pids = await master.pids(app);
   assert.equal(pids.length, count);
-  const [where, address] = 'path' in at ? [{ socketPath: at.path }, at.path] : [at.where ?? at.port, at.port];
+  const where = path === undefined ? { host, port } : { socketPath: path };
   const held = new Set<string>();
-  await answeredByAll(where, pids.map(treeOf), () => mastersSockets(master, address).forEach((kind) => held.add(kind)));
+  await answeredByAll(where, pids.map(treeOf), () => mastersSockets(master, path ?? port).forEach((kind) => held.add(kind)));
   assert.deepEqual([...held], ['listener']);
 }
 
@@ -52,7 +59,7 @@ describe('FastAPI', () => {
     const flags = ['-w', '4', '-b', `127.0.0.1:${port}`, '--pre-start', 'alembic upgrade head'];
     const master = await site.start(['--name', site.name, ...flags, '--', 'uvicorn', 'main:app', '--fd', '{fd}']).serves();
     await isMigratedOnce(master, port);
-    await allServe2(master, 'uvicorn', 4, port);
+    await allServe(master, 4, { app: 'uvicorn', port });
     await master.stop();
   });
 
@@ -80,13 +87,6 @@ describe('FastAPI', () => {
     await master.stop();
   });
 });
-
-/** As allServe, for an app that is named after its program. */
-async function allServe2(master: Master, app: string, count: number, port: number): Promise<void> {
-  const pids = await master.pids(app);
-  assert.equal(pids.length, count);
-  await answeredByAll(port, pids.map(treeOf), () => assert.deepEqual(mastersSockets(master, port), ['listener']));
-}
 
 describe('a server', () => {
   interface Server {
@@ -155,7 +155,7 @@ describe('an address', () => {
     const port = await site.port();
     site.config({ apps: { web: { ...accepts, listen: [`[::1]:${port}`] } } });
     const master = await site.start().serves();
-    await allServe(master, 2, { port, where: { host: '::1', port } });
+    await allServe(master, 2, { port, host: '::1' });
     await assert.rejects(ask(port), { code: 'ECONNREFUSED' });
     await master.stop();
   });
@@ -166,7 +166,7 @@ describe('an address', () => {
     site.config({ apps: { web: { ...accepts, listen: [`:${port}`] } } });
     const master = await site.start().serves();
     await allServe(master, 2, { port });
-    await allServe(master, 2, { port, where: { host: '::1', port } });
+    await allServe(master, 2, { port, host: '::1' });
     await master.stop();
   });
 });

@@ -248,6 +248,8 @@ class Watch {
         assert.ok(!this.#operations.has(event.operation), `operation ${event.operation} finished twice`);
         this.#operations.add(event.operation);
         break;
+      default:
+        break;
     }
   }
 

@@ -112,6 +112,15 @@ describe('an added app', () => {
     assert.deepEqual(apps(it), ['web']);
   });
 
+  test('whose workers the restart policy gives up: it is there, but the reload has failed', () => {
+    const it = up(app('web'));
+    const reply = reload(it, [app('web'), app('job', { restart: 'never' })]);
+    it.worker('job', 0).exits(1, { lastLines: ['boom'] });
+    finish(it, reply);
+    assert.deepEqual([it.finished(reply)?.ok, it.finished(reply)?.lastLines], [false, ['boom']]);
+    assert.deepEqual([it.appState('job'), it.appState('web')], ['failed', 'running']);
+  });
+
   test('that a later reload removes before it serves: the first one ends', () => {
     const it = up(app('web'));
     const first = reload(it, [app('web'), app('mail')]);

@@ -42,7 +42,7 @@ test('a second start is refused with pid, --name and config file; after a kill -
 
 test('a master that the lock cannot show, in another network namespace, is found by its file', async (t) => {
   const runtime = temporaryDirectory(t);
-  const other = start(t, ['sleep', '1000']);
+  const other = start(t, ['sleep', '100']);
   const startTimeTicks = statOf(other.pid)?.startTimeTicks ?? 0;
   writeFileSync(join(runtime, 'master.json'), JSON.stringify({ ...about, pid: other.pid, startTimeTicks }));
   const locks = createLocks();

@@ -18,7 +18,7 @@ for (const record of ['workers', 'hooks-run.1']) {
   test(`workers, wrappers, grandchildren and daemons of a killed master are ended (RUNTIME/${record})`, async (t) => {
     const runtime = temporaryDirectory(t);
     const shell = (program: string) => ({ words: ['/bin/sh', '-c', program], timeoutMs: 30_000, pdeathsig: false });
-    const workers = [shell('exec sleep 1000'), shell(`trap '' TERM; sleep 1000; true`), shell('(setsid sleep 1000 &); sleep 1000; true')];
+    const workers = [shell('exec sleep 100'), shell(`trap '' TERM; sleep 100; true`), shell('(setsid sleep 100 &); sleep 100; true')];
     const master = start(t, [process.execPath, fixture('guarded-master.mjs'), systemFolder, join(runtime, record), JSON.stringify(workers)]);
     const { environment } = JSON.parse(await linesOf(master)()) as { environment: { SUPERVISE_INSTANCE: string } };
     const living = (): number[] => processesWith(`SUPERVISE_INSTANCE=${environment.SUPERVISE_INSTANCE}`);
@@ -45,8 +45,8 @@ for (const record of ['workers', 'hooks-run.1']) {
 
 test('strangers live: a pid that was given anew, another boot, a group whose leader is gone and that has no mark', async (t) => {
   const runtime = temporaryDirectory(t);
-  const reused = start(t, ['sleep', '1000'], { detached: true });
-  const wrapper = start(t, ['/bin/sh', '-c', 'sleep 1000 & echo $!; exec 1>&-; sleep 0.2'], { detached: true });
+  const reused = start(t, ['sleep', '100'], { detached: true });
+  const wrapper = start(t, ['/bin/sh', '-c', 'sleep 100 & echo $!; exec 1>&-; sleep 0.2'], { detached: true });
   const orphan = Number(await linesOf(wrapper)());
   t.after(() => isAlive(orphan) && process.kill(orphan, 'SIGKILL'));
   await until(() => !isAlive(wrapper.pid), 'the wrapper to end');
@@ -60,7 +60,7 @@ test('strangers live: a pid that was given anew, another boot, a group whose lea
 
 test('a worker that was removed, and a line that was torn, are not touched', (t) => {
   const runtime = temporaryDirectory(t);
-  const [removed, torn] = [start(t, ['sleep', '1000'], { detached: true }), start(t, ['sleep', '1000'], { detached: true })];
+  const [removed, torn] = [start(t, ['sleep', '100'], { detached: true }), start(t, ['sleep', '100'], { detached: true })];
   writeFileSync(join(runtime, 'workers'), `= 999999-1 ${bootId}\n+ ${removed.pid} ${ticksOf(removed.pid)}\n- ${removed.pid}\n+ ${torn.pid} ${ticksOf(torn.pid)}`);
   assert.deepEqual(cleanUpPredecessor(runtime).killed, []);
   assert.deepEqual([isAlive(removed.pid), isAlive(torn.pid)], [true, true]);

@@ -1,0 +1,108 @@
+/**
+ * The workers of one app, and what can be said of them together: who is up, who serves, whether anything is on its
+ * way. It looks and decides nothing; a worker that leaves is `up` no more, but holds its slot until it is forgotten.
+ */
+import type { LiveWorker } from '../core/reconcile.ts';
+import { isAvailable, type Rollout, type RolloutWorker } from '../core/rollout.ts';
+import { hasProcess, isOver } from '../core/worker-machine.ts';
+import { howItFailed } from './describe.ts';
+import type { WorkerRunner } from './worker-runner.ts';
+
+/** A worker that could not do its work, and how it ended. */
+export interface Trouble {
+  readonly id: string;
+  readonly reason: string;
+  readonly lastLines: readonly string[];
+}
+
+export class Crew {
+  readonly #runners = new Map<string, WorkerRunner>();
+
+  add(runner: WorkerRunner): void {
+    this.#runners.set(runner.id, runner);
+  }
+
+  /** Takes those out that have stopped for good. */
+  forgetStopped(): WorkerRunner[] {
+    const stopped = this.all().filter(({ life }) => life.state === 'stopped');
+    for (const { id } of stopped) this.#runners.delete(id);
+    return stopped;
+  }
+
+  get(id: string): WorkerRunner | undefined {
+    return this.#runners.get(id);
+  }
+
+  get size(): number {
+    return this.#runners.size;
+  }
+
+  all(): WorkerRunner[] {
+    return [...this.#runners.values()];
+  }
+
+  /** Those that are not leaving. */
+  up(): WorkerRunner[] {
+    return this.all().filter((runner) => runner.leaving === 'no');
+  }
+
+  /** The one of this id, or all that are up. */
+  chosen(id: string | null): WorkerRunner[] {
+    if (id === null) return this.up();
+    const runner = this.#runners.get(id);
+    return runner ? [runner] : [];
+  }
+
+  /** As many as wanted, and nobody leaving. */
+  isWhole(replicas: number): boolean {
+    const up = this.up().length;
+    return up >= replicas && up === this.#runners.size;
+  }
+
+  /** Whether all that were made after worker number `since` serve. Older ones are not looked at. */
+  serveSince(since: number): boolean {
+    return this.up().filter((runner) => runner.number > since).every(({ life }) => life.state === 'ready' || life.state === 'completed');
+  }
+
+  /** Whether none is on its way: each serves, has completed, or waits for its next start. */
+  isStill(): boolean {
+    return this.up().every(({ life }) => !hasProcess(life) || life.state === 'ready');
+  }
+
+  /** Whether each has ended for good. */
+  isOver(): boolean {
+    return this.all().every(({ life }) => isOver(life));
+  }
+
+  /** One of this revision, made after worker number `since`, that crashed or never got ready, and does not serve again. */
+  troubleSince(since: number, revision: number): Trouble | null {
+    const bad = this.up().find((runner) => runner.number > since && runner.pinned.revision === revision && isInTrouble(runner));
+    return bad?.life.lastExit ? { id: bad.id, reason: howItFailed(bad), lastLines: bad.life.lastExit.exit.lastLines } : null;
+  }
+
+  /** Id and pid of each process. */
+  leaders(): [string, number][] {
+    return this.all().flatMap(({ id, pid }) => (pid === null ? [] : [[id, pid] as [string, number]]));
+  }
+
+  /** As the judge of a rollout sees them. */
+  seenByJudge(): RolloutWorker[] {
+    return this.all().map(({ id, number, pinned, life, leaving }) => {
+      const failedOnce = life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout';
+      return { id, number, revision: pinned.revision, state: life.state, leaving: leaving !== 'no', readyMs: life.readyMs, failedOnce };
+    });
+  }
+
+  /** As `reconcile` sees them. */
+  seenByReconcile(rollout: Rollout | null, nowMs: number): LiveWorker[] {
+    const judged = this.seenByJudge();
+    return this.all().map((runner, index) => {
+      const available = isAvailable(judged[index]!, rollout, judged, nowMs);
+      return { id: runner.id, slot: runner.slot, revision: runner.pinned.revision, state: runner.life.state, leaving: runner.leaving, available };
+    });
+  }
+}
+
+function isInTrouble({ life }: WorkerRunner): boolean {
+  return life.state === 'failed' || (life.row.crashes > 0 && life.state !== 'ready' && life.state !== 'completed');
+}
