@@ -44,7 +44,7 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
   let pdeathsig: boolean;
   try {
     const words = wordsOf(launch);
-    const wrapped = wrapWorker(launch, script === null ? words : withPreload(words), app.listen.length > 0 ? 'set' : 'none');
+    const wrapped = wrapWorker(launch, script === null ? words : withPreload(words), app.listen.length > 0 && !words.some(namesDescriptor) ? 'set' : 'none');
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
     const [file = '', ...rest] = wrapped.argv;
     child = spawn(file, rest, { cwd, env, stdio: descriptors.stdio, detached: true, ...wrapped.ids });
@@ -56,6 +56,14 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
   const listeners = app.listen.map((each) => socketInode(parts.sockets.fdOf(each.url)) ?? '');
   const leader = parts.strays.adopt(birth, child.pid);
   return beginWorker({ child, leader, launch, listeners, pdeathsig, notifyFd: descriptors.notifyFd }, parts, listener).life;
+}
+
+/**
+ * gunicorn takes `--bind fd://3` and LISTEN_PID for two sockets, and fails with EBADF: whoever is told the descriptor in that
+ * way is not told it again.
+ */
+function namesDescriptor(word: string): boolean {
+  return /\bfd:\/\/\d/.test(word);
 }
 
 function descriptorsOf(app: AppSpec, sockets: readonly number[]): Descriptors {

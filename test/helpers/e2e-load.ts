@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { RequestOptions } from 'node:http';
 import { request } from 'node:http';
+import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Where to ask: a port of 127.0.0.1, or anything that http.request takes. */
@@ -57,8 +58,9 @@ export class Load {
   readonly #loops: Promise<void>[];
   #state: 'runs' | 'ends' = 'runs';
 
-  /** `clients` ask one after the other, each with a pause between two requests. */
-  constructor(where: Where, { clients = 4, pauseMs = 20, path = '/' } = {}) {
+  /** `clients` ask one after the other, each with a pause between two requests. Ends with the test. */
+  constructor(t: TestContext, where: Where, { clients = 4, pauseMs = 20, path = '/' } = {}) {
+    t.after(() => this.end());
     this.#loops = Array.from({ length: clients }, () => this.#loop(where, path, pauseMs));
   }
 

@@ -108,8 +108,8 @@ describe('kill', () => {
     assert.equal((await tried.exited).signal, 'SIGKILL');
   });
 
-  test('ends a child in a session of its own, while it is still attached', async () => {
-    const tried = world.start({ argv: shell(`setsid sh -c 'echo $$ > ${path('three')}.tmp; mv ${path('three')}.tmp ${path('three')}; exec sleep 600' & wait`) });
+  test('ends a child in a session and with an environment of its own, while it is still attached', async () => {
+    const tried = world.start({ argv: shell(`env -i setsid sh -c 'echo $$ > ${path('three')}.tmp; mv ${path('three')}.tmp ${path('three')}; exec sleep 600' & wait`) });
     const child = await pidIn(path('three'));
     assert.equal(statOf(child)?.session, child);
     tried.process.kill();
