@@ -11,6 +11,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
@@ -44,8 +45,7 @@ const checks = {
 function run(args, { inherit = false, limitSeconds }) {
   return new Promise((done, failed) => {
     const startedAt = performance.now();
-    const plain = inherit || process.stdout.isTTY ? {} : { NO_COLOR: '1', FORCE_COLOR: undefined };
-    const env = { ...process.env, ...plain, NODE_TEST_CONTEXT: undefined };
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', inherit ? 'inherit' : 'pipe', inherit ? 'inherit' : 'pipe'],
       env,
@@ -69,7 +69,7 @@ async function runChecks() {
   );
   for (const { name, code, output, seconds } of results) {
     console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${seconds.toFixed(1)} s)`);
-    if (code !== 0) console.log(output);
+    if (code !== 0) console.log(process.stdout.isTTY ? output : stripVTControlCharacters(output));
   }
   return results.every(({ code }) => code === 0);
 }

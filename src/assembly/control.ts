@@ -4,8 +4,8 @@ import { controlSocketName } from '../core/paths.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Master } from '../master/master.ts';
 import type { Cancel } from '../ports.ts';
-import { socketPath } from '../system/directories.ts';
-import type { Output } from '../system/output.ts';
+import { socketPath } from '../system/instance/directories.ts';
+import type { Output } from '../system/output/output.ts';
 
 export interface ControlParts {
   readonly master: Master;

@@ -2,7 +2,7 @@
 import { narrate } from '../core/narrate.ts';
 import type { Event } from '../core/protocol.ts';
 import type { Cancel } from '../ports.ts';
-import type { createLog, LogOptions } from '../system/log.ts';
+import type { createLog, LogOptions } from '../system/output/log.ts';
 
 type Logger = ReturnType<typeof createLog>;
 
@@ -18,7 +18,7 @@ export function followLog(subscribe: (listener: (event: Event) => void) => Cance
   const waiting: ((log: Logger) => void)[] = [];
   let write = (line: (log: Logger) => void): void => void waiting.push(line);
   const open = async () => {
-    const { createLog: create } = await import('../system/log.ts');
+    const { createLog: create } = await import('../system/output/log.ts');
     const log = create(options);
     write = (line) => line(log);
     waiting.forEach(write);

@@ -1,7 +1,7 @@
 /** What a master holds for itself on this host: its directories, and the lock that makes it the only one of its name. */
-import { directoriesFor, prepareDirectories } from '../system/directories.ts';
-import { takeInstanceLock } from '../system/instance.ts';
-import { createLocks, type Locks } from '../system/locks.ts';
+import { directoriesFor, prepareDirectories } from '../system/instance/directories.ts';
+import { takeInstanceLock } from '../system/instance/instance.ts';
+import { createLocks, type Locks } from '../system/instance/locks.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel } from '../ports.ts';
 

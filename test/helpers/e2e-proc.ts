@@ -36,6 +36,11 @@ export function parentOf(pid: number): number | null {
   return parent === undefined ? null : Number(parent);
 }
 
+export function sessionOf(pid: number): number | null {
+  const session = statFields(pid)?.[3];
+  return session === undefined ? null : Number(session);
+}
+
 /** The process and all that descends from it. */
 export function treeOf(pid: number): number[] {
   const children = new Map<number, number[]>();

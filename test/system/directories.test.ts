@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdirSync, statSync, symlinkSync, writeFileSync }
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { SuperviseError } from '../../src/core/errors.ts';
-import { directoriesFor, prepareDirectories, socketPath } from '../../src/system/directories.ts';
+import { directoriesFor, prepareDirectories, socketPath } from '../../src/system/instance/directories.ts';
 import { temporaryDirectory } from './processes.ts';
 
 const isRoot = process.getuid?.() === 0;

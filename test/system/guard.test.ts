@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
-import { guardProgram } from '../../src/system/guard-script.ts';
+import { guardProgram } from '../../src/system/instance/guard-script.ts';
 import { childrenOf, linkOf, statOf } from '../../src/system/procfs.ts';
 import { commandLine, fixture, isAlive, killed, linesOf, processesWith, start, systemFolder, temporaryDirectory, until } from './processes.ts';
 

@@ -4,8 +4,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SuperviseError } from '../../src/core/errors.ts';
-import { isAlive, readMasterInfo, removeMasterInfo, takeInstanceLock, writeMasterInfo } from '../../src/system/instance.ts';
-import { createLocks } from '../../src/system/locks.ts';
+import { isAlive, readMasterInfo, removeMasterInfo, takeInstanceLock, writeMasterInfo } from '../../src/system/instance/instance.ts';
+import { createLocks } from '../../src/system/instance/locks.ts';
 import { statOf } from '../../src/system/procfs.ts';
 import { killed, linesOf, start, systemFolder, temporaryDirectory } from './processes.ts';
 
@@ -13,8 +13,8 @@ const about = { name: 'shop', configFile: '/srv/shop/supervise.yaml', startedAt:
 
 function masterProgram(runtime: string): readonly string[] {
   const program = `
-    import { createLocks } from '${systemFolder}/locks.js';
-    import { takeInstanceLock, writeMasterInfo } from '${systemFolder}/instance.js';
+    import { createLocks } from '${systemFolder}/instance/locks.js';
+    import { takeInstanceLock, writeMasterInfo } from '${systemFolder}/instance/instance.js';
     takeInstanceLock(createLocks(), '${runtime}');
     writeMasterInfo('${runtime}', ${JSON.stringify(about)});
     setInterval(() => undefined, 1 << 30);

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createLedger } from '../../src/system/ledger.ts';
-import { createLocks } from '../../src/system/locks.ts';
+import { createLedger } from '../../src/system/instance/ledger.ts';
+import { createLocks } from '../../src/system/instance/locks.ts';
 import { fixture, killed, linesOf, start, systemFolder, temporaryDirectory, until } from './processes.ts';
 
 const at = '2026-01-01T00:00:00.000Z';

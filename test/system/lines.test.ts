@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { decodeBlock, LineSplitter } from '../../src/system/lines.ts';
+import { decodeBlock, LineSplitter } from '../../src/system/output/lines.ts';
 
 interface Part {
   readonly text: string;

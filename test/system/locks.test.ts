@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { createLocks } from '../../src/system/locks.ts';
+import { createLocks } from '../../src/system/instance/locks.ts';
 import { fixture, killed, linesOf, start, systemFolder, temporaryDirectory } from './processes.ts';
 
 for (const how of ['abstract', 'files'] as const) {

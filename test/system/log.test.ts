@@ -3,9 +3,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
-import { createLog, readableLines, type LogOptions } from '../../src/system/log.ts';
-import { Sink } from '../../src/system/sink.ts';
-import { openFileTarget } from '../../src/system/sink-target.ts';
+import { createLog, readableLines, type LogOptions } from '../../src/system/output/log.ts';
+import { Sink } from '../../src/system/output/sink.ts';
+import { openFileTarget } from '../../src/system/output/sink-target.ts';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'log-'));
 after(() => fs.rmSync(dir, { recursive: true }));

@@ -9,9 +9,9 @@ import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LogLine } from '../../src/core/protocol.ts';
 import type { LogFormat } from '../../src/core/spec.ts';
-import { Output } from '../../src/system/output.ts';
-import { Sink } from '../../src/system/sink.ts';
-import { openFileTarget, openTarget, type Target } from '../../src/system/sink-target.ts';
+import { Output } from '../../src/system/output/output.ts';
+import { Sink } from '../../src/system/output/sink.ts';
+import { openFileTarget, openTarget, type Target } from '../../src/system/output/sink-target.ts';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'output-'));
 after(() => fs.rmSync(dir, { recursive: true }));

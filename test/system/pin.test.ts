@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { SuperviseError } from '../../src/core/errors.ts';
 import type { AppSpec } from '../../src/core/spec.ts';
-import { pin } from '../../src/system/pin.ts';
+import { pin } from '../../src/system/processes/pin.ts';
 import { appSpec, plainEnv } from '../helpers/spawning.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'supervise-pin-'));

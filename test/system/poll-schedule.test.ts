@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
-import { delayForAge, PollSchedule } from '../../src/system/poll-schedule.ts';
+import { delayForAge, PollSchedule } from '../../src/system/readiness/poll-schedule.ts';
 
 test('the pace: 5 ms at first, an eighth of the age later, 200 ms at most', () => {
   assert.deepEqual([0, 40, 80, 800, 1600, 3_600_000].map(delayForAge), [5, 5, 10, 100, 200, 200]);

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openRecord, ownInstance, readRecord } from '../../src/system/guard-record.ts';
-import { cleanUpPredecessor } from '../../src/system/predecessor.ts';
+import { openRecord, ownInstance, readRecord } from '../../src/system/instance/guard-record.ts';
+import { cleanUpPredecessor } from '../../src/system/instance/predecessor.ts';
 import { childrenOf, statOf } from '../../src/system/procfs.ts';
 import { commandLine, fixture, isAlive, killed, linesOf, processesWith, start, systemFolder, temporaryDirectory, until } from './processes.ts';
 

@@ -5,10 +5,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ProcessTree } from '../../src/system/process-tree.ts';
+import { ProcessTree } from '../../src/system/processes/process-tree.ts';
 import { statOf, treeOf } from '../../src/system/procfs.ts';
-import { Strays } from '../../src/system/strays.ts';
-import { wrap } from '../../src/system/wrapping.ts';
+import { Strays } from '../../src/system/processes/strays.ts';
+import { wrap } from '../../src/system/processes/wrapping.ts';
 import { appSpec, fixture, freePort, lives, pidIn, plainEnv, Spawning, until, type Tried } from '../helpers/spawning.ts';
 
 const world = new Spawning();

@@ -8,7 +8,7 @@ import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, test } from 'node:test';
-import type { ReadinessTarget } from '../../src/system/readiness.ts';
+import type { ReadinessTarget } from '../../src/system/readiness/readiness.ts';
 import { fixtures, listen, python, running, scratch, start, stop } from './readiness-workers.ts';
 
 const nobody = { uid: 65534, gid: 65534 };
@@ -16,7 +16,7 @@ const rootOnly = { skip: process.getuid?.() !== 0 && 'needs root, to become anot
 
 /** Runs the watch in a process without these capabilities; answers with its first line and what it says when cancelled. */
 async function watchWithout(capabilities: string, target: ReadinessTarget, lines: number): Promise<readonly string[]> {
-  const readiness = new URL('../../src/system/readiness.js', import.meta.url).href;
+  const readiness = new URL('../../src/system/readiness/readiness.js', import.meta.url).href;
   const dropped = ['--bounding-set', capabilities, '--inh-caps', capabilities];
   const argv = [...dropped, process.execPath, join(fixtures, 'watch.mjs'), readiness, JSON.stringify(target)];
   const child = spawn('setpriv', argv, { stdio: ['pipe', 'pipe', 'inherit'] });

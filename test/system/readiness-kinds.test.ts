@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, test } from 'node:test';
 import type { ReadySpec } from '../../src/core/spec.ts';
 import { statOf } from '../../src/system/procfs.ts';
-import { watchReadiness } from '../../src/system/readiness.ts';
+import { watchReadiness } from '../../src/system/readiness/readiness.ts';
 import { answer, fixtures, listen, scratch, start, stop, Watched } from './readiness-workers.ts';
 
 async function freePort(): Promise<number> {

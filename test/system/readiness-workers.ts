@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { after } from 'node:test';
 import type { ReadySpec } from '../../src/core/spec.ts';
 import { childrenOf, socketInode, statOf } from '../../src/system/procfs.ts';
-import { watchReadiness, type ReadinessTarget } from '../../src/system/readiness.ts';
+import { watchReadiness, type ReadinessTarget } from '../../src/system/readiness/readiness.ts';
 
 export const python = '/usr/bin/python3';
 export const fixtures = resolve('test/fixtures/accepting');

@@ -9,10 +9,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, test } from 'node:test';
-import { unseenWay } from '../../src/system/accepting.ts';
-import { ownReader, viewProcess } from '../../src/system/process-view.ts';
+import { unseenWay } from '../../src/system/readiness/accepting.ts';
+import { ownReader, viewProcess } from '../../src/system/readiness/process-view.ts';
 import { childrenOf, statOf } from '../../src/system/procfs.ts';
-import { acceptingPid } from '../../src/system/readiness.ts';
+import { acceptingPid } from '../../src/system/readiness/readiness.ts';
 import { answer, fixtures, listen, python, scratch, start, stop, Watched } from './readiness-workers.ts';
 
 const servers: Record<string, readonly string[]> = {

@@ -8,11 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, describe, test } from 'node:test';
 import type { HostSample } from '../../src/core/protocol.ts';
 import type { Sampler, TreeSample } from '../../src/ports.ts';
-import { parseCpuTimes } from '../../src/system/host.ts';
+import { parseCpuTimes } from '../../src/system/sampling/host.ts';
 import { treeOf } from '../../src/system/procfs.ts';
-import { createSampler } from '../../src/system/sampler.ts';
-import { cpuPercent, type ProcessReading, type TreeReading } from '../../src/system/tree-cpu.ts';
-import { TreeWalk } from '../../src/system/tree-walk.ts';
+import { createSampler } from '../../src/system/sampling/sampler.ts';
+import { cpuPercent, type ProcessReading, type TreeReading } from '../../src/system/sampling/tree-cpu.ts';
+import { TreeWalk } from '../../src/system/sampling/tree-walk.ts';
 
 const fixtures = resolve('test/fixtures/sampling');
 const groups = new Set<number>();

@@ -5,9 +5,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Loss } from '../../src/system/gap.ts';
-import { Sink, type SinkOptions } from '../../src/system/sink.ts';
-import { openFileTarget, openTarget } from '../../src/system/sink-target.ts';
+import type { Loss } from '../../src/system/output/gap.ts';
+import { Sink, type SinkOptions } from '../../src/system/output/sink.ts';
+import { openFileTarget, openTarget } from '../../src/system/output/sink-target.ts';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sink-'));
 after(() => fs.rmSync(dir, { recursive: true }));

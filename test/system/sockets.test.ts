@@ -9,10 +9,10 @@ import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
 import { SuperviseError } from '../../src/core/errors.ts';
 import type { ListenSpec } from '../../src/core/spec.ts';
-import type { ListenWay } from '../../src/system/listening.ts';
-import { createLocks } from '../../src/system/locks.ts';
-import type { BoundSockets } from '../../src/system/sockets.ts';
-import { createSockets } from '../../src/system/sockets.ts';
+import type { ListenWay } from '../../src/system/sockets/listening.ts';
+import { createLocks } from '../../src/system/instance/locks.ts';
+import type { BoundSockets } from '../../src/system/sockets/sockets.ts';
+import { createSockets } from '../../src/system/sockets/sockets.ts';
 import { fixture, isAlive, killed, linesOf, start, systemFolder, temporaryDirectory, until } from './processes.ts';
 
 function tcp(host: string, port: number): ListenSpec {
@@ -218,8 +218,8 @@ describe('addresses', () => {
     const lowest = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'));
     if (lowest <= 1) return t.skip('this host has no privileged ports');
     const program = `
-      import { createSockets } from '${systemFolder}/sockets.js';
-      import { createLocks } from '${systemFolder}/locks.js';
+      import { createSockets } from '${systemFolder}/sockets/sockets.js';
+      import { createLocks } from '${systemFolder}/instance/locks.js';
       try { createSockets(createLocks()).bind([${JSON.stringify(tcp('127.0.0.1', 1))}]); } catch (error) { console.log(error.code, error.message, error.hint); }`;
     const words = ['--reuid', '65534', '--clear-groups', '--inh-caps=-all', '--bounding-set=-all', process.execPath, '--input-type=module', '-e', program];
     const { stdout, stderr } = spawnSync('setpriv', words, { encoding: 'utf8' });

@@ -1,8 +1,8 @@
 /** Which words stand before a program, and what its wrappers' own failures look like. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Account } from '../../src/system/accounts.ts';
-import { wrap, wrapperFailure, type Tools, type Wrapping } from '../../src/system/wrapping.ts';
+import type { Account } from '../../src/system/processes/accounts.ts';
+import { wrap, wrapperFailure, type Tools, type Wrapping } from '../../src/system/processes/wrapping.ts';
 
 const all: Tools = { setpriv: '/usr/bin/setpriv', nice: '/usr/bin/nice', setsid: '/usr/bin/setsid' };
 const none: Tools = { setpriv: null, nice: null, setsid: null };

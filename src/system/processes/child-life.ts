@@ -1,0 +1,255 @@
+/**
+ * The life of one spawned process, from its spawn until nothing of it is left: the same for workers and hooks.
+ *
+ *   running --terminate--> asked --kill--> killing
+ *      |                     |               |
+ *      '------- the leader has exited -------'
+ *                  | something is left?
+ *                  |   running: it is killed        asked: it may finish; the master's kill ends that
+ *                  v
+ *              draining --the pipes are read to their end--> over: `exited`, exactly once
+ *
+ * - Draining is bounded: a pipe that an escaped process holds open, and that stays silent, is closed. One that waits for
+ *   a slow sink is left to drain on, but `exited` does not wait for it longer than a second.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { SuperviseError } from '../../core/errors.ts';
+import type { Exit } from '../../core/protocol.ts';
+import type { LogFormat, Signal } from '../../core/spec.ts';
+import type { ProcessListener, RunningProcess } from '../../ports.ts';
+import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
+import { hasProcfs } from '../procfs.ts';
+import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
+import { wrapperFailure } from './wrapping.ts';
+
+/** What is needed of output.ts. */
+export interface OutputPort {
+  attach(stream: Readable, source: { app: string; source: string; stream: 'stdout' | 'stderr'; format: LogFormat }, onLine?: (line: string) => void): void;
+  tail(source: string, lines: number): readonly string[];
+  forget(source: string): void;
+}
+
+/** What is needed of guard.ts. */
+export interface GuardPort {
+  /** Names this very master: to be put into every environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  add(entry: { pid: number; signal: Signal; timeoutMs: number; pdeathsig: boolean }): void;
+  endsAt(pid: number, acceptingPid: number): void;
+  remove(pid: number): void;
+}
+
+export interface LifeParts {
+  readonly output: OutputPort;
+  readonly guard: GuardPort;
+  readonly strays: Strays;
+}
+
+export interface LifeSpec {
+  readonly source: { readonly app: string; readonly source: string; readonly format: LogFormat };
+  readonly shape: Shape;
+  /** `socket:[inode]` of its inherited sockets. */
+  readonly listeners: readonly string[];
+  readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
+  /** Whether the kernel ends it with the master. */
+  readonly pdeathsig: boolean;
+  /** Sees each line of both streams. */
+  readonly onLine?: (line: string) => void;
+}
+
+const tailLines = 20;
+const drainTickMs = 50;
+const drainMostMs = 1_000;
+
+type Stage = 'running' | 'asked' | 'killing' | 'draining' | 'over';
+
+export class ChildLife implements RunningProcess {
+  readonly pid: number;
+  readonly tree: ProcessTree;
+  readonly #child: ChildProcess;
+  readonly #leader: Leader;
+  readonly #spec: LifeSpec;
+  readonly #parts: LifeParts;
+  readonly #listener: Pick<ProcessListener, 'exited'>;
+  #stage: Stage = 'running';
+  /** How the leader ended; null while it lives. */
+  #end: { code: number | null; signal: Signal | null } | null = null;
+  #waits = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  /** Takes over a process that has just been spawned, before anything else can happen to it. */
+  constructor(child: ChildProcess & { pid: number }, leader: Leader, spec: LifeSpec, parts: LifeParts & { listener: Pick<ProcessListener, 'exited'> }) {
+    this.pid = child.pid;
+    this.#child = child;
+    this.#leader = leader;
+    this.#spec = spec;
+    this.#parts = parts;
+    this.#listener = parts.listener;
+    this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
+    parts.guard.add({ pid: this.pid, signal: spec.stop.signal, timeoutMs: spec.stop.timeoutMs, pdeathsig: spec.pdeathsig });
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const pipe = child[stream];
+      if (pipe !== null) parts.output.attach(pipe, { ...spec.source, stream }, spec.onLine);
+    }
+    child.once('exit', (code, signal) => this.#leaderExited(code, signal));
+    // A signal or a message that could not be sent; the process itself is not affected.
+    child.on('error', () => undefined);
+  }
+
+  /** Whether nobody has asked it to end yet, and its leader lives. */
+  get isRunning(): boolean {
+    return this.#stage === 'running' && this.#end === null;
+  }
+
+  /**
+   * Tells the guard where its chain of stop signals ends, now that it is ready.
+   * @param waiting the process that was seen to wait for connections; null: look
+   */
+  becameReady(waiting: number | null): void {
+    this.tree.note();
+    const end = waiting ?? this.tree.acceptingPid();
+    if (end !== null) this.#parts.guard.endsAt(this.pid, end);
+  }
+
+  terminate(signal: Signal): void {
+    if (this.#stage !== 'running' && this.#stage !== 'asked') return;
+    this.#stage = 'asked';
+    if (this.#end === null) this.tree.terminate(signal);
+  }
+
+  kill(): void {
+    if (this.#stage === 'draining' || this.#stage === 'over') return;
+    this.#stage = 'killing';
+    if (this.#end === null) return this.tree.kill();
+    this.#waits = 0;
+    this.#lookForRest();
+  }
+
+  signal(signal: Signal): void {
+    if (this.#end === null) this.tree.signal(signal);
+  }
+
+  bindsOwnPort(): boolean {
+    return this.#end === null && this.tree.bindsOwnPort();
+  }
+
+  // -------------------------------------------------------------- after the leader's exit
+
+  #leaderExited(code: number | null, signal: Signal | null): void {
+    this.#end = { code, signal };
+    this.#lookForRest();
+  }
+
+  #lookForRest(): void {
+    this.#clearTimer();
+    if (hasProcfs()) this.#parts.strays.ask(this.#leader, this.tree.seen, (rest) => this.#judge(rest));
+    else this.#judge(groupExists(this.pid) ? [this.#leader] : []);
+  }
+
+  #judge(rest: readonly ProcessId[]): void {
+    if (this.#stage === 'draining' || this.#stage === 'over') return;
+    if (rest.length === 0) return this.#drain();
+    if (this.#stage === 'running') this.#stage = 'killing';
+    if (this.#stage === 'killing') this.tree.killThese(rest);
+    this.#waitFor(rest);
+  }
+
+  /** Looks again when the known rest is gone; killed processes are looked for soon, asked ones at leisure. */
+  #waitFor(rest: readonly ProcessId[]): void {
+    this.#waits++;
+    const waitMs = Math.min(2 ** this.#waits, this.#stage === 'killing' ? 50 : 100);
+    this.#timer = setTimeout(() => {
+      const left = hasProcfs() ? rest.filter(isAlive) : rest;
+      if (this.#stage === 'asked' && hasProcfs() && left.length > 0) this.#waitFor(left);
+      else this.#lookForRest();
+    }, waitMs);
+  }
+
+  // -------------------------------------------------------------- the pipes
+
+  #drain(): void {
+    this.#stage = 'draining';
+    const open = new Set<Readable>();
+    for (const pipe of [this.#child.stdout, this.#child.stderr]) if (pipe !== null && !pipe.closed) open.add(pipe);
+    if (open.size === 0) return this.#report();
+    const read = new Map<Readable, number>();
+    let ticks = 0;
+    const timer = setInterval(() => {
+      ticks++;
+      for (const pipe of open) {
+        const bytes = (pipe as Readable & { bytesRead?: number }).bytesRead ?? 0;
+        if (!pipe.isPaused() && pipe.readableLength === 0 && read.get(pipe) === bytes) pipe.destroy();
+        read.set(pipe, bytes);
+      }
+      if (ticks * drainTickMs < drainMostMs) return;
+      timer.unref();
+      this.#report();
+    }, drainTickMs);
+    for (const pipe of open) {
+      pipe.once('close', () => {
+        open.delete(pipe);
+        if (open.size > 0) return;
+        clearInterval(timer);
+        this.#report();
+      });
+    }
+  }
+
+  #report(): void {
+    if (this.#stage === 'over') return;
+    this.#stage = 'over';
+    this.#clearTimer();
+    for (const stream of this.#child.stdio.slice(3)) stream?.destroy();
+    if (this.#child.connected) this.#child.disconnect();
+    this.#parts.guard.remove(this.pid);
+    this.#parts.strays.forget(this.#leader);
+    const { output } = this.#parts;
+    const { source } = this.#spec.source;
+    const lastLines = output.tail(source, tailLines);
+    output.forget(source);
+    this.#listener.exited(this.#exit(lastLines));
+  }
+
+  #exit(lastLines: readonly string[]): Exit {
+    const { code, signal } = this.#end ?? { code: null, signal: null };
+    const failure = wrapperFailure(code, lastLines);
+    return { code, signal, error: failure === null ? null : `the program cannot be executed: ${failure}`, lastLines };
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** What stands for a process that could not be started: no pid, and an `exited` with the error after this has returned. */
+export function stillborn(error: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
+  setImmediate(() => listener.exited({ code: null, signal: null, error, lastLines: [] }));
+  return withoutProcess;
+}
+
+/** As stillborn, for a child that node:child_process has made without a pid: its 'error' says why. */
+export function unborn(child: ChildProcess, program: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
+  child.once('error', (error) => listener.exited({ code: null, signal: null, error: spawnFailure(error, program), lastLines: [] }));
+  // Without a descriptor left (EMFILE) there are no streams at all, whatever the types say.
+  for (const stream of (child.stdio as typeof child.stdio | undefined) ?? []) stream?.destroy();
+  return withoutProcess;
+}
+
+const withoutProcess: RunningProcess = { pid: null, terminate: () => undefined, kill: () => undefined, signal: () => undefined, bindsOwnPort: () => false };
+
+/** In words, why spawn failed. */
+export function spawnFailure(error: unknown, program: string): string {
+  if (error instanceof SuperviseError) return error.hint === null ? error.message : `${error.message}: ${error.hint}`;
+  const { code, message } = error as NodeJS.ErrnoException;
+  const known: Record<string, string> = {
+    ENOENT: 'it does not exist',
+    EACCES: 'permission denied: it is not executable, or a directory above it is closed to this user',
+    EAGAIN: 'no more processes are allowed (ulimit -u, TasksMax of the unit, pids.max of the cgroup)',
+    EMFILE: 'the master has no more file descriptors (ulimit -n, LimitNOFILE of the unit)',
+    ENFILE: 'the host has no more file descriptors (fs.file-max)',
+    ENOMEM: 'the host has no memory for another process',
+    E2BIG: 'its arguments and environment are too long',
+  };
+  return `${program} cannot be started: ${known[code ?? ''] ?? message}${code === undefined ? '' : ` (${code})`}`;
+}

@@ -1,0 +1,96 @@
+/**
+ * Starts a worker of a script that chooses its ports itself, under node:cluster: the workers share what they listen on, and
+ * each accepts by itself (SCHED_NONE; round robin would make the master carry every connection).
+ *
+ * node:cluster knows neither `detached` nor umask, niceness or a parent-death signal. So its program is not node but a chain
+ * that ends in node, each of which execs the next, with the pid and the IPC channel kept:
+ *
+ *   setsid, [nice], setpriv, [sh], node --import PRELOAD SCRIPT
+ *
+ * - The preload lets the IPC channel go, which would keep a finished script alive.
+ * - The settings of node:cluster merge: every key is passed each time, or one app's would be the next one's.
+ * - Its workers inherit process.env besides what they are given: each of the master's variables is named, as unset.
+ * - The scheduling policy is frozen at the first fork: one per master.
+ */
+import type clusterModule from 'node:cluster';
+import type { Worker } from 'node:cluster';
+import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
+import { spawnFailure, stillborn, unborn } from './child-life.ts';
+import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { withPreload } from './preload-path.ts';
+import { whyGone } from './program.ts';
+import { beginWorker } from './worker-life.ts';
+import { findTools, type Wrapped } from './wrapping.ts';
+
+type Cluster = typeof clusterModule;
+
+/** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
+export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener: ProcessListener): RunningProcess {
+  const { argv, cwd } = launch.pinned;
+  const [node = '', script = '', ...args] = wordsOf(launch);
+  const gone = whyGone(argv, cwd, script);
+  if (gone !== null) return stillborn(gone, listener);
+  const env = { ...workerEnvironment(launch, parts), SUPERVISE_CHANNEL: String(process.pid) };
+  const birth = parts.strays.announce(markOf(env, parts));
+  let forked: Worker;
+  let wrapped: Wrapped;
+  try {
+    wrapped = wrapWorker(launch, withPreload([node]), 'none');
+    const chain = ownSession(wrapped.argv, (message) => parts.warnOnce(message, listener.warning));
+    for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
+    forked = fork({ chain, script, args, cwd, env, ids: wrapped.ids });
+  } catch (error) {
+    return stillborn(spawnFailure(error, script), listener);
+  }
+  const child = forked.process;
+  // It repeats the errors of the process, which are handled there.
+  forked.on('error', () => undefined);
+  if (child.pid === undefined) return unborn(child, script, listener);
+  const leader = parts.strays.adopt(birth, child.pid);
+  const { life, ready } = beginWorker({ child, leader, launch, listeners: [], pdeathsig: wrapped.pdeathsig, notifyFd: null }, parts, listener);
+  forked.on('listening', () => ready.listens());
+  return life;
+}
+
+function ownSession(argv: readonly string[], warn: (message: string) => void): readonly string[] {
+  const { setsid } = findTools();
+  if (setsid !== null) return [setsid, ...argv];
+  warn('setsid is not installed (util-linux): script workers without "listen" stay in the session of the master, and Ctrl-C reaches them too');
+  return argv;
+}
+
+interface Fork {
+  readonly chain: readonly string[];
+  readonly script: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly ids: Wrapped['ids'];
+}
+
+function fork({ chain, script, args, cwd, env, ids }: Fork): Worker {
+  const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster;
+  const [program = '', ...words] = chain;
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
+  cluster.setupPrimary({
+    exec: script,
+    args: [...args],
+    execArgv: words,
+    cwd,
+    serialization: 'json',
+    silent: false,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    windowsHide: false,
+    uid: ids.uid,
+    gid: ids.gid,
+    inspectPort: undefined,
+  });
+  const unset = Object.fromEntries(Object.keys(process.env).map((name) => [name, undefined]));
+  const { execPath } = process;
+  process.execPath = program;
+  try {
+    return cluster.fork({ ...unset, ...env });
+  } finally {
+    process.execPath = execPath;
+  }
+}

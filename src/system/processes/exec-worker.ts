@@ -1,0 +1,87 @@
+/**
+ * Starts a worker with child_process.spawn: every `command`, and every `script` with `listen`.
+ *
+ *   fd 0          /dev/null
+ *   fd 1, 2       pipes to the output
+ *   fd 3 …        the inherited sockets, in the order of `listen`
+ *   then          NOTIFY_FD (ready: fd), the IPC channel (scripts; ready: ipc), copies of the sockets (scripts)
+ *
+ * It leads a session of its own (`detached`), so that Ctrl-C reaches the master alone, and its group can be killed.
+ */
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import type { AppSpec } from '../../core/spec.ts';
+import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
+import { spawnFailure, stillborn, unborn } from './child-life.ts';
+import { firstSocketFd } from './environment.ts';
+import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { backlog } from '../sockets/listening.ts';
+import { withPreload } from './preload-path.ts';
+import { socketInode } from '../procfs.ts';
+import { whyGone } from './program.ts';
+import { beginWorker } from './worker-life.ts';
+
+/** How often each configured socket can be listened on in one script (see preload.ts). */
+const copiesOfSocket = 3;
+
+/** The descriptors of a worker. */
+interface Descriptors {
+  readonly stdio: StdioOptions & unknown[];
+  /** Variables that name them. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly notifyFd: number | null;
+}
+
+/** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
+export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: ProcessListener): RunningProcess {
+  const { app, argv, cwd } = launch.pinned;
+  const script = app.kind === 'script' ? (argv[1] ?? '') : null;
+  const gone = whyGone(argv, cwd, script);
+  if (gone !== null) return stillborn(gone, listener);
+  const descriptors = descriptorsOf(app, app.listen.map((each) => parts.sockets.fdOf(each.url)));
+  const env = { ...workerEnvironment(launch, parts), ...descriptors.env };
+  const birth = parts.strays.announce(markOf(env, parts));
+  let child: ChildProcess;
+  let pdeathsig: boolean;
+  try {
+    const words = wordsOf(launch);
+    const wrapped = wrapWorker(launch, script === null ? words : withPreload(words), app.listen.length > 0 && !words.some(namesDescriptor) ? 'set' : 'none');
+    for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
+    const [file = '', ...rest] = wrapped.argv;
+    child = spawn(file, rest, { cwd, env, stdio: descriptors.stdio, detached: true, ...wrapped.ids });
+    pdeathsig = wrapped.pdeathsig;
+  } catch (error) {
+    return stillborn(spawnFailure(error, argv[0] ?? ''), listener);
+  }
+  if (child.pid === undefined) return unborn(child, argv[0] ?? '', listener);
+  const listeners = app.listen.map((each) => socketInode(parts.sockets.fdOf(each.url)) ?? '');
+  const leader = parts.strays.adopt(birth, child.pid);
+  return beginWorker({ child, leader, launch, listeners, pdeathsig, notifyFd: descriptors.notifyFd }, parts, listener).life;
+}
+
+/**
+ * gunicorn takes `--bind fd://3` and LISTEN_PID for two sockets, and fails with EBADF: whoever is told the descriptor in that
+ * way is not told it again.
+ */
+function namesDescriptor(word: string): boolean {
+  return /\bfd:\/\/\d/.test(word);
+}
+
+function descriptorsOf(app: AppSpec, sockets: readonly number[]): Descriptors {
+  const stdio: unknown[] = ['ignore', 'pipe', 'pipe', ...sockets];
+  const env: Record<string, string> = {};
+  const notifyFd = app.ready.kind === 'fd' ? stdio.push('pipe') - 1 : null;
+  if (notifyFd !== null) env.NOTIFY_FD = String(notifyFd);
+  if (app.kind === 'script' || app.ready.kind === 'ipc') stdio.push('ipc');
+  if (app.kind === 'script') env.SUPERVISE_LISTEN = JSON.stringify({ backlog, sockets: copies(app, sockets, stdio) });
+  return { stdio: stdio as Descriptors['stdio'], env, notifyFd };
+}
+
+/** Adds copies of the sockets to the descriptors; the answer tells the preload what is where. */
+function copies(app: AppSpec, sockets: readonly number[], stdio: unknown[]): unknown[] {
+  return app.listen.map((each, index) => {
+    const fds = [firstSocketFd + index];
+    while (fds.length < copiesOfSocket) fds.push(stdio.push(sockets[index]) - 1);
+    const where = each.kind === 'tcp' ? { host: each.host, port: each.port, path: null } : { host: '', port: null, path: each.path };
+    return { url: each.url, ...where, fds };
+  });
+}

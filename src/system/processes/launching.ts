@@ -1,0 +1,65 @@
+/**
+ * What every kind of process needs at its spawn: the words before its program, and the variables that are its own.
+ */
+import type { Signal } from '../../core/spec.ts';
+import type { Launch } from '../../ports.ts';
+import { accountOfApp } from './accounts.ts';
+import type { LifeParts } from './child-life.ts';
+import { fillIn, type Environment, type Placeholders } from './environment.ts';
+import { findTools, wrap, type Wrapped } from './wrapping.ts';
+
+/** What the spawner is made of, and what every launch may use. */
+export interface LaunchParts extends LifeParts {
+  readonly masterName: string;
+  readonly sockets: { fdOf(url: string): number };
+  /** Says it once in the life of this master. */
+  warnOnce(message: string, warn: (message: string) => void): void;
+}
+
+export function placeholdersOf({ pinned, slot }: Launch): Placeholders {
+  const { app } = pinned;
+  return { app: app.name, slot, sockets: app.listen.length, port: app.port === null ? null : app.port + slot };
+}
+
+/** The words of the program with the placeholders filled in. */
+export function wordsOf(launch: Launch): string[] {
+  const values = placeholdersOf(launch);
+  return launch.pinned.argv.map((word, index) => (index === 0 ? word : fillIn(word, values)));
+}
+
+/** The whole environment of a worker, but for what only its spawn knows (NOTIFY_FD, LISTEN_PID). */
+export function workerEnvironment(launch: Launch, parts: LaunchParts): Record<string, string> {
+  const { pinned, worker, slot } = launch;
+  const { app } = pinned;
+  const values = placeholdersOf(launch);
+  const configured = Object.keys(app.env).map((name) => [name, fillIn(pinned.env[name] ?? '', values)]);
+  return {
+    ...pinned.env,
+    ...Object.fromEntries(configured),
+    ...(values.port === null ? {} : { PORT: String(values.port) }),
+    ...(app.listen.length === 0 ? {} : { LISTEN_FDS: String(app.listen.length), LISTEN_FDNAMES: app.listen.map(() => app.name).join(':') }),
+    ...parts.guard.environment,
+    SUPERVISE_NAME: parts.masterName,
+    SUPERVISE_APP: app.name,
+    SUPERVISE_WORKER: worker,
+    SUPERVISE_SLOT: String(slot),
+    SUPERVISE_REVISION: String(pinned.revision),
+  };
+}
+
+/** The entries that tell this process and its descendants from all others (strays.ts). */
+export function markOf(env: Environment, parts: LaunchParts): string[] {
+  const names = [...Object.keys(parts.guard.environment), 'SUPERVISE_WORKER', 'SUPERVISE_HOOK', 'SUPERVISE_PHASE'];
+  return names.filter((name) => name in env).map((name) => `${name}=${env[name]}`);
+}
+
+/** Wraps a worker's program. @throws SuperviseError launch-failed: the account is gone */
+export function wrapWorker(launch: Launch, argv: readonly string[], listenPid: 'set' | 'none'): Wrapped {
+  const { app } = launch.pinned;
+  const { identity, stop } = app;
+  return wrapProgram({ argv, account: accountOfApp(app), deathSignal: stop.signal, niceness: identity.nice, umask: identity.umask, listenPid });
+}
+
+export function wrapProgram(what: Omit<Parameters<typeof wrap>[0], 'masterPid'> & { readonly deathSignal: Signal }): Wrapped {
+  return wrap({ ...what, masterPid: process.pid }, findTools());
+}

@@ -1,0 +1,47 @@
+/**
+ * The one who starts processes: chooses the way by the kind of app, and holds what all of them share.
+ *
+ *   command                 exec-worker      child_process.spawn, inherited sockets
+ *   script with listen      exec-worker      the same, with the preload
+ *   script without listen   cluster-worker   node:cluster
+ *   hook                    hook-process
+ */
+import type { Spawner } from '../../ports.ts';
+import type { GuardPort, LifeParts, OutputPort } from './child-life.ts';
+import { spawnClusterWorker } from './cluster-worker.ts';
+import { spawnExecWorker } from './exec-worker.ts';
+import { spawnHook } from './hook-process.ts';
+import type { LaunchParts } from './launching.ts';
+import { pin } from './pin.ts';
+import { Strays } from './strays.ts';
+
+export interface SpawnerParts {
+  readonly sockets: LaunchParts['sockets'];
+  readonly guard: GuardPort;
+  readonly output: OutputPort;
+  readonly masterName: string;
+}
+
+/** Starts workers and hooks as real processes. */
+export function createSpawner({ sockets, guard, output, masterName }: SpawnerParts): Spawner {
+  const warned = new Set<string>();
+  const life: LifeParts = { guard, output, strays: new Strays() };
+  const parts: LaunchParts = {
+    ...life,
+    sockets,
+    masterName,
+    warnOnce: (message, warn) => {
+      if (warned.has(message)) return;
+      warned.add(message);
+      setImmediate(() => warn(message));
+    },
+  };
+  return {
+    pin,
+    spawn: (launch, listener) => {
+      const { kind, listen } = launch.pinned.app;
+      return kind === 'script' && listen.length === 0 ? spawnClusterWorker(launch, parts, listener) : spawnExecWorker(launch, parts, listener);
+    },
+    runHook: (hook, baseEnv, listener) => spawnHook(hook, baseEnv, parts, listener),
+  };
+}

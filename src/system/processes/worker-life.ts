@@ -1,0 +1,49 @@
+/**
+ * Joins the life of a spawned worker with its readiness; the same for spawned workers and those of node:cluster.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import type { Launch, ProcessListener } from '../../ports.ts';
+import { ChildLife, type LifeSpec } from './child-life.ts';
+import type { LaunchParts } from './launching.ts';
+import type { Leader } from './strays.ts';
+import { WorkerReady } from './worker-ready.ts';
+
+export interface Spawned {
+  readonly child: ChildProcess;
+  readonly leader: Leader;
+  readonly launch: Launch;
+  readonly listeners: readonly string[];
+  readonly pdeathsig: boolean;
+  /** The index of its NOTIFY_FD among the child's descriptors. */
+  readonly notifyFd: number | null;
+}
+
+/** Takes over a worker that has just been spawned. */
+export function beginWorker(spawned: Spawned, parts: LaunchParts, listener: ProcessListener): { readonly life: ChildLife; readonly ready: WorkerReady } {
+  const { child, leader, launch, listeners, pdeathsig } = spawned;
+  const { app } = launch.pinned;
+  const ready = new WorkerReady(app, {
+    ready: (waiting) => {
+      if (!life.isRunning) return;
+      life.becameReady(waiting);
+      listener.ready();
+    },
+    warning: (message) => listener.warning(message),
+  });
+  const { onLine } = ready;
+  const spec: LifeSpec = {
+    source: { app: app.name, source: launch.worker, format: app.logFormat },
+    shape: app.kind === 'script' ? 'leader' : 'chain',
+    listeners,
+    stop: app.stop,
+    pdeathsig,
+    ...(onLine === undefined ? {} : { onLine }),
+  };
+  const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
+  child.once('exit', () => ready.end());
+  child.on('message', (message) => ready.message(message));
+  if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);
+  ready.watch({ app, pid: life.pid, listeners, slot: launch.slot });
+  return { life, ready };
+}

@@ -1,0 +1,105 @@
+/**
+ * CPU and memory of each worker's whole tree, and of the host, in one pass.
+ *
+ * Rules
+ * - A tree is the leader and all its descendants, so that the server behind `sh -c` or `npm start` is counted.
+ * - Memory is RSS, summed up: pages that processes share are counted in each. A zombie has no memory and is not a process.
+ * - A process is its pid and its start time: a reused pid is another process and is never mixed with the one before.
+ * - The first sample of a tree has no CPU; tree-cpu.ts says how the later ones are counted.
+ * - A leader that is gone, or a zombie, is missing from the answer.
+ * - While a sample is running, a further call does nothing: the running one answers its own caller.
+ * - Without /proc (macOS) a tree is its leader alone, as pidusage sees it through ps.
+ */
+import type { HostSample } from '../../core/protocol.ts';
+import type { Sampler, TreeSample } from '../../ports.ts';
+import { createHostReader, parseForks } from './host.ts';
+import { pageSizeBytes, readText, residentBytes, tickMs, uptimeMs, type ProcStat } from '../procfs.ts';
+import { cpuPercent, type ProcessReading, type TreeReading } from './tree-cpu.ts';
+import { TreeWalk, type Trees } from './tree-walk.ts';
+import { UsageReader, type Usage } from './usage.ts';
+
+export function createSampler(): Sampler {
+  return new TreeSampler();
+}
+
+type Done = Parameters<Sampler['sample']>[1];
+
+/** The trees as they were walked, before anybody was asked for usages. */
+interface Walk {
+  readonly atMs: number;
+  readonly uptimeMs: number | null;
+  readonly trees: Trees;
+}
+
+class TreeSampler implements Sampler {
+  readonly #usage = new UsageReader();
+  readonly #readHost = createHostReader();
+  readonly #treeWalk = new TreeWalk();
+  #before: ReadonlyMap<string, TreeReading> = new Map();
+  #running = false;
+
+  sample(leaders: ReadonlyMap<string, number>, done: Done): void {
+    if (this.#running) return;
+    this.#running = true;
+    const procStat = readText('/proc/stat');
+    const walk = this.#walk(leaders, procStat);
+    const host = this.#readHost(procStat);
+    void this.#answer(walk, host, done);
+  }
+
+  async #answer(walk: Walk, host: HostSample, done: Done): Promise<void> {
+    const living = [...walk.trees.values()].flat().filter(isLiving);
+    const usages = await this.#usage.read(living, walk.uptimeMs);
+    this.#running = false;
+    done(this.#conclude(walk, usages), host);
+  }
+
+  #walk(leaders: ReadonlyMap<string, number>, procStat: string | null): Walk {
+    const atMs = performance.now();
+    const sinceBootMs = uptimeMs();
+    if (sinceBootMs !== null)
+      return { atMs, uptimeMs: sinceBootMs, trees: this.#treeWalk.walk(leaders, parseForks(procStat)) };
+    return { atMs, uptimeMs: null, trees: new Map([...leaders].map(([worker, pid]) => [worker, [unknownStat(pid)]])) };
+  }
+
+  #conclude(walk: Walk, usages: ReadonlyMap<number, Usage>): Map<string, TreeSample> {
+    const samples = new Map<string, TreeSample>();
+    const readings = new Map<string, TreeReading>();
+    for (const [worker, stats] of walk.trees) {
+      // Without /proc a process that pidusage does not know is gone.
+      const living = stats.filter((stat) => isLiving(stat) && (walk.uptimeMs !== null || usages.has(stat.pid)));
+      const leader = stats[0];
+      if (leader === undefined || living[0] !== leader) continue;
+      const processes = new Map(stats.map((stat) => [stat.pid, readingOf(stat, usages.get(stat.pid))]));
+      const reading = { leader: leader.pid, atMs: walk.atMs, uptimeMs: walk.uptimeMs ?? 0, processes };
+      readings.set(worker, reading);
+      samples.set(worker, {
+        cpuPercent: cpuPercent(this.#before.get(worker), reading),
+        memoryBytes: living.reduce((sum, stat) => sum + memoryOf(stat, usages.get(stat.pid)), 0),
+        processes: living.length,
+      });
+    }
+    this.#before = readings;
+    return samples;
+  }
+}
+
+function isLiving(stat: ProcStat): boolean {
+  return stat.state !== 'Z' && stat.state !== 'X';
+}
+
+function readingOf(stat: ProcStat, usage: Usage | undefined): ProcessReading {
+  const { pid, startTimeTicks } = stat;
+  const cpuMs = usage?.cpuMs ?? (stat.utimeTicks + stat.stimeTicks) * tickMs;
+  return { pid, startTimeTicks, cpuMs, childMs: stat.childTicks * tickMs };
+}
+
+function memoryOf(stat: ProcStat, usage: Usage | undefined): number {
+  return residentBytes(stat.pid) ?? usage?.memoryBytes ?? stat.rssPages * pageSizeBytes();
+}
+
+/** A process of which only the pid is known. */
+function unknownStat(pid: number): ProcStat {
+  const times = { utimeTicks: 0, stimeTicks: 0, childTicks: 0, startTimeTicks: 0 };
+  return { pid, comm: '', state: 'R', ppid: 0, pgid: 0, session: 0, threads: 1, rssPages: 0, ...times };
+}
