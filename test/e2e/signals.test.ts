@@ -140,9 +140,9 @@ test('USR1 opens the log of a detached master again after it was moved away', as
   const log = site.path('state/master.log');
   await until('the worker has said hello', () => readFileSync(log, 'utf8').includes('hello'));
   renameSync(log, `${log}.1`);
-  const moved = readFileSync(`${log}.1`, 'utf8');
   process.kill(pid, 'SIGUSR1');
   await until('there is a new log', () => existsSync(log));
+  const moved = readFileSync(`${log}.1`, 'utf8');
   await site.ok('restart', 'web');
   await until('the next worker says hello there', () => readFileSync(log, 'utf8').includes('hello'));
   assert.equal(readFileSync(`${log}.1`, 'utf8'), moved);

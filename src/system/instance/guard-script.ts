@@ -9,7 +9,8 @@
  *   asked    once each: the leader and down its chain of only children; when the leader is gone, those at the top of what it left
  *   killed   all members, when the worker's time is up
  *
- * until no member of any worker is left. Last, whoever still carries the mark of this master in its environment is killed.
+ * until no member of any worker is left. Last, whoever still carries the mark of this master in its environment is killed:
+ * what has left its worker's session, and a process whose spawn the master did not live to register.
  * Variables by process: m_ its worker, p_ its parent, t_ its worker and start time, k_ its children, a_ it was asked; o_ the members of a worker.
  */
 export const guardProgram = `
@@ -35,7 +36,6 @@ for line in $(set); do
   case $line in w_[0-9]*) line=\${line#w_}; workers="$workers \${line%%=*}" ;; esac
 done
 unset IFS
-[ "$workers" ] || exit 0
 
 # Without a /proc only the process groups are known, and no start time can be compared.
 if ! [ -r /proc/self/stat ]; then
