@@ -27,8 +27,14 @@ export class Contender {
     this.reports = new Reports(join(dir, 'reports'));
     const { PATH, LANG = 'C.UTF-8' } = process.env;
     this.#env = {
-      PATH, LANG, HOME: dir, BENCH_DIR: dir, BENCH_COUNT: String(count), BENCH_PROGRAM: what.program,
-      BENCH_REPORT: this.reports.path, ...this.#launched.env,
+      PATH,
+      LANG,
+      HOME: dir,
+      BENCH_DIR: dir,
+      BENCH_COUNT: String(count),
+      BENCH_PROGRAM: what.program,
+      BENCH_REPORT: this.reports.path,
+      ...this.#launched.env,
     };
     const [file, ...args] = this.#launched.argv;
     const log = openSync(join(dir, 'log'), 'a');
@@ -52,21 +58,27 @@ export class Contender {
   /** The pids of its processes that are not workers. */
   own() {
     const workers = new Set(this.reports.pids);
-    return treeOf(this.#root).map(({ pid }) => pid).filter((pid) => !workers.has(pid));
+    return treeOf(this.#root)
+      .map(({ pid }) => pid)
+      .filter((pid) => !workers.has(pid));
   }
 
   /** The pids of the workers that live now. */
   workers() {
     const reported = new Set(this.reports.pids);
-    return treeOf(this.#root).map(({ pid }) => pid).filter((pid) => reported.has(pid));
+    return treeOf(this.#root)
+      .map(({ pid }) => pid)
+      .filter((pid) => reported.has(pid));
   }
 
   /** Ends it in its own way; what is left after some seconds is killed, each by its pid and start time. */
   async stop() {
     const tree = treeOf(this.#root);
-    if (this.#launched.stop) await ended(spawn(this.#launched.stop[0], this.#launched.stop.slice(1), { env: this.#env, stdio: 'ignore' }));
+    if (this.#launched.stop)
+      await ended(spawn(this.#launched.stop[0], this.#launched.stop.slice(1), { env: this.#env, stdio: 'ignore' }));
     else if (!this.#closed) this.#child.kill(this.#launched.stopSignal ?? 'SIGTERM');
-    for (const untilMs = performance.now() + endWithinMs; tree.some(lives) && performance.now() < untilMs; ) await sleep(20);
+    for (const untilMs = performance.now() + endWithinMs; tree.some(lives) && performance.now() < untilMs;)
+      await sleep(20);
     for (const one of tree) if (lives(one)) process.kill(one.pid, 'SIGKILL');
     this.reports.close();
   }

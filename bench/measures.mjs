@@ -59,7 +59,12 @@ export function sixtyFourWorkers(peer, place, idleSeconds) {
     const all = await contender.reports.waitFor(64);
     await sleep(settleMs);
     const memory = memoryOf(contender.own());
-    const samples = { all64: [contender.since(last(all))], rss64: [memory.rss], pss64: [memory.pss], uss64: [memory.uss] };
+    const samples = {
+      all64: [contender.since(last(all))],
+      rss64: [memory.rss],
+      pss64: [memory.pss],
+      uss64: [memory.uss],
+    };
     if (idleSeconds === 0) return samples;
     await sleep(settleMs);
     const own = contender.own();

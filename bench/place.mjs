@@ -28,7 +28,9 @@ export class Place {
   /** Compiles programs/NAME.c to dir/NAME. @throws Error without a compiler */
   compile(name) {
     const build = (...flags) =>
-      spawnSync('gcc', ['-O2', ...flags, '-o', join(this.dir, name), join(this.programs, `${name}.c`)], { encoding: 'utf8' });
+      spawnSync('gcc', ['-O2', ...flags, '-o', join(this.dir, name), join(this.programs, `${name}.c`)], {
+        encoding: 'utf8',
+      });
     // A static program starts without the dynamic linker, so it is the least that a worker can cost.
     const built = build('-static').status === 0 ? null : build();
     if (built !== null && built.status !== 0) {

@@ -34,7 +34,8 @@ export class Reports {
   async waitFor(count, limitMs = 60_000) {
     const untilMs = performance.now() + limitMs;
     for (this.#read(); this.all.length < count; this.#read()) {
-      if (performance.now() > untilMs) throw new Error(`only ${this.all.length} of ${count} workers reported in ${limitMs} ms`);
+      if (performance.now() > untilMs)
+        throw new Error(`only ${this.all.length} of ${count} workers reported in ${limitMs} ms`);
       await sleep(pollMs);
     }
     return this.all.slice(0, count);

@@ -85,7 +85,10 @@ export interface TreeSample {
 
 export interface Sampler {
   /** Samples the trees below these leaders in one pass; a leader that is gone is missing from the answer. */
-  sample(leaders: ReadonlyMap<string, number>, done: (trees: ReadonlyMap<string, TreeSample>, host: HostSample) => void): void;
+  sample(
+    leaders: ReadonlyMap<string, number>,
+    done: (trees: ReadonlyMap<string, TreeSample>, host: HostSample) => void,
+  ): void;
 }
 
 /** What has to outlive the master: results of hooks with once_per; and the lock that lets one process at a time run hooks. */

@@ -23,7 +23,9 @@ export const supervisord = {
   prepare: packaged('supervisor', 'supervisord'),
   launch: ({ place, dir, count, program }) => {
     const config = join(dir, 'supervisord.conf');
-    writeFileSync(config, `
+    writeFileSync(
+      config,
+      `
 [supervisord]
 nodaemon=true
 minfds=4096
@@ -40,7 +42,8 @@ command=${program}
 process_name=%(process_num)03d
 numprocs=${count}
 autorestart=true
-`);
+`,
+    );
     return { argv: [place.find('supervisord'), '-c', config] };
   },
 };
@@ -48,7 +51,9 @@ autorestart=true
 export const gunicorn = {
   name: 'gunicorn',
   prepare: packaged('gunicorn', 'gunicorn'),
-  launch: ({ place }) => ({ argv: [place.find('gunicorn'), '-c', join(place.programs, 'gunicorn_conf.py'), 'gunicorn_conf:app'] }),
+  launch: ({ place }) => ({
+    argv: [place.find('gunicorn'), '-c', join(place.programs, 'gunicorn_conf.py'), 'gunicorn_conf:app'],
+  }),
 };
 
 export const puma = {

@@ -9,7 +9,11 @@ function prepare(place) {
   const dir = join(place.dir, 'pm2');
   bin = join(dir, 'node_modules/pm2/bin/pm2');
   if (!existsSync(bin)) {
-    const npm = spawnSync('npm', ['install', '--prefix', dir, '--no-audit', '--no-fund', '--no-package-lock', 'pm2@7'], { encoding: 'utf8' });
+    const npm = spawnSync(
+      'npm',
+      ['install', '--prefix', dir, '--no-audit', '--no-fund', '--no-package-lock', 'pm2@7'],
+      { encoding: 'utf8' },
+    );
     if (npm.status !== 0) return { skip: 'npm could not install pm2@7' };
   }
   return { version: JSON.parse(readFileSync(join(dir, 'node_modules/pm2/package.json'), 'utf8')).version };
@@ -18,7 +22,10 @@ function prepare(place) {
 function launch({ dir, count, program }, mode) {
   const file = join(dir, 'ecosystem.json');
   const kind = mode === 'fork' ? { interpreter: 'none' } : {};
-  writeFileSync(file, JSON.stringify({ apps: [{ name: 'worker', script: program, instances: count, exec_mode: mode, ...kind }] }));
+  writeFileSync(
+    file,
+    JSON.stringify({ apps: [{ name: 'worker', script: program, instances: count, exec_mode: mode, ...kind }] }),
+  );
   const env = { PM2_HOME: join(dir, 'pm2'), PM2_DISABLE_VERSION_CHECK: 'true' };
   return {
     argv: [process.execPath, bin, 'start', file],

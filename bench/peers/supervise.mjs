@@ -8,7 +8,8 @@ function prepare(place) {
   const copy = join(place.dir, 'product');
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(copy, { recursive: true });
-  for (const part of ['bin', 'dist', 'package.json']) cpSync(join(place.root, part), join(copy, part), { recursive: true });
+  for (const part of ['bin', 'dist', 'package.json'])
+    cpSync(join(place.root, part), join(copy, part), { recursive: true });
   bin = join(copy, 'bin/supervise.js');
   return { version: JSON.parse(readFileSync(join(copy, 'package.json'), 'utf8')).version };
 }

@@ -20,7 +20,11 @@ export function controlSocketOf(spec: Spec, runtime: string): string {
 }
 
 /** Serves the control socket. Where it cannot, the service goes on without: that is a warning, not an end. */
-export async function serveControl(spec: Spec, { master, output, reread, runtime }: ControlParts, warn: (message: string) => void): Promise<Cancel> {
+export async function serveControl(
+  spec: Spec,
+  { master, output, reread, runtime }: ControlParts,
+  warn: (message: string) => void,
+): Promise<Cancel> {
   const own = join(runtime, controlSocketName);
   const path = controlSocketOf(spec, runtime);
   try {
@@ -30,7 +34,9 @@ export async function serveControl(spec: Spec, { master, output, reread, runtime
     if (server.warning) warn(server.warning);
     return () => server.close();
   } catch (error) {
-    warn(`the control socket ${path} cannot be served, so status, reload and the other commands will not work: ${String(error)}`);
+    warn(
+      `the control socket ${path} cannot be served, so status, reload and the other commands will not work: ${String(error)}`,
+    );
     return () => undefined;
   }
 }

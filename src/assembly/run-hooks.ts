@@ -27,14 +27,30 @@ export async function runHooks(spec: Spec, options: StartOptions): Promise<numbe
   const warn = (message: string) => stream.emit({ type: 'master.warning', message });
   const sinks = openStandardSinks();
   const output = new Output({ sink: sinks.out, colors: options.color ?? sinks.out.kind === 'tty' });
-  const log = followLog((listener) => stream.subscribe(listener), { sink: sinks.err, colors: options.color ?? sinks.err.kind === 'tty', level: options.quiet ? 'warn' : 'info', name: spec.name });
+  const log = followLog((listener) => stream.subscribe(listener), {
+    sink: sinks.err,
+    colors: options.color ?? sinks.err.kind === 'tty',
+    level: options.quiet ? 'warn' : 'info',
+    name: spec.name,
+  });
   // A record of its own: that of a running master is not ours to write.
   const guard = startGuard(join(runtime, `hooks-run.${process.pid}`), warn);
   const sockets = { fdOf: () => -1 };
   const spawner = createSpawner({ sockets, guard, output, masterName: spec.name });
-  const hooks = new Hooks(spec, { clock, spawner, ledger: createLedger(state, createLocks(), warn), emit: (body) => stream.emit(body) });
+  const hooks = new Hooks(spec, {
+    clock,
+    spawner,
+    ledger: createLedger(state, createLocks(), warn),
+    emit: (body) => stream.emit(body),
+  });
   const none = () => undefined;
-  const ignoreSignals = takeSignals({ stop: (how) => hooks.cancel(how === 'graceful' ? how : 'now'), reload: none, reopen: none, upgrade: none, scaleBy: none });
+  const ignoreSignals = takeSignals({
+    stop: (how) => hooks.cancel(how === 'graceful' ? how : 'now'),
+    reload: none,
+    reopen: none,
+    upgrade: none,
+    scaleBy: none,
+  });
   try {
     const outcome = await new Promise<HooksOutcome>((done) => hooks.run('pre_start', done));
     if (outcome.type === 'failed') throw outcome.error;

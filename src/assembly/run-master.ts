@@ -68,15 +68,29 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const guard = startGuard(join(place.runtime, recordName), say);
   const sockets = createSockets(place.locks);
   const ports = {
-    clock: createClock(), sockets, sampler: createSampler(), ledger: createLedger(place.state, place.locks, say),
+    clock: createClock(),
+    sockets,
+    sampler: createSampler(),
+    ledger: createLedger(place.state, place.locks, say),
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
   };
-  const master: Master = new Master(spec, ports, { version, pid: process.pid, ended: (exitCode, error) => ended.resolve({ exitCode, error }) });
-  const log = followLog((listener) => master.subscribe(listener), { sink: sinks.err, colors: options.color ?? sinks.err.kind === 'tty', level: options.quiet ? 'warn' : 'info', name: spec.name });
+  const master: Master = new Master(spec, ports, {
+    version,
+    pid: process.pid,
+    ended: (exitCode, error) => ended.resolve({ exitCode, error }),
+  });
+  const log = followLog((listener) => master.subscribe(listener), {
+    sink: sinks.err,
+    colors: options.color ?? sinks.err.kind === 'tty',
+    level: options.quiet ? 'warn' : 'info',
+    name: spec.name,
+  });
   const notifier = createNotifier(process.env);
   if (notifier) master.subscribe(reportToSystemd(notifier, () => master.snapshot()));
   const bug = stopOnBug(master, log);
-  const ignoreSignals = takeSignals(ordersFor(master, { reread: options.reread, warn: say, reopen: () => output.reopen() }));
+  const ignoreSignals = takeSignals(
+    ordersFor(master, { reread: options.reread, warn: say, reopen: () => output.reopen() }),
+  );
   let closeControl = (): void => undefined;
   try {
     warn = (message) => master.report({ type: 'master.warning', message });
@@ -90,6 +104,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     ignoreSignals();
     closeControl();
     notifier?.close();
+    await ports.sampler.settled();
     await new Promise<void>((done) => guard.close(done));
     await log.flushed();
     await closeAll(output, sinks);
@@ -107,7 +122,12 @@ function endPredecessor(runtime: string, warn: (message: string) => void): void 
 /** Writes who we are, for clients to find. A full disk does not stop a service. */
 function describeMaster(spec: Spec, runtime: string, warn: (message: string) => void): void {
   try {
-    writeMasterInfo(runtime, { name: spec.name, configFile: spec.file, startedAt: isoTime(Date.now()), socket: controlSocketOf(spec, runtime) });
+    writeMasterInfo(runtime, {
+      name: spec.name,
+      configFile: spec.file,
+      startedAt: isoTime(Date.now()),
+      socket: controlSocketOf(spec, runtime),
+    });
   } catch (error) {
     warn(`cannot write into ${runtime}, so clients may not find this master: ${(error as Error).message}`);
   }

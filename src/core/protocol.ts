@@ -11,10 +11,28 @@ import type { HookPhase, Signal, Spec } from './spec.ts';
 export const masterStates = ['starting', 'running', 'reloading', 'stopping'] as const;
 export type MasterState = (typeof masterStates)[number];
 
-export const appStates = ['waiting', 'starting', 'running', 'degraded', 'failed', 'stopping', 'stopped', 'completed'] as const;
+export const appStates = [
+  'waiting',
+  'starting',
+  'running',
+  'degraded',
+  'failed',
+  'stopping',
+  'stopped',
+  'completed',
+] as const;
 export type AppState = (typeof appStates)[number];
 
-export const workerStates = ['starting', 'ready', 'stopping', 'killing', 'backoff', 'failed', 'completed', 'stopped'] as const;
+export const workerStates = [
+  'starting',
+  'ready',
+  'stopping',
+  'killing',
+  'backoff',
+  'failed',
+  'completed',
+  'stopped',
+] as const;
 export type WorkerState = (typeof workerStates)[number];
 
 export const hookStates = ['pending', 'running', 'succeeded', 'failed', 'timed-out', 'skipped', 'cancelled'] as const;
@@ -77,13 +95,31 @@ export interface WorkerRef {
 }
 
 export type EventBody =
-  | ({ readonly type: 'worker.starting'; readonly pid: number | null; readonly revision: number; readonly attempt: number } & WorkerRef)
+  | ({
+      readonly type: 'worker.starting';
+      readonly pid: number | null;
+      readonly revision: number;
+      readonly attempt: number;
+    } & WorkerRef)
   | ({ readonly type: 'worker.ready'; readonly pid: number | null; readonly bootMs: number } & WorkerRef)
-  | ({ readonly type: 'worker.stopping' | 'worker.killing'; readonly pid: number | null; readonly cause: Cause } & WorkerRef)
+  | ({
+      readonly type: 'worker.stopping' | 'worker.killing';
+      readonly pid: number | null;
+      readonly cause: Cause;
+    } & WorkerRef)
   | ({ readonly type: 'worker.backoff'; readonly delayMs: number; readonly crashes: number } & WorkerRef)
   | ({ readonly type: 'worker.failed'; readonly crashes: number; readonly delayMs: number | null } & WorkerRef)
   | ({ readonly type: 'worker.completed' | 'worker.stopped' } & WorkerRef)
-  | ({ readonly type: 'worker.exited'; readonly pid: number | null; readonly code: number | null; readonly signal: Signal | null; readonly cause: Cause; readonly uptimeMs: number; readonly error: string | null; readonly lastLines: readonly string[] } & WorkerRef)
+  | ({
+      readonly type: 'worker.exited';
+      readonly pid: number | null;
+      readonly code: number | null;
+      readonly signal: Signal | null;
+      readonly cause: Cause;
+      readonly uptimeMs: number;
+      readonly error: string | null;
+      readonly lastLines: readonly string[];
+    } & WorkerRef)
   | ({ readonly type: 'worker.signalled'; readonly signal: Signal } & WorkerRef)
   | { readonly type: `app.${AppState}`; readonly app: string; readonly ready: number; readonly goal: number }
   | { readonly type: 'app.scaled'; readonly app: string; readonly from: number; readonly to: number }
@@ -91,14 +127,68 @@ export type EventBody =
   | { readonly type: `master.${MasterState}`; readonly pid: number }
   | { readonly type: 'master.stopped'; readonly exitCode: number }
   | { readonly type: 'master.warning'; readonly message: string }
-  | { readonly type: `hook.${HookState}`; readonly phase: HookPhase; readonly hook: string; readonly attempt: number; readonly message: string; readonly durationMs: number | null; readonly exitCode: number | null; readonly signal: Signal | null; readonly lastLines: readonly string[] }
-  | { readonly type: 'config.changed'; readonly added: readonly string[]; readonly removed: readonly string[]; readonly rescaled: readonly string[]; readonly changed: readonly string[] }
-  | { readonly type: 'rollout.started' | 'rollout.succeeded' | 'rollout.superseded'; readonly app: string; readonly from: number; readonly to: number }
-  | { readonly type: 'rollout.progress'; readonly app: string; readonly to: number; readonly replaced: number; readonly total: number; readonly step: string }
-  | { readonly type: 'rollout.rolled_back'; readonly app: string; readonly from: number; readonly to: number; readonly worker: string | null; readonly reason: string; readonly lastLines: readonly string[] }
-  | { readonly type: 'operation.started' | 'operation.progress'; readonly operation: number; readonly name: Command['type']; readonly message: string }
-  | { readonly type: 'operation.finished'; readonly operation: number; readonly name: Command['type']; readonly ok: boolean; readonly message: string; readonly lastLines: readonly string[] }
-  | { readonly type: 'logs.dropped'; readonly sink: string; readonly lines: number; readonly bytes: number; readonly reason: string };
+  | {
+      readonly type: `hook.${HookState}`;
+      readonly phase: HookPhase;
+      readonly hook: string;
+      readonly attempt: number;
+      readonly message: string;
+      readonly durationMs: number | null;
+      readonly exitCode: number | null;
+      readonly signal: Signal | null;
+      readonly lastLines: readonly string[];
+    }
+  | {
+      readonly type: 'config.changed';
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+      readonly rescaled: readonly string[];
+      readonly changed: readonly string[];
+    }
+  | {
+      readonly type: 'rollout.started' | 'rollout.succeeded' | 'rollout.superseded';
+      readonly app: string;
+      readonly from: number;
+      readonly to: number;
+    }
+  | {
+      readonly type: 'rollout.progress';
+      readonly app: string;
+      readonly to: number;
+      readonly replaced: number;
+      readonly total: number;
+      readonly step: string;
+    }
+  | {
+      readonly type: 'rollout.rolled_back';
+      readonly app: string;
+      readonly from: number;
+      readonly to: number;
+      readonly worker: string | null;
+      readonly reason: string;
+      readonly lastLines: readonly string[];
+    }
+  | {
+      readonly type: 'operation.started' | 'operation.progress';
+      readonly operation: number;
+      readonly name: Command['type'];
+      readonly message: string;
+    }
+  | {
+      readonly type: 'operation.finished';
+      readonly operation: number;
+      readonly name: Command['type'];
+      readonly ok: boolean;
+      readonly message: string;
+      readonly lastLines: readonly string[];
+    }
+  | {
+      readonly type: 'logs.dropped';
+      readonly sink: string;
+      readonly lines: number;
+      readonly bytes: number;
+      readonly reason: string;
+    };
 
 export type EventType = EventBody['type'];
 
@@ -167,7 +257,12 @@ export interface WorkerSnapshot {
   readonly cpuPercent: number | null;
   readonly memoryBytes: number | null;
   readonly processes: number | null;
-  readonly lastExit: { readonly at: string; readonly code: number | null; readonly signal: Signal | null; readonly cause: Cause } | null;
+  readonly lastExit: {
+    readonly at: string;
+    readonly code: number | null;
+    readonly signal: Signal | null;
+    readonly cause: Cause;
+  } | null;
 }
 
 /** One line of a worker, a hook, or the master itself, as `logs` shows it. */

@@ -25,7 +25,9 @@ export function reasonOf(life: Life, nowMs: number): string | null {
     case 'backoff':
       return `${howItEnded(life)}; next start in ${left ?? '0s'}`;
     case 'failed':
-      return left === null ? `${howItEnded(life)}; the restart policy starts it no more` : `${howItEnded(life)}; next trial in ${left}`;
+      return left === null
+        ? `${howItEnded(life)}; the restart policy starts it no more`
+        : `${howItEnded(life)}; next trial in ${left}`;
     default:
       return null;
   }

@@ -58,7 +58,10 @@ export function reconcile(goal: Goal, live: readonly LiveWorker[], vacated: read
 
 function stopSurplus(goal: Goal, current: readonly LiveWorker[]): Stop[] {
   const surplus = Math.max(0, current.length - goal.replicas);
-  return [...current].sort(byScaleDownOrder).slice(0, surplus).map(({ id }) => ({ type: 'stop', id, why: 'scale-down' }));
+  return [...current]
+    .sort(byScaleDownOrder)
+    .slice(0, surplus)
+    .map(({ id }) => ({ type: 'stop', id, why: 'scale-down' }));
 }
 
 function stopReplaced(goal: Goal, up: readonly LiveWorker[], old: readonly LiveWorker[]): Stop[] {
@@ -68,7 +71,11 @@ function stopReplaced(goal: Goal, up: readonly LiveWorker[], old: readonly LiveW
   const idle = inOrder.filter((worker) => !worker.available && withoutProcess(worker));
   const coming = inOrder.filter((worker) => !worker.available && !withoutProcess(worker));
   const serving = inOrder.filter((worker) => worker.available);
-  const gone = [...idle, ...upTo(coming, coming.length - Math.max(0, floor - available)), ...upTo(serving, available - floor)];
+  const gone = [
+    ...idle,
+    ...upTo(coming, coming.length - Math.max(0, floor - available)),
+    ...upTo(serving, available - floor),
+  ];
   return gone.map(({ id }) => ({ type: 'stop', id, why: 'replaced' }));
 }
 
@@ -106,7 +113,14 @@ function freeSlots(live: readonly LiveWorker[], wanted: readonly number[], count
 }
 
 const scaleDownRank: Readonly<Record<WorkerState, number>> = {
-  failed: 0, backoff: 1, completed: 2, starting: 3, stopping: 3, killing: 3, ready: 4, stopped: 4,
+  failed: 0,
+  backoff: 1,
+  completed: 2,
+  starting: 3,
+  stopping: 3,
+  killing: 3,
+  ready: 4,
+  stopped: 4,
 };
 
 /** Failed, backing off, starting (or ended because it did not get ready), then the highest slots. */

@@ -27,7 +27,10 @@ export interface RolloutWorker {
 }
 
 export type Verdict =
-  | { readonly type: 'rolling'; /** When to judge again at the latest; null: at the next event. */ readonly againMs: number | null }
+  | {
+      readonly type: 'rolling';
+      /** When to judge again at the latest; null: at the next event. */ readonly againMs: number | null;
+    }
   | { readonly type: 'succeeded' }
   | { readonly type: 'failed'; readonly worker: string };
 
@@ -47,7 +50,12 @@ export function judge(rollout: Rollout, workers: readonly RolloutWorker[], repli
 }
 
 /** Whether a worker counts as serving for good: ready, and as a canary of a rollout ready for `canary`. */
-export function isAvailable(worker: RolloutWorker, rollout: Rollout | null, workers: readonly RolloutWorker[], nowMs: number): boolean {
+export function isAvailable(
+  worker: RolloutWorker,
+  rollout: Rollout | null,
+  workers: readonly RolloutWorker[],
+  nowMs: number,
+): boolean {
   if (worker.state === 'completed') return true;
   if (worker.state !== 'ready' || worker.readyMs === null) return false;
   if (rollout === null || worker.revision !== rollout.to) return true;

@@ -66,8 +66,19 @@ export interface AppSpec {
 }
 
 export type ListenSpec =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; /** '' host: IPv6 and IPv4. */ readonly url: string }
-  | { readonly kind: 'unix'; readonly path: string; readonly mode: number; readonly group: string | null; readonly url: string };
+  | {
+      readonly kind: 'tcp';
+      readonly host: string;
+      readonly port: number;
+      /** '' host: IPv6 and IPv4. */ readonly url: string;
+    }
+  | {
+      readonly kind: 'unix';
+      readonly path: string;
+      readonly mode: number;
+      readonly group: string | null;
+      readonly url: string;
+    };
 
 export interface IdentitySpec {
   readonly user: string | null;

@@ -116,8 +116,16 @@ const table: { readonly [S in WorkerState]: Row_ } = {
 /** The life of a new worker: its first process is to be spawned. */
 export function beginLife(around: Surroundings): Step {
   const life: Life = {
-    state: 'starting', sinceMs: around.nowMs, deadlineMs: null, startedMs: null, readyMs: null, ending: null,
-    row: noCrashes, restarts: 0, signalledMs: null, lastExit: null,
+    state: 'starting',
+    sinceMs: around.nowMs,
+    deadlineMs: null,
+    startedMs: null,
+    readyMs: null,
+    ending: null,
+    row: noCrashes,
+    restarts: 0,
+    signalledMs: null,
+    lastExit: null,
   };
   return spawn(life, around);
 }
@@ -135,7 +143,9 @@ export function hasProcess(life: Life): boolean {
 
 /** Whether nothing will ever start this worker again by itself. */
 export function isOver(life: Life): boolean {
-  return life.state === 'completed' || life.state === 'stopped' || (life.state === 'failed' && life.deadlineMs === null);
+  return (
+    life.state === 'completed' || life.state === 'stopped' || (life.state === 'failed' && life.deadlineMs === null)
+  );
 }
 
 // ---------------------------------------------------------------- actions
@@ -207,7 +217,12 @@ function retired(life: Life, cause: Cause): Ending {
 function settle(life: Life, event: Extract<WorkerEvent, { type: 'exited' }>, around: Surroundings): Step {
   const cause = causeOf(life, event.exit, around);
   const readyForMs = life.readyMs === null ? null : around.nowMs - life.readyMs;
-  const gone: Life = { ...life, startedMs: null, row: rowAfter(life.row, readyForMs, around), lastExit: { atMs: around.nowMs, exit: event.exit, cause } };
+  const gone: Life = {
+    ...life,
+    startedMs: null,
+    row: rowAfter(life.row, readyForMs, around),
+    lastExit: { atMs: around.nowMs, exit: event.exit, cause },
+  };
   if (life.ending?.then === 'retire') return retire(gone, life.ending, around);
 
   const succeeded = event.exit.code === 0 && life.ending === null;

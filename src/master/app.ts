@@ -218,7 +218,8 @@ export class App {
 
   /** Every worker has ended for good; `failed`: one of them badly. null: something can still run. */
   get ended(): 'completed' | 'failed' | null {
-    if (this.#phase !== 'active' || this.#replicas === 0 || this.#crew.size < this.#replicas || !this.#crew.isOver()) return null;
+    if (this.#phase !== 'active' || this.#replicas === 0 || this.#crew.size < this.#replicas || !this.#crew.isOver())
+      return null;
     return this.#crew.all().some(({ life }) => life.state === 'failed') ? 'failed' : 'completed';
   }
 
@@ -263,8 +264,14 @@ export class App {
     const now = this.#host.ports.clock.now();
     const notes = [...(rollout ? [`reload: revision ${rollout.from} -> ${rollout.to}`] : []), ...this.#warnings.keys()];
     return {
-      name: this.name, kind: app.kind, state: this.state, goal: this.#replicas, ready: this.ready, revision,
-      listen: app.listen.map((listen) => listen.url), notes,
+      name: this.name,
+      kind: app.kind,
+      state: this.state,
+      goal: this.#replicas,
+      ready: this.ready,
+      revision,
+      listen: app.listen.map((listen) => listen.url),
+      notes,
       workers: workers.map((runner) => workerSnapshot(runner, this.#samples.get(runner.id), now)),
     };
   }
@@ -310,12 +317,21 @@ export class App {
     const surge = this.#inPlace ? 0 : maxSurge;
     const unavailable = this.#inPlace ? Math.max(1, maxUnavailable) : maxUnavailable;
     const inFlight = rollout ? Math.max(1, surge, unavailable) : Infinity;
-    return { replicas: this.#replicas, revision: goal.revision, maxSurge: surge, maxUnavailable: unavailable, inFlight };
+    return {
+      replicas: this.#replicas,
+      revision: goal.revision,
+      maxSurge: surge,
+      maxUnavailable: unavailable,
+      inFlight,
+    };
   }
 
   #perform(change: Change): void {
     if (change.type === 'add') {
-      const runner = new WorkerRunner({ pinned: this.#revisions.goal, number: ++this.#lastNumber, slot: change.slot }, this.#runnerHost);
+      const runner = new WorkerRunner(
+        { pinned: this.#revisions.goal, number: ++this.#lastNumber, slot: change.slot },
+        this.#runnerHost,
+      );
       this.#crew.add(runner);
       return runner.begin();
     }
@@ -329,7 +345,11 @@ export class App {
     if (!rollout) return;
     const { clock } = this.#host.ports;
     const lastExit = (worker: string) => this.#crew.get(worker)?.life.lastExit ?? null;
-    const verdict = this.#revisions.judge(this.#crew.seenByJudge(), { replicas: this.#replicas, ms: clock.now() }, lastExit);
+    const verdict = this.#revisions.judge(
+      this.#crew.seenByJudge(),
+      { replicas: this.#replicas, ms: clock.now() },
+      lastExit,
+    );
     this.#cancelWake?.();
     this.#cancelWake = null;
     if (verdict?.type === 'failed') this.#setReplicas(rollout.replicasBefore);
@@ -341,8 +361,11 @@ export class App {
     if (next.app.port !== null || this.#revisions.good.app.port !== null) return true;
     const owner = this.#crew.up().find((runner) => runner.bindsOwnPort());
     if (!owner) return false;
-    this.#warn(owner.id, `${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
-      'with `listen` in the config and {fd} in the command no request would be lost');
+    this.#warn(
+      owner.id,
+      `${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
+        'with `listen` in the config and {fd} in the command no request would be lost',
+    );
     return true;
   }
 
@@ -409,6 +432,13 @@ export class App {
     const line = `${ready} of ${this.#replicas} replaced; ${step}`;
     if (line === this.#reportedStep) return;
     this.#reportedStep = line;
-    this.#emit({ type: 'rollout.progress', app: this.name, to: rollout.to, replaced: ready, total: this.#replicas, step });
+    this.#emit({
+      type: 'rollout.progress',
+      app: this.name,
+      to: rollout.to,
+      replaced: ready,
+      total: this.#replicas,
+      step,
+    });
   }
 }

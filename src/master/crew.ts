@@ -61,7 +61,9 @@ export class Crew {
 
   /** Whether all that were made after worker number `since` serve. Older ones are not looked at. */
   serveSince(since: number): boolean {
-    return this.up().filter((runner) => runner.number > since).every(({ life }) => life.state === 'ready' || life.state === 'completed');
+    return this.up()
+      .filter((runner) => runner.number > since)
+      .every(({ life }) => life.state === 'ready' || life.state === 'completed');
   }
 
   /** Whether none is on its way: each serves, has completed, or waits for its next start. */
@@ -76,8 +78,12 @@ export class Crew {
 
   /** One of this revision, made after worker number `since`, that crashed or never got ready, and does not serve again. */
   troubleSince(since: number, revision: number): Trouble | null {
-    const bad = this.up().find((runner) => runner.number > since && runner.pinned.revision === revision && isInTrouble(runner));
-    return bad?.life.lastExit ? { id: bad.id, reason: howItFailed(bad), lastLines: bad.life.lastExit.exit.lastLines } : null;
+    const bad = this.up().find(
+      (runner) => runner.number > since && runner.pinned.revision === revision && isInTrouble(runner),
+    );
+    return bad?.life.lastExit
+      ? { id: bad.id, reason: howItFailed(bad), lastLines: bad.life.lastExit.exit.lastLines }
+      : null;
   }
 
   /** Id and pid of each process. */
@@ -89,7 +95,15 @@ export class Crew {
   seenByJudge(): RolloutWorker[] {
     return this.all().map(({ id, number, pinned, life, leaving }) => {
       const failedOnce = life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout';
-      return { id, number, revision: pinned.revision, state: life.state, leaving: leaving !== 'no', readyMs: life.readyMs, failedOnce };
+      return {
+        id,
+        number,
+        revision: pinned.revision,
+        state: life.state,
+        leaving: leaving !== 'no',
+        readyMs: life.readyMs,
+        failedOnce,
+      };
     });
   }
 
@@ -98,7 +112,14 @@ export class Crew {
     const judged = this.seenByJudge();
     return this.all().map((runner, index) => {
       const available = isAvailable(judged[index]!, rollout, judged, nowMs);
-      return { id: runner.id, slot: runner.slot, revision: runner.pinned.revision, state: runner.life.state, leaving: runner.leaving, available };
+      return {
+        id: runner.id,
+        slot: runner.slot,
+        revision: runner.pinned.revision,
+        state: runner.life.state,
+        leaving: runner.leaving,
+        available,
+      };
     });
   }
 }

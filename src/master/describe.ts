@@ -14,11 +14,19 @@ export function workerSnapshot(runner: WorkerRunner, sample: TreeSample | undefi
   const past = life.lastExit;
   const seen = pid === null ? undefined : sample;
   return {
-    id, slot, pid, state: life.state, reason: reasonOf(life, nowMs), revision: runner.pinned.revision, restarts: life.restarts,
+    id,
+    slot,
+    pid,
+    state: life.state,
+    reason: reasonOf(life, nowMs),
+    revision: runner.pinned.revision,
+    restarts: life.restarts,
     startedAt: life.startedMs === null ? null : isoTime(life.startedMs),
     readyAt: life.readyMs === null || !hasProcess(life) ? null : isoTime(life.readyMs),
     uptimeMs: life.startedMs === null ? null : Math.round(nowMs - life.startedMs),
-    cpuPercent: seen?.cpuPercent ?? null, memoryBytes: seen?.memoryBytes ?? null, processes: seen?.processes ?? null,
+    cpuPercent: seen?.cpuPercent ?? null,
+    memoryBytes: seen?.memoryBytes ?? null,
+    processes: seen?.processes ?? null,
     lastExit: past && { at: isoTime(past.atMs), code: past.exit.code, signal: past.exit.signal, cause: past.cause },
   };
 }
@@ -26,7 +34,8 @@ export function workerSnapshot(runner: WorkerRunner, sample: TreeSample | undefi
 /** "ended with exit code 1", "was not ready within ready_timeout (60 s)" */
 export function howItFailed({ life, pinned }: WorkerRunner): string {
   if (!life.lastExit) return 'ended';
-  if (life.lastExit.cause === 'start-timeout') return `was not ready within ready_timeout (${formatDuration(pinned.app.readyTimeoutMs)})`;
+  if (life.lastExit.cause === 'start-timeout')
+    return `was not ready within ready_timeout (${formatDuration(pinned.app.readyTimeoutMs)})`;
   return `ended with ${describeExit(life.lastExit.exit)}`;
 }
 
@@ -62,5 +71,8 @@ export function neverReady(runner: WorkerRunner, attempts: number): SuperviseErr
 export function givenUp(runner: WorkerRunner): SuperviseError {
   const hint = 'the restart policy starts it no more; `restart: always` would';
   const message = `${runner.pinned.app.name}: ${runner.id} ${howItFailed(runner)}`;
-  return new SuperviseError('operation-failed', message, { hint, lastLines: runner.life.lastExit?.exit.lastLines ?? [] });
+  return new SuperviseError('operation-failed', message, {
+    hint,
+    lastLines: runner.life.lastExit?.exit.lastLines ?? [],
+  });
 }

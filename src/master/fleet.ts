@@ -62,7 +62,10 @@ export class Fleet {
 
   /** `spec` null: the same config again. `names` null: all apps. @throws SuperviseError, and then nothing has changed */
   reload(spec: Spec | null, names: readonly string[] | null): Reply {
-    const running: Spec = { ...this.#spec, apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec) };
+    const running: Spec = {
+      ...this.#spec,
+      apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec),
+    };
     const plan = planReload(running, spec ?? running, names);
     const prepared = this.#prepare(plan);
     this.#spec = plan.spec;
@@ -84,7 +87,10 @@ export class Fleet {
       this.#host.ports.sockets.bind([...plan.rolled, ...plan.added].flatMap((app) => app.listen));
       const pins = [...plan.rolled, ...plan.added].map((app) => {
         const running = this.#apps.find((one) => one.name === app.name && !this.#going.has(one));
-        return [app.name, this.#pin(app, running?.takeRevision() ?? this.#usedBy(app.name).revision + 1, plan.spec)] as const;
+        return [
+          app.name,
+          this.#pin(app, running?.takeRevision() ?? this.#usedBy(app.name).revision + 1, plan.spec),
+        ] as const;
       });
       this.#host.ports.sockets.listen();
       return new Map(pins);
@@ -113,7 +119,12 @@ export class Fleet {
     });
     return [
       ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0 })),
-      ...added.map((app): RunningReload => ({ kind: 'added', app, since: 0, error: () => this.#added.get(app) ?? null })),
+      ...added.map((app): RunningReload => ({
+        kind: 'added',
+        app,
+        since: 0,
+        error: () => this.#added.get(app) ?? null,
+      })),
       ...rolled,
     ];
   }
@@ -152,7 +163,12 @@ export class Fleet {
     const since = app.lastNumber;
     const old = app.restart(target.worker);
     const message = `restarting ${old.length} of ${app.name}`;
-    const check = () => whenQuiet(app, since, { doing: message, done: `restarted ${old.length} of ${app.name}`, met: !old.some((id) => app.has(id)) });
+    const check = () =>
+      whenQuiet(app, since, {
+        doing: message,
+        done: `restarted ${old.length} of ${app.name}`,
+        met: !old.some((id) => app.has(id)),
+      });
     const operation = this.#host.operations.begin('restart', message, check);
     this.#host.changed();
     return { ok: true, operation, message };
@@ -167,7 +183,10 @@ export class Fleet {
     app.rescale(to);
     const message = `scaling ${app.name} from ${from} to ${to}`;
     const superseded: Progress = { type: 'done', ok: false, message: `${message}: changed again meanwhile` };
-    const check = () => (app.replicas === to ? whenQuiet(app, since, { doing: message, done: `${app.name} has ${to} workers`, met: true }) : superseded);
+    const check = () =>
+      app.replicas === to
+        ? whenQuiet(app, since, { doing: message, done: `${app.name} has ${to} workers`, met: true })
+        : superseded;
     const operation = this.#host.operations.begin('scale', message, check);
     this.#host.changed();
     return { ok: true, operation, message };
@@ -176,7 +195,12 @@ export class Fleet {
   retry(target: Target | null): Reply {
     const apps = target === null ? this.#apps : [this.#find(target)];
     const count = apps.reduce((sum, app) => sum + app.retry(target?.worker ?? null), 0);
-    return { ok: true, operation: null, message: count === 0 ? 'no worker was waiting' : `${count} ${count === 1 ? 'worker starts' : 'workers start'} now` };
+    return {
+      ok: true,
+      operation: null,
+      message:
+        count === 0 ? 'no worker was waiting' : `${count} ${count === 1 ? 'worker starts' : 'workers start'} now`,
+    };
   }
 
   signal({ target, signal }: Extract<Command, { type: 'signal' }>): Reply {
@@ -187,15 +211,25 @@ export class Fleet {
   #appNamed(name: string): App {
     const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
     if (app) return app;
-    const known = this.#apps.filter((one) => !this.#going.has(one)).map((one) => one.name).join(', ') || 'none';
+    const known =
+      this.#apps
+        .filter((one) => !this.#going.has(one))
+        .map((one) => one.name)
+        .join(', ') || 'none';
     throw new SuperviseError('unknown-target', `there is no app named ${name}`, { hint: `apps: ${known}` });
   }
 
   #find(target: Target): App {
     const app = this.#appNamed(target.app);
     if (target.worker === null || app.has(target.worker)) return app;
-    const ids = app.snapshot().workers.map((worker) => worker.id).join(', ') || 'none';
-    throw new SuperviseError('unknown-target', `there is no worker ${target.worker}`, { hint: `workers of ${app.name}: ${ids}` });
+    const ids =
+      app
+        .snapshot()
+        .workers.map((worker) => worker.id)
+        .join(', ') || 'none';
+    throw new SuperviseError('unknown-target', `there is no worker ${target.worker}`, {
+      hint: `workers of ${app.name}: ${ids}`,
+    });
   }
 
   #makeApp(pinned: Pinned): App {

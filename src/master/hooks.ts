@@ -23,7 +23,10 @@ export interface HooksHost {
   emit(body: EventBody): void;
 }
 
-export type HooksOutcome = { readonly type: 'succeeded' } | { readonly type: 'failed'; readonly error: SuperviseError } | { readonly type: 'cancelled' };
+export type HooksOutcome =
+  | { readonly type: 'succeeded' }
+  | { readonly type: 'failed'; readonly error: SuperviseError }
+  | { readonly type: 'cancelled' };
 
 /** How long a hook's tree has to end by itself before it is killed. */
 const graceMs = 5_000;
@@ -80,7 +83,15 @@ export class Hooks {
     };
     const first = queue[0]!;
     const waiting = (holder: string) => this.#note(first, 'pending', `waits for ${holder}, which runs hooks now`);
-    this.#run = { hook: first, queue, done: finish, startedMs: this.#host.clock.now(), attempt: 0, ending: null, process: null };
+    this.#run = {
+      hook: first,
+      queue,
+      done: finish,
+      startedMs: this.#host.clock.now(),
+      attempt: 0,
+      ending: null,
+      process: null,
+    };
     const unlock = this.#host.ledger.lock(waiting, () => this.#next(queue, finish));
     if (finished) unlock();
     else this.#unlock = unlock;
@@ -158,10 +169,17 @@ export class Hooks {
       return this.#finish(run, 'succeeded', '', exit);
     }
     const timedOut = run.ending === 'timed-out';
-    const why = timedOut ? `not done within ${formatDuration(hook.timeoutMs)}; its processes were ended` : describeExit(exit);
+    const why = timedOut
+      ? `not done within ${formatDuration(hook.timeoutMs)}; its processes were ended`
+      : describeExit(exit);
     if (run.attempt <= hook.retries) {
       const wait = formatDuration(hook.retryDelayMs);
-      this.#note(hook, timedOut ? 'timed-out' : 'failed', `${why}; attempt ${run.attempt + 1} of ${hook.retries + 1} in ${wait}`, exit);
+      this.#note(
+        hook,
+        timedOut ? 'timed-out' : 'failed',
+        `${why}; attempt ${run.attempt + 1} of ${hook.retries + 1} in ${wait}`,
+        exit,
+      );
       this.#run = { ...run, process: null };
       this.#timer = this.#host.clock.schedule(hook.retryDelayMs, () => this.#run && this.#attempt(this.#run));
       return;
@@ -178,7 +196,10 @@ export class Hooks {
     const attempts = run.attempt === 1 ? '' : ` after ${run.attempt} attempts`;
     const message = `${hook.phase} hook ${hook.name} failed${attempts}: ${why}`;
     const hint = `command: ${hook.argv.join(' ')}; cwd: ${hook.cwd}. What follows it was not started`;
-    done({ type: 'failed', error: new SuperviseError('hook-failed', message, { hint, lastLines: exit?.lastLines ?? [] }) });
+    done({
+      type: 'failed',
+      error: new SuperviseError('hook-failed', message, { hint, lastLines: exit?.lastLines ?? [] }),
+    });
   }
 
   #note(hook: HookSpec, state: HookState, message: string, exit: Exit | null = null): void {
@@ -188,8 +209,27 @@ export class Hooks {
     const durationMs = over && run ? Math.round(this.#host.clock.now() - run.startedMs) : null;
     const exitCode = exit?.code ?? null;
     const signal = exit?.signal ?? null;
-    this.#results.set(keyOf(hook), { phase: hook.phase, name: hook.name, state, attempts, durationMs, exitCode, signal, reason: message || null });
-    this.#host.emit({ type: `hook.${state}`, phase: hook.phase, hook: hook.name, attempt: attempts, message, durationMs, exitCode, signal, lastLines: exit?.lastLines ?? [] });
+    this.#results.set(keyOf(hook), {
+      phase: hook.phase,
+      name: hook.name,
+      state,
+      attempts,
+      durationMs,
+      exitCode,
+      signal,
+      reason: message || null,
+    });
+    this.#host.emit({
+      type: `hook.${state}`,
+      phase: hook.phase,
+      hook: hook.name,
+      attempt: attempts,
+      message,
+      durationMs,
+      exitCode,
+      signal,
+      lastLines: exit?.lastLines ?? [],
+    });
   }
 
   #clearTimer(): void {
@@ -199,7 +239,16 @@ export class Hooks {
 }
 
 function nothingYet(hook: HookSpec): HookResult {
-  return { phase: hook.phase, name: hook.name, state: 'pending', attempts: 0, durationMs: null, exitCode: null, signal: null, reason: null };
+  return {
+    phase: hook.phase,
+    name: hook.name,
+    state: 'pending',
+    attempts: 0,
+    durationMs: null,
+    exitCode: null,
+    signal: null,
+    reason: null,
+  };
 }
 
 function keyOf({ phase, name }: Pick<HookSpec, 'phase' | 'name'>): string {

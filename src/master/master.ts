@@ -24,7 +24,16 @@ export interface MasterOptions {
   readonly ended: (exitCode: ExitCode, error: SuperviseError | null) => void;
 }
 
-type Phase = 'new' | 'pre_start' | 'booting' | 'post_start' | 'running' | 'pre_stop' | 'stopping' | 'post_stop' | 'ended';
+type Phase =
+  | 'new'
+  | 'pre_start'
+  | 'booting'
+  | 'post_start'
+  | 'running'
+  | 'pre_stop'
+  | 'stopping'
+  | 'post_stop'
+  | 'ended';
 
 const tickMs = 1_000;
 
@@ -54,7 +63,9 @@ export class Master {
     this.#hooks = new Hooks(spec, { clock: ports.clock, spawner: ports.spawner, ledger: ports.ledger, emit });
     this.#operations = new Operations(emit);
     this.#fleet = new Fleet(spec, {
-      ports, emit, operations: this.#operations,
+      ports,
+      emit,
+      operations: this.#operations,
       changed: () => this.#review(),
       failedToStart: (error) => this.#phase === 'booting' && this.#fail(error),
       useSpec: (next) => {
@@ -84,11 +95,16 @@ export class Master {
       if (command.type === 'stop') return this.#handleStop(command.how);
       this.#mustServe(command.type);
       switch (command.type) {
-        case 'reload': return this.#fleet.reload(command.spec, command.apps);
-        case 'restart': return this.#fleet.restart(command.target);
-        case 'scale': return this.#fleet.scale(command);
-        case 'retry': return this.#fleet.retry(command.target);
-        case 'signal': return this.#fleet.signal(command);
+        case 'reload':
+          return this.#fleet.reload(command.spec, command.apps);
+        case 'restart':
+          return this.#fleet.restart(command.target);
+        case 'scale':
+          return this.#fleet.scale(command);
+        case 'retry':
+          return this.#fleet.retry(command.target);
+        case 'signal':
+          return this.#fleet.signal(command);
       }
     } catch (error) {
       if (error instanceof SuperviseError) return { ok: false, error };
@@ -99,9 +115,16 @@ export class Master {
   snapshot(): Snapshot {
     const now = this.#ports.clock.now();
     return {
-      name: this.#spec.name, version: this.#options.version, pid: this.#options.pid, state: this.#state,
-      startedAt: isoTime(this.#startedMs), uptimeMs: Math.round(now - this.#startedMs), configFile: this.#spec.file,
-      hooks: this.#hooks.results(), host: this.#host, apps: this.#fleet.apps.map((app) => app.snapshot()),
+      name: this.#spec.name,
+      version: this.#options.version,
+      pid: this.#options.pid,
+      state: this.#state,
+      startedAt: isoTime(this.#startedMs),
+      uptimeMs: Math.round(now - this.#startedMs),
+      configFile: this.#spec.file,
+      hooks: this.#hooks.results(),
+      host: this.#host,
+      apps: this.#fleet.apps.map((app) => app.snapshot()),
     };
   }
 
@@ -123,8 +146,14 @@ export class Master {
     }
     this.#enter('booting');
     this.#fleet.start();
-    this.#every(() => tickMs, () => this.#fleet.apps.forEach((app) => app.settle()));
-    this.#every(() => this.#spec.sampleEveryMs, () => this.#sample());
+    this.#every(
+      () => tickMs,
+      () => this.#fleet.apps.forEach((app) => app.settle()),
+    );
+    this.#every(
+      () => this.#spec.sampleEveryMs,
+      () => this.#sample(),
+    );
   }
 
   #reviewStart(): void {
@@ -148,7 +177,9 @@ export class Master {
   // -------------------------------------------------------------- stopping
 
   get #isStopping(): boolean {
-    return this.#phase === 'pre_stop' || this.#phase === 'stopping' || this.#phase === 'post_stop' || this.#phase === 'ended';
+    return (
+      this.#phase === 'pre_stop' || this.#phase === 'stopping' || this.#phase === 'post_stop' || this.#phase === 'ended'
+    );
   }
 
   #handleStop(how: StopHow): Reply {
@@ -169,7 +200,13 @@ export class Master {
     this.#exit = exit;
     const before = this.#phase;
     this.#operations.abandon('the master stops', 'stop');
-    if (before === 'new' || before === 'pre_start' || before === 'post_start' || how !== 'graceful' || before === 'booting') {
+    if (
+      before === 'new' ||
+      before === 'pre_start' ||
+      before === 'post_start' ||
+      how !== 'graceful' ||
+      before === 'booting'
+    ) {
       this.#enter('stopping');
       if (before === 'pre_start' || before === 'post_start') this.#hooks.cancel(how === 'now' ? 'now' : 'graceful');
       this.#stopApps();
@@ -219,7 +256,10 @@ export class Master {
     const going = this.#fleet.apps.filter((app) => !isStopped(app));
     const workers = going.reduce((sum, app) => sum + app.leaders().length, 0);
     const hooks = this.#hooks.isRunning ? 'hooks run' : '';
-    const left = going.length > 0 ? `${workers} ${workers === 1 ? 'worker' : 'workers'} of ${going.map((app) => app.name).join(', ')} left` : '';
+    const left =
+      going.length > 0
+        ? `${workers} ${workers === 1 ? 'worker' : 'workers'} of ${going.map((app) => app.name).join(', ')} left`
+        : '';
     return { type: 'going', message: [hooks, left].filter(Boolean).join('; ') || 'stopping' };
   }
 
@@ -243,7 +283,11 @@ export class Master {
     const [first] = failures;
     if (!first) return this.#begin('graceful', { code: ExitCode.ok, error: null });
     const message = `nothing can run any more: ${failures.map((failure) => failure.message).join('; ')}`;
-    this.#fail(failures.length === 1 ? first : new SuperviseError('operation-failed', message, { hint: first.hint ?? '', lastLines: first.lastLines }));
+    this.#fail(
+      failures.length === 1
+        ? first
+        : new SuperviseError('operation-failed', message, { hint: first.hint ?? '', lastLines: first.lastLines }),
+    );
   }
 
   /** Why nothing can run any more, an error per failed app; none when something can. */
@@ -285,13 +329,15 @@ export class Master {
     const leaders = new Map(this.#fleet.apps.flatMap((app) => app.leaders()));
     this.#ports.sampler.sample(leaders, (trees, host) => {
       this.#host = host;
-      for (const app of this.#fleet.apps) for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
+      for (const app of this.#fleet.apps)
+        for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
     });
   }
 
   /** A reload waits for the end of the start; the other commands need only workers. */
   #mustServe(what: Command['type']): void {
-    const serves = this.#phase === 'running' || (what !== 'reload' && (this.#phase === 'booting' || this.#phase === 'post_start'));
+    const serves =
+      this.#phase === 'running' || (what !== 'reload' && (this.#phase === 'booting' || this.#phase === 'post_start'));
     if (serves) return;
     const hint = 'try again when `supervise status` says running';
     throw new SuperviseError('operation-failed', `cannot ${what}: the master is ${this.#state}`, { hint });

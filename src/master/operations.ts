@@ -39,7 +39,12 @@ export class Operations {
       if (progress.type === 'done') this.#finish(operation, progress);
       else if (progress.message !== operation.lastMessage) {
         operation.lastMessage = progress.message;
-        this.#emit({ type: 'operation.progress', operation: operation.id, name: operation.name, message: progress.message });
+        this.#emit({
+          type: 'operation.progress',
+          operation: operation.id,
+          name: operation.name,
+          message: progress.message,
+        });
       }
     }
   }
@@ -59,6 +64,13 @@ export class Operations {
   #finish(operation: Operation, end: Extract<Progress, { type: 'done' }>): void {
     if (!this.#going.delete(operation.id)) return;
     const { id, name } = operation;
-    this.#emit({ type: 'operation.finished', operation: id, name, ok: end.ok, message: end.message, lastLines: end.lastLines ?? [] });
+    this.#emit({
+      type: 'operation.finished',
+      operation: id,
+      name,
+      ok: end.ok,
+      message: end.message,
+      lastLines: end.lastLines ?? [],
+    });
   }
 }

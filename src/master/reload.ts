@@ -25,7 +25,9 @@ export function planReload(running: Spec, next: Spec, names: readonly string[] |
   const after = new Map(next.apps.map((app) => [app.name, app]));
   for (const name of names ?? []) {
     if (before.has(name) || after.has(name)) continue;
-    throw new SuperviseError('unknown-target', `there is no app named ${name}`, { hint: `apps: ${[...after.keys()].join(', ')}` });
+    throw new SuperviseError('unknown-target', `there is no app named ${name}`, {
+      hint: `apps: ${[...after.keys()].join(', ')}`,
+    });
   }
   const chosen = (name: string) => names === null || names.includes(name);
   const kept = running.apps.filter((app) => !chosen(app.name));
@@ -73,9 +75,21 @@ function partProgress(part: RunningReload): Progress {
   }
   if (part.kind === 'added') {
     const error = part.error();
-    if (error) return { type: 'done', ok: false, message: `${app.name} was not added: ${error.message}`, lastLines: error.lastLines };
+    if (error)
+      return {
+        type: 'done',
+        ok: false,
+        message: `${app.name} was not added: ${error.message}`,
+        lastLines: error.lastLines,
+      };
     if (app.isGoing) return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
-    if (app.failure) return { type: 'done', ok: false, message: `${app.name} is added, but ${app.failure.message}`, lastLines: app.failure.lastLines };
+    if (app.failure)
+      return {
+        type: 'done',
+        ok: false,
+        message: `${app.name} is added, but ${app.failure.message}`,
+        lastLines: app.failure.lastLines,
+      };
     if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
     return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
   }
@@ -85,20 +99,38 @@ function partProgress(part: RunningReload): Progress {
 function rolledProgress(app: App, revision: number, since: number): Progress {
   const end = app.rolloutEnd(revision);
   if (end === null) return { type: 'going', message: `${app.name}: ${app.rolloutStep ?? 'rolling'}` };
-  if (end.type === 'succeeded') return { type: 'done', ok: true, message: `${app.name}: revision ${revision} serves with ${app.replicas} workers` };
-  if (end.type === 'superseded') return { type: 'done', ok: false, message: `${app.name}: revision ${revision} was superseded by a later reload` };
+  if (end.type === 'succeeded')
+    return { type: 'done', ok: true, message: `${app.name}: revision ${revision} serves with ${app.replicas} workers` };
+  if (end.type === 'superseded')
+    return { type: 'done', ok: false, message: `${app.name}: revision ${revision} was superseded by a later reload` };
   const back = `${app.name}: rolled back: ${end.reason}`;
   // The bad revision's workers may still be on their way out: it is over when the old one serves again.
-  if (app.rolloutStep !== null) return { type: 'done', ok: false, message: `${back}; a later reload is under way`, lastLines: end.lastLines };
+  if (app.rolloutStep !== null)
+    return { type: 'done', ok: false, message: `${back}; a later reload is under way`, lastLines: end.lastLines };
   if (!app.isStill && app.troubleSince(since) === null && !app.isGoing) return { type: 'going', message: back };
-  return { type: 'done', ok: false, message: `${back}; revision ${app.revision} serves with ${app.ready} of ${app.replicas} workers`, lastLines: end.lastLines };
+  return {
+    type: 'done',
+    ok: false,
+    message: `${back}; revision ${app.revision} serves with ${app.ready} of ${app.replicas} workers`,
+    lastLines: end.lastLines,
+  };
 }
 
 /** Restart and scale: over when all workers made since (`since`: the last number before) serve, or when one of them is in trouble. */
-export function whenQuiet(app: App, since: number, words: { readonly doing: string; readonly done: string; readonly met: boolean }): Progress {
+export function whenQuiet(
+  app: App,
+  since: number,
+  words: { readonly doing: string; readonly done: string; readonly met: boolean },
+): Progress {
   if (app.isGoing) return { type: 'done', ok: false, message: `${words.doing}: ${app.name} was removed by a reload` };
   const trouble = app.troubleSince(since);
-  if (trouble) return { type: 'done', ok: false, message: `${words.doing}: ${trouble.id} ${trouble.reason}`, lastLines: trouble.lastLines };
+  if (trouble)
+    return {
+      type: 'done',
+      ok: false,
+      message: `${words.doing}: ${trouble.id} ${trouble.reason}`,
+      lastLines: trouble.lastLines,
+    };
   if (words.met && app.isQuietSince(since)) return { type: 'done', ok: true, message: words.done };
   return { type: 'going', message: `${words.doing}: ${app.ready} of ${app.replicas} ready` };
 }

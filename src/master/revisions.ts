@@ -11,7 +11,12 @@ import type { Pinned } from '../ports.ts';
 export type RolloutEnd =
   | { readonly type: 'succeeded'; readonly revision: number }
   | { readonly type: 'superseded'; readonly revision: number }
-  | { readonly type: 'rolled-back'; readonly revision: number; readonly reason: string; readonly lastLines: readonly string[] };
+  | {
+      readonly type: 'rolled-back';
+      readonly revision: number;
+      readonly reason: string;
+      readonly lastLines: readonly string[];
+    };
 
 /** A rollout in progress, and what it has to give back when it fails. */
 export interface RunningRollout extends Rollout {
@@ -72,13 +77,24 @@ export class Revisions {
     this.#close('superseded');
     const { maxSurge, canaryMs } = next.app.reload;
     const canaries = how.inPlace ? 1 : Math.max(1, maxSurge);
-    this.#rollout = { from: this.#good.revision, to: next.revision, canaryMs, canaries, inPlace: how.inPlace, replicasBefore };
+    this.#rollout = {
+      from: this.#good.revision,
+      to: next.revision,
+      canaryMs,
+      canaries,
+      inPlace: how.inPlace,
+      replicasBefore,
+    };
     this.#goal = next;
     this.#emit({ type: 'rollout.started', app: this.#app, from: this.#good.revision, to: next.revision });
   }
 
   /** Judges the rollout, and ends it when it is over. @param lastExit how a worker last ended */
-  judge(workers: readonly RolloutWorker[], now: { readonly replicas: number; readonly ms: number }, lastExit: (worker: string) => PastExit | null): Verdict | null {
+  judge(
+    workers: readonly RolloutWorker[],
+    now: { readonly replicas: number; readonly ms: number },
+    lastExit: (worker: string) => PastExit | null,
+  ): Verdict | null {
     const rollout = this.#rollout;
     if (!rollout) return null;
     const verdict = judge(rollout, workers, now.replicas, now.ms);
@@ -108,7 +124,15 @@ export class Revisions {
     this.#rollout = null;
     this.#goal = this.#good;
     this.#ends.set(rollout.to, { type: 'rolled-back', revision: rollout.to, reason, lastLines });
-    this.#emit({ type: 'rollout.rolled_back', app: this.#app, from: rollout.from, to: rollout.to, worker, reason, lastLines });
+    this.#emit({
+      type: 'rollout.rolled_back',
+      app: this.#app,
+      from: rollout.from,
+      to: rollout.to,
+      worker,
+      reason,
+      lastLines,
+    });
   }
 
   #close(how: 'succeeded' | 'superseded'): void {

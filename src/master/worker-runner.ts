@@ -3,7 +3,17 @@
  * nothing. What an earlier process of this worker still has to say is dropped: every spawn has its own listener.
  */
 import type { Cause, EventBody, WorkerRef } from '../core/protocol.ts';
-import { beginLife, hasProcess, step, type Effect, type Life, type LifePolicy, type Step, type Surroundings, type WorkerEvent } from '../core/worker-machine.ts';
+import {
+  beginLife,
+  hasProcess,
+  step,
+  type Effect,
+  type Life,
+  type LifePolicy,
+  type Step,
+  type Surroundings,
+  type WorkerEvent,
+} from '../core/worker-machine.ts';
 import type { Signal } from '../core/spec.ts';
 import type { Cancel, Clock, Pinned, ProcessListener, RunningProcess, Spawner } from '../ports.ts';
 
@@ -72,7 +82,12 @@ export class WorkerRunner {
   /** Whether it listens on a port that we did not give it. */
   bindsOwnPort(): boolean {
     const { kind, listen } = this.pinned.app;
-    return kind === 'command' && listen.length === 0 && this.#life.state === 'ready' && (this.#process?.bindsOwnPort() ?? false);
+    return (
+      kind === 'command' &&
+      listen.length === 0 &&
+      this.#life.state === 'ready' &&
+      (this.#process?.bindsOwnPort() ?? false)
+    );
   }
 
   /** Sends a signal on an operator's behalf: an exit that follows is not a crash. */
@@ -125,7 +140,8 @@ export class WorkerRunner {
 
   #keepDeadline(before: Life | undefined): void {
     const { deadlineMs, sinceMs } = this.#life;
-    if (before && before.deadlineMs === deadlineMs && before.sinceMs === sinceMs && before.state === this.#life.state) return;
+    if (before && before.deadlineMs === deadlineMs && before.sinceMs === sinceMs && before.state === this.#life.state)
+      return;
     this.#cancelDeadline?.();
     this.#cancelDeadline = null;
     if (deadlineMs === null) return;
@@ -138,7 +154,17 @@ export class WorkerRunner {
     if (!past) return;
     const { code, signal, error, lastLines } = past.exit;
     const uptimeMs = before.startedMs === null ? 0 : Math.round(past.atMs - before.startedMs);
-    this.#host.emit({ type: 'worker.exited', ...this.#ref(), pid, code, signal, cause: past.cause, uptimeMs, error, lastLines });
+    this.#host.emit({
+      type: 'worker.exited',
+      ...this.#ref(),
+      pid,
+      code,
+      signal,
+      cause: past.cause,
+      uptimeMs,
+      error,
+      lastLines,
+    });
   }
 
   #reportState(pidBefore: number | null): void {
@@ -149,9 +175,20 @@ export class WorkerRunner {
     const cause: Cause = ending?.cause ?? 'stop';
     switch (state) {
       case 'starting':
-        return this.#host.emit({ type: 'worker.starting', ...ref, pid: this.pid, revision: this.pinned.revision, attempt: restarts + 1 });
+        return this.#host.emit({
+          type: 'worker.starting',
+          ...ref,
+          pid: this.pid,
+          revision: this.pinned.revision,
+          attempt: restarts + 1,
+        });
       case 'ready':
-        return this.#host.emit({ type: 'worker.ready', ...ref, pid: this.pid, bootMs: Math.round((readyMs ?? 0) - (startedMs ?? 0)) });
+        return this.#host.emit({
+          type: 'worker.ready',
+          ...ref,
+          pid: this.pid,
+          bootMs: Math.round((readyMs ?? 0) - (startedMs ?? 0)),
+        });
       case 'stopping':
       case 'killing':
         return this.#host.emit({ type: `worker.${state}`, ...ref, pid: pidBefore, cause });

@@ -35,7 +35,11 @@ export function holderOfTcp(host: string, port: number): Holder | null {
 
 /** Whoever has a socket bound to this path, or to this `@name`. */
 export function holderOfUnix(path: string): Holder | null {
-  return holderOf(unixRows().filter((row) => row.path === path).map((row) => row.inode));
+  return holderOf(
+    unixRows()
+      .filter((row) => row.path === path)
+      .map((row) => row.inode),
+  );
 }
 
 /** All named unix sockets of this network namespace; [] without a /proc. */
@@ -44,21 +48,26 @@ export function unixRows(): UnixRow[] {
   // Num RefCount Protocol Flags Type St Inode Path
   for (const line of (readText('/proc/net/unix') ?? '').split('\n')) {
     const match = /^(?:\S+\s+){6}(\d+) (.+)$/.exec(line);
-    if (match !== null) rows.push({ inode: match[1] ?? '', path: Buffer.from(match[2] ?? '', 'latin1').toString('utf8') });
+    if (match !== null)
+      rows.push({ inode: match[1] ?? '', path: Buffer.from(match[2] ?? '', 'latin1').toString('utf8') });
   }
   return rows;
 }
 
 /** `pid 812 (nginx: master process)`, or what can be said when nothing is known. */
 export function describeHolder(holder: Holder | null): string {
-  if (holder === null) return 'another process (which one cannot be seen from here: ask root, or look into other containers)';
+  if (holder === null)
+    return 'another process (which one cannot be seen from here: ask root, or look into other containers)';
   return `pid ${holder.pid} (${holder.command})`;
 }
 
 /** The command line of a process without the directory of its program; its short name where there is none. */
 export function commandOf(pid: number): string {
   const words = (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').join(' ');
-  const printable = words.replace(/[^\x20-\x7e]/g, '?').trim().replace(/^\/\S*\//, '');
+  const printable = words
+    .replace(/[^\x20-\x7e]/g, '?')
+    .trim()
+    .replace(/^\/\S*\//, '');
   const command = printable === '' ? (statOf(pid)?.comm ?? 'unknown') : printable;
   return command.length > 80 ? `${command.slice(0, 77)}...` : command;
 }

@@ -68,7 +68,11 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 
-function datagramSocket(libc: ReturnType<Koffi['load']>, errnoOf: (result: number | bigint) => number, path: string): DatagramSocket {
+function datagramSocket(
+  libc: ReturnType<Koffi['load']>,
+  errnoOf: (result: number | bigint) => number,
+  path: string,
+): DatagramSocket {
   const socket = libc.func('int socket(int, int, int)');
   const sendto = libc.func('intptr_t sendto(int, const void *, uintptr_t, int, const void *, uint32_t)');
   const close = libc.func('int close(int)');

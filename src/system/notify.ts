@@ -29,7 +29,10 @@ export interface NotifyOptions {
 }
 
 /** null when nobody listens: NOTIFY_SOCKET is not set. */
-export function createNotifier(env: Readonly<Record<string, string | undefined>>, options: NotifyOptions = {}): Notifier | null {
+export function createNotifier(
+  env: Readonly<Record<string, string | undefined>>,
+  options: NotifyOptions = {},
+): Notifier | null {
   const path = env.NOTIFY_SOCKET;
   if (path === undefined || path === '') return null;
   const { ways = ['koffi', 'systemd-notify'], failed = () => undefined } = options;
@@ -46,7 +49,9 @@ export function createNotifier(env: Readonly<Record<string, string | undefined>>
     sender.send(state, (problem) => {
       if (problem !== null && !complained) {
         complained = true;
-        failed(`cannot tell systemd "${state.split('\n')[0]}" through ${path}: ${problem}; it may take the start as failed`);
+        failed(
+          `cannot tell systemd "${state.split('\n')[0]}" through ${path}: ${problem}; it may take the start as failed`,
+        );
       }
       queue.shift();
       if (sending === 'busy') sending = 'idle';
@@ -111,7 +116,10 @@ function childSender(path: string): Sender {
   let current: ChildProcess | null = null;
   const run = (states: readonly string[], done: (problem: string | null) => void): ChildProcess => {
     const assignments = states.flatMap((state) => state.split('\n')).filter((line) => line !== '');
-    const child = spawn('systemd-notify', assignments, { env: { PATH: process.env.PATH, NOTIFY_SOCKET: path }, stdio: 'ignore' });
+    const child = spawn('systemd-notify', assignments, {
+      env: { PATH: process.env.PATH, NOTIFY_SOCKET: path },
+      stdio: 'ignore',
+    });
     child.on('error', (error) => done(error.message));
     child.on('exit', (code, signal) => done(code === 0 ? null : `systemd-notify ended with ${code ?? signal}`));
     return child;

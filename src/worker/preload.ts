@@ -44,7 +44,10 @@ interface Wish {
 /** listen() and bind() in all their forms. */
 type Open = (this: NodeJS.EventEmitter, ...args: unknown[]) => unknown;
 
-const given: Given | null = process.env.LISTEN_PID === String(process.pid) ? (JSON.parse(process.env.SUPERVISE_LISTEN ?? 'null') as Given | null) : null;
+const given: Given | null =
+  process.env.LISTEN_PID === String(process.pid)
+    ? (JSON.parse(process.env.SUPERVISE_LISTEN ?? 'null') as Given | null)
+    : null;
 const servers = net.Server.prototype as unknown as { listen: Open };
 const datagrams = dgram.Socket.prototype as unknown as { bind: Open };
 const { listen } = servers;
@@ -68,7 +71,10 @@ function listenOn(server: net.Server, sockets: readonly GivenSocket[], wish: Wis
   const [first, ...others] = sockets;
   const fd = first === undefined ? undefined : takeFd(first);
   if (first === undefined || fd === undefined) {
-    const error = Object.assign(new Error(`listen EADDRINUSE: ${sockets[0]?.url} was listened on too often in this process`), { code: 'EADDRINUSE', syscall: 'listen' });
+    const error = Object.assign(
+      new Error(`listen EADDRINUSE: ${sockets[0]?.url} was listened on too often in this process`),
+      { code: 'EADDRINUSE', syscall: 'listen' },
+    );
     process.nextTick(() => server.emit('error', error));
     return server;
   }
@@ -83,8 +89,16 @@ function listenOn(server: net.Server, sockets: readonly GivenSocket[], wish: Wis
 function alsoOn(server: net.Server, socket: GivenSocket, backlog: number): void {
   const fd = takeFd(socket);
   if (fd === undefined) return;
-  const { allowHalfOpen, pauseOnConnect, noDelay } = server as unknown as { allowHalfOpen?: boolean; pauseOnConnect?: boolean; noDelay?: boolean };
-  const second = net.createServer({ allowHalfOpen: allowHalfOpen === true, pauseOnConnect: pauseOnConnect === true, noDelay: noDelay === true });
+  const { allowHalfOpen, pauseOnConnect, noDelay } = server as unknown as {
+    allowHalfOpen?: boolean;
+    pauseOnConnect?: boolean;
+    noDelay?: boolean;
+  };
+  const second = net.createServer({
+    allowHalfOpen: allowHalfOpen === true,
+    pauseOnConnect: pauseOnConnect === true,
+    noDelay: noDelay === true,
+  });
   second.on('connection', (connection) => server.emit('connection', connection));
   const close = server.close.bind(server);
   server.close = (callback) => {
@@ -111,7 +125,14 @@ function wishOf(args: readonly unknown[]): Wish | null {
   if (typeof first === 'object' && first !== null) {
     const { port, path, host, backlog, signal, fd, _handle } = first as Record<string, unknown>;
     if (fd !== undefined || _handle !== undefined) return null;
-    return { port: portOf(port), path: textOf(path), host: textOf(host), backlog: typeof backlog === 'number' ? backlog : (numbers[0] ?? null), signal, callback };
+    return {
+      port: portOf(port),
+      path: textOf(path),
+      host: textOf(host),
+      backlog: typeof backlog === 'number' ? backlog : (numbers[0] ?? null),
+      signal,
+      callback,
+    };
   }
   const port = portOf(first);
   const rest = { backlog: numbers[0] ?? null, signal: undefined, callback };
@@ -143,7 +164,11 @@ function takeFd(socket: GivenSocket): number | undefined {
   return fd;
 }
 
-function tell(message: { readonly supervise: 'listening'; readonly url: string } | { readonly supervise: 'elsewhere'; readonly at: unknown }): void {
+function tell(
+  message:
+    | { readonly supervise: 'listening'; readonly url: string }
+    | { readonly supervise: 'elsewhere'; readonly at: unknown },
+): void {
   // A script may have closed its channel: then nobody waits for the message.
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }

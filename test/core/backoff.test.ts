@@ -16,7 +16,8 @@ describe('backoffDelayMs', () => {
     [6, 0.5, 22_500],
   ];
   for (const [n, random, expectedMs] of cases) {
-    test(`delayed start ${n}, random ${random}: ${expectedMs} ms`, () => assert.equal(backoffDelayMs(usualBackoff, n, random), expectedMs));
+    test(`delayed start ${n}, random ${random}: ${expectedMs} ms`, () =>
+      assert.equal(backoffDelayMs(usualBackoff, n, random), expectedMs));
   }
 
   test('without jitter it is exact, with all of it nearly nothing may be left', () => {
@@ -35,13 +36,20 @@ describe('backoffDelayMs', () => {
       factor: fc.double({ min: 1, max: 100, noNaN: true }),
       jitter: fc.double({ min: 0, max: 1, noNaN: true }),
     });
-    fc.assert(fc.property(policy, fc.integer({ min: 0, max: 2_000 }), fc.double({ min: 0, max: 0.999, noNaN: true }), ({ more, ...parts }, n, random) => {
-      const backoff = { ...usualBackoff, ...parts, maxMs: parts.initialMs + more };
-      const delayMs = backoffDelayMs(backoff, n, random);
-      const baseMs = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** n);
-      assert.ok(delayMs > 0 && delayMs <= backoff.maxMs);
-      assert.ok(delayMs >= baseMs * (1 - backoff.jitter));
-      assert.ok(n === 0 || delayMs >= backoffDelayMs(backoff, n - 1, random));
-    }));
+    fc.assert(
+      fc.property(
+        policy,
+        fc.integer({ min: 0, max: 2_000 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        ({ more, ...parts }, n, random) => {
+          const backoff = { ...usualBackoff, ...parts, maxMs: parts.initialMs + more };
+          const delayMs = backoffDelayMs(backoff, n, random);
+          const baseMs = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** n);
+          assert.ok(delayMs > 0 && delayMs <= backoff.maxMs);
+          assert.ok(delayMs >= baseMs * (1 - backoff.jitter));
+          assert.ok(n === 0 || delayMs >= backoffDelayMs(backoff, n - 1, random));
+        },
+      ),
+    );
   });
 });

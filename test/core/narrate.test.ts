@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { narrate, type Narration } from '../../src/core/narrate.ts';
-import type { Event, EventBody } from '../../src/core/protocol.ts';
+import type { EventBody } from '../../src/core/protocol.ts';
 
 const at = '2026-01-01T00:00:00.000Z';
-const tell = (body: EventBody): Narration => narrate({ seq: 7, at, ...body } as Event);
+const tell = (body: EventBody): Narration => narrate({ seq: 7, at, ...body });
 const web7 = { app: 'web', worker: 'web.7', slot: 0 } as const;
 const exited = {
   type: 'worker.exited',

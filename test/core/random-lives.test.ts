@@ -23,7 +23,9 @@ interface End {
   readonly served: boolean;
 }
 
-type Next = { readonly type: 'at once' | 'failed' | 'completed' | 'stopped' | 'failed for good' } | { readonly type: 'delay'; readonly n: number };
+type Next =
+  | { readonly type: 'at once' | 'failed' | 'completed' | 'stopped' | 'failed for good' }
+  | { readonly type: 'delay'; readonly n: number };
 
 /** A random life, and what an observer who knows only events and effects has seen of it. */
 class Observer {
@@ -85,7 +87,11 @@ class Observer {
       case 'exited':
         return { type: 'exited', exit: error === null ? exitOf(code, { signal }) : exitOf(null, { error }) };
       case 'stop':
-        return { type: 'stop', cause: 'stop', ...(this.#chance.happens(0.5) && { timeoutMs: this.#chance.between(0, 5_000) }) };
+        return {
+          type: 'stop',
+          cause: 'stop',
+          ...(this.#chance.happens(0.5) && { timeoutMs: this.#chance.between(0, 5_000) }),
+        };
       case 'kill':
         return { type: 'kill', cause: 'stop' };
       case 'retry':
@@ -164,7 +170,11 @@ class Observer {
     const { exit } = event;
     const readyForMs = this.#readyAtMs === null ? null : nowMs - this.#readyAtMs;
     if (readyForMs !== null && readyForMs >= 1_000) this.#hotStarts = 0;
-    const asked = this.#signalledAtMs !== null && nowMs - this.#signalledAtMs <= policy.stopTimeoutMs && exit.error === null && !this.#tooSlow;
+    const asked =
+      this.#signalledAtMs !== null &&
+      nowMs - this.#signalledAtMs <= policy.stopTimeoutMs &&
+      exit.error === null &&
+      !this.#tooSlow;
     const succeeded = exit.code === 0 && exit.error === null && !this.#tooSlow;
     this.#ends.push({ readyForMs, succeeded, asked, tooSlow: this.#tooSlow, served });
     if (this.#retired) return { type: 'stopped' };
@@ -202,11 +212,18 @@ class Observer {
     const { waitMs, policy } = this.#story;
     if (expected.type === 'at once') return assert.deepEqual(effects, ['spawn'], 'has to start at once');
     assert.deepEqual(effects, [], `must not start at once: ${JSON.stringify(expected)}`);
-    if (expected.type === 'failed') return assert.ok(Math.abs((waitMs ?? 0) - policy.backoff.retryFailedEveryMs) < 0.01, `a slow trial, not in ${waitMs} ms`);
+    if (expected.type === 'failed')
+      return assert.ok(
+        Math.abs((waitMs ?? 0) - policy.backoff.retryFailedEveryMs) < 0.01,
+        `a slow trial, not in ${waitMs} ms`,
+      );
     if (expected.type !== 'delay') return assert.equal(waitMs, null, 'it is over, and has no deadline');
     const { initialMs, maxMs, factor, jitter } = policy.backoff;
     const baseMs = Math.min(maxMs, initialMs * factor ** expected.n);
-    assert.ok(waitMs !== null && waitMs <= baseMs + 0.01 && waitMs >= baseMs * (1 - jitter) - 0.01, `delay ${expected.n} is ${waitMs} ms, of ${baseMs}`);
+    assert.ok(
+      waitMs !== null && waitMs <= baseMs + 0.01 && waitMs >= baseMs * (1 - jitter) - 0.01,
+      `delay ${expected.n} is ${waitMs} ms, of ${baseMs}`,
+    );
   }
 
   /** What has something to do has an end to it; what is ready, or over, may last. */
@@ -224,7 +241,8 @@ class Observer {
     this.#checkDeadline();
     if (this.#alive) this.#send({ type: 'exited', exit: exitOf(0) });
     this.#checkDeadline();
-    for (const type of ['timeout', 'retry', 'ready', 'signalled'] as const) assert.deepEqual(this.#send({ type }), [], `${type} after the end`);
+    for (const type of ['timeout', 'retry', 'ready', 'signalled'] as const)
+      assert.deepEqual(this.#send({ type }), [], `${type} after the end`);
   }
 }
 

@@ -52,7 +52,12 @@ class Fleet {
     this.#maxSurge = chance.between(0, 3);
     this.#maxUnavailable = this.#maxSurge === 0 ? chance.between(1, 3) : chance.pick([0, 0, 0, 1, 2]);
     this.#canaryMs = chance.pick([0, 1_000, 5_000]);
-    log({ replicas: this.#replicas, maxSurge: this.#maxSurge, maxUnavailable: this.#maxUnavailable, canaryMs: this.#canaryMs });
+    log({
+      replicas: this.#replicas,
+      maxSurge: this.#maxSurge,
+      maxUnavailable: this.#maxUnavailable,
+      canaryMs: this.#canaryMs,
+    });
   }
 
   live(): void {
@@ -131,7 +136,8 @@ class Fleet {
       this.#log(this.#nowMs, 'ready', member.number);
       member.state = 'ready';
       member.readyMs = this.#nowMs;
-      if ((bad && this.#chance.happens(0.3)) || (this.#rough && this.#chance.happens(0.1))) member.nextMs = this.#in(0, 10_000);
+      if ((bad && this.#chance.happens(0.3)) || (this.#rough && this.#chance.happens(0.1)))
+        member.nextMs = this.#in(0, 10_000);
     }
   }
 
@@ -175,7 +181,13 @@ class Fleet {
 
   #goal(): Goal {
     const inFlight = this.#rollout ? Math.max(1, this.#maxSurge, this.#maxUnavailable) : Infinity;
-    return { replicas: this.#replicas, revision: this.#revision, maxSurge: this.#maxSurge, maxUnavailable: this.#maxUnavailable, inFlight };
+    return {
+      replicas: this.#replicas,
+      revision: this.#revision,
+      maxSurge: this.#maxSurge,
+      maxUnavailable: this.#maxUnavailable,
+      inFlight,
+    };
   }
 
   #seen(): RolloutWorker[] {
@@ -184,14 +196,28 @@ class Fleet {
 
   #live(): LiveWorker[] {
     const seen = this.#seen();
-    return this.#members.map((member, index) => ({ ...member, id: `w${member.number}`, available: isAvailable(seen[index]!, this.#rollout, seen, this.#nowMs) }));
+    return this.#members.map((member, index) => ({
+      ...member,
+      id: `w${member.number}`,
+      available: isAvailable(seen[index]!, this.#rollout, seen, this.#nowMs),
+    }));
   }
 
   #perform(change: Change): void {
     this.#log(this.#nowMs, change);
-    if (change.type === 'stop') return this.#leave(this.#members.find((member) => `w${member.number}` === change.id)!, 'retiring');
+    if (change.type === 'stop')
+      return this.#leave(
+        this.#members.find((member) => `w${member.number}` === change.id)!,
+        'retiring',
+      );
     this.#members.push({
-      number: ++this.#lastNumber, slot: change.slot, revision: this.#revision, state: 'starting', readyMs: null, failedOnce: false, leaving: 'no',
+      number: ++this.#lastNumber,
+      slot: change.slot,
+      revision: this.#revision,
+      state: 'starting',
+      readyMs: null,
+      failedOnce: false,
+      leaving: 'no',
       nextMs: this.#in(0, 5_000),
     });
   }
@@ -200,8 +226,12 @@ class Fleet {
 
   #check(goal: Goal, live: readonly LiveWorker[], changes: readonly Change[]): void {
     const added = changes.flatMap((change) => (change.type === 'add' ? [change.slot] : []));
-    const replaced = new Set(changes.flatMap((change) => (change.type === 'stop' && change.why === 'replaced' ? [change.id] : [])));
-    const surplus = new Set(changes.flatMap((change) => (change.type === 'stop' && change.why === 'scale-down' ? [change.id] : [])));
+    const replaced = new Set(
+      changes.flatMap((change) => (change.type === 'stop' && change.why === 'replaced' ? [change.id] : [])),
+    );
+    const surplus = new Set(
+      changes.flatMap((change) => (change.type === 'stop' && change.why === 'scale-down' ? [change.id] : [])),
+    );
     if (added.length > 0) assert.ok(live.length + added.length <= goal.replicas + goal.maxSurge, 'above the surge');
 
     const taken = new Set(live.map((worker) => worker.slot));
@@ -211,19 +241,41 @@ class Fleet {
       taken.add(slot);
     }
 
-    const ready = live.filter((worker) => worker.state === 'ready' && worker.leaving === 'no' && !surplus.has(worker.id));
+    const ready = live.filter(
+      (worker) => worker.state === 'ready' && worker.leaving === 'no' && !surplus.has(worker.id),
+    );
     const left = ready.filter((worker) => !replaced.has(worker.id));
-    assert.ok(left.length >= Math.min(ready.length, goal.replicas - goal.maxUnavailable), `below the floor: ${ready.length} -> ${left.length} ready`);
+    assert.ok(
+      left.length >= Math.min(ready.length, goal.replicas - goal.maxUnavailable),
+      `below the floor: ${ready.length} -> ${left.length} ready`,
+    );
     this.#checkCanary(goal, live, replaced);
   }
 
   /** Nothing of the good revision that serves is given up before a canary has been ready for long enough. */
   #checkCanary(goal: Goal, live: readonly LiveWorker[], replaced: ReadonlySet<string>): void {
     const rollout = this.#rollout;
-    const serving = live.filter((worker) => worker.available && worker.leaving === 'no' && worker.revision === rollout?.from);
-    if (!rollout || goal.maxUnavailable > 0 || serving.length > goal.replicas || !serving.some((worker) => replaced.has(worker.id))) return;
-    const held = this.#members.filter((member) => member.revision === rollout.to && member.readyMs !== null && this.#nowMs - member.readyMs >= rollout.canaryMs);
-    const others = live.filter((worker) => worker.available && worker.leaving === 'no' && worker.revision !== rollout.to && worker.revision !== rollout.from);
+    const serving = live.filter(
+      (worker) => worker.available && worker.leaving === 'no' && worker.revision === rollout?.from,
+    );
+    if (
+      !rollout ||
+      goal.maxUnavailable > 0 ||
+      serving.length > goal.replicas ||
+      !serving.some((worker) => replaced.has(worker.id))
+    )
+      return;
+    const held = this.#members.filter(
+      (member) =>
+        member.revision === rollout.to && member.readyMs !== null && this.#nowMs - member.readyMs >= rollout.canaryMs,
+    );
+    const others = live.filter(
+      (worker) =>
+        worker.available &&
+        worker.leaving === 'no' &&
+        worker.revision !== rollout.to &&
+        worker.revision !== rollout.from,
+    );
     assert.ok(held.length > 0 || others.length > 0, 'an old worker is replaced before the canary has proved itself');
   }
 

@@ -26,12 +26,29 @@ describe('reasonOf', () => {
     ['killing', new LifeStory().ready().stop('reload').after(30_000), 'reload; killed, waiting for it to go'],
     ['backoff', crashed(), 'exit code 1; next start in 500ms'],
     ['backoff, not the first', crashed().whenDue().exits(1), 'exit code 1, 2 crashes in a row; next start in 1s'],
-    ['backoff, after a boot that took too long', new LifeStory().after(60_000).exits(0), 'not ready in time; next start in 500ms'],
-    ['backoff, a program that cannot run', new LifeStory().exits(null, { error: 'no such file' }), 'no such file; next start in 500ms'],
-    ['failed', new LifeStory({ backoff: { maxCrashes: 0 } }).exits(null, { signal: 'SIGBUS' }), 'signal SIGBUS; next trial in 1m'],
-    ['failed for good', new LifeStory({ restart: 'never' }).exits(2), 'exit code 2; the restart policy starts it no more'],
+    [
+      'backoff, after a boot that took too long',
+      new LifeStory().after(60_000).exits(0),
+      'not ready in time; next start in 500ms',
+    ],
+    [
+      'backoff, a program that cannot run',
+      new LifeStory().exits(null, { error: 'no such file' }),
+      'no such file; next start in 500ms',
+    ],
+    [
+      'failed',
+      new LifeStory({ backoff: { maxCrashes: 0 } }).exits(null, { signal: 'SIGBUS' }),
+      'signal SIGBUS; next trial in 1m',
+    ],
+    [
+      'failed for good',
+      new LifeStory({ restart: 'never' }).exits(2),
+      'exit code 2; the restart policy starts it no more',
+    ],
     ['completed', new LifeStory({ restart: 'never' }).exits(0), null],
     ['stopped', new LifeStory().ready().stop().exits(0), null],
   ];
-  for (const [what, story, expected] of cases) test(`${what}: ${expected}`, () => assert.equal(reasonOf(story.life, story.nowMs), expected));
+  for (const [what, story, expected] of cases)
+    test(`${what}: ${expected}`, () => assert.equal(reasonOf(story.life, story.nowMs), expected));
 });

@@ -8,7 +8,10 @@ import { reconcile, type Goal, type LiveWorker } from '../../src/core/reconcile.
 function worker(text: string): LiveWorker {
   const [slot = '', state = '', revision = 'r1', more = ''] = text.split(' ');
   return {
-    id: `w${slot}`, slot: Number(slot), state: state as WorkerState, revision: Number(revision.slice(1)),
+    id: `w${slot}`,
+    slot: Number(slot),
+    state: state as WorkerState,
+    revision: Number(revision.slice(1)),
     leaving: more === 'leaving' ? 'retiring' : more === 'restarting' ? 'restarting' : 'no',
     available: state === 'ready' && more === '',
   };
@@ -26,7 +29,11 @@ function rolling(replicas: number, parts: Partial<Goal> = {}): Goal {
 /** `+3` adds slot 3, `-w1` stops w1 as surplus, `~w1` replaces it. */
 function changes(wanted: Goal, live: readonly string[], vacated: readonly number[] = []): string {
   const list = reconcile(wanted, live.map(worker), vacated);
-  return list.map((change) => (change.type === 'add' ? `+${change.slot}` : `${change.why === 'replaced' ? '~' : '-'}${change.id}`)).join(' ');
+  return list
+    .map((change) =>
+      change.type === 'add' ? `+${change.slot}` : `${change.why === 'replaced' ? '~' : '-'}${change.id}`,
+    )
+    .join(' ');
 }
 
 describe('the number of workers', () => {
@@ -36,10 +43,25 @@ describe('the number of workers', () => {
     ['one that waits to start again counts', goal(2), ['0 ready', '1 backoff'], ''],
     ['the lowest free slots are taken', goal(4), ['1 ready', '3 ready'], '+0 +2'],
     ['a slot is taken until its worker is gone', goal(2), ['0 ready r1 leaving', '1 ready'], '+2'],
-    ['leaving workers count: never more than replicas + surge', goal(2), ['0 ready r1 leaving', '1 ready r1 leaving', '2 ready'], ''],
+    [
+      'leaving workers count: never more than replicas + surge',
+      goal(2),
+      ['0 ready r1 leaving', '1 ready r1 leaving', '2 ready'],
+      '',
+    ],
     ['surplus: the highest slot', goal(2), ['0 ready', '1 ready', '2 ready'], '-w2'],
-    ['surplus: failed, backoff, starting, then the highest slots', goal(1), ['0 failed', '1 backoff', '2 starting', '3 ready', '4 ready', '5 ready'], '-w0 -w1 -w2 -w5 -w4'],
-    ['surplus: one that is ended because it did not get ready is no better than one that starts', goal(1), ['0 ready', '1 stopping'], '-w1'],
+    [
+      'surplus: failed, backoff, starting, then the highest slots',
+      goal(1),
+      ['0 failed', '1 backoff', '2 starting', '3 ready', '4 ready', '5 ready'],
+      '-w0 -w1 -w2 -w5 -w4',
+    ],
+    [
+      'surplus: one that is ended because it did not get ready is no better than one that starts',
+      goal(1),
+      ['0 ready', '1 stopping'],
+      '-w1',
+    ],
     ['zero: all', goal(0), ['0 ready', '1 backoff', '2 starting r2'], '-w1 -w0 ~w2'],
     ['what is leaving already is not stopped again', goal(0), ['0 ready r1 leaving'], ''],
   ];
@@ -87,7 +109,10 @@ describe('a rollout, step by step', () => {
     assert.equal(changes(rolling(4, { maxSurge: 9, inFlight: 9 }), four), '+4 +5 +6 +7', 'never more than replicas');
   });
   test('max_unavailable: as many old ones go at once', () => {
-    assert.equal(changes(rolling(4, { maxUnavailable: 2, inFlight: 2 }), ['0 ready', '1 ready', '2 ready', '3 ready']), '~w0 ~w1 +4');
+    assert.equal(
+      changes(rolling(4, { maxUnavailable: 2, inFlight: 2 }), ['0 ready', '1 ready', '2 ready', '3 ready']),
+      '~w0 ~w1 +4',
+    );
   });
   test('in place: the old one goes first', () => {
     const inPlace = { maxSurge: 0, maxUnavailable: 1 };
@@ -132,9 +157,16 @@ const anyWorker = fc.record({
   leaving: fc.constantFrom<LiveWorker['leaving']>('no', 'no', 'no', 'retiring', 'restarting'),
   held: fc.boolean(),
 });
-const anyLive = fc.tuple(fc.array(anyWorker, { maxLength: 12 }), fc.shuffledSubarray([...Array(14).keys()], { minLength: 12 })).map(([workers, slots]) =>
-  workers.map(({ held, ...one }, index): LiveWorker => ({ ...one, id: `w${index}`, slot: slots[index]!, available: one.state === 'ready' && !held && one.leaving === 'no' })),
-);
+const anyLive = fc
+  .tuple(fc.array(anyWorker, { maxLength: 12 }), fc.shuffledSubarray([...Array(14).keys()], { minLength: 12 }))
+  .map(([workers, slots]) =>
+    workers.map(({ held, ...one }, index): LiveWorker => ({
+      ...one,
+      id: `w${index}`,
+      slot: slots[index]!,
+      available: one.state === 'ready' && !held && one.leaving === 'no',
+    })),
+  );
 const anyGoal = fc.record({
   replicas: fc.integer({ min: 0, max: 8 }),
   revision: fc.integer({ min: 1, max: 3 }),
@@ -145,36 +177,58 @@ const anyGoal = fc.record({
 const anyVacated = fc.array(fc.integer({ min: 0, max: 13 }), { maxLength: 3 });
 
 test('one step from any world keeps within the bounds', () => {
-  fc.assert(fc.property(anyGoal, anyLive, anyVacated, (wanted, live, vacated) => {
-    const list = reconcile(wanted, live, vacated);
-    const added = list.flatMap((change) => (change.type === 'add' ? [change.slot] : []));
-    const stops = list.flatMap((change) => (change.type === 'stop' ? [change] : []));
-    const byId = new Map(live.map((one) => [one.id, one]));
+  fc.assert(
+    fc.property(anyGoal, anyLive, anyVacated, (wanted, live, vacated) => {
+      const list = reconcile(wanted, live, vacated);
+      const added = list.flatMap((change) => (change.type === 'add' ? [change.slot] : []));
+      const stops = list.flatMap((change) => (change.type === 'stop' ? [change] : []));
+      const byId = new Map(live.map((one) => [one.id, one]));
 
-    if (added.length > 0) assert.ok(live.length + added.length <= wanted.replicas + wanted.maxSurge, 'more than replicas + surge');
-    assert.equal(new Set([...added, ...live.map((one) => one.slot)]).size, added.length + live.length, 'a slot twice');
-    assert.ok(added.every((slot) => slot < wanted.replicas + wanted.maxSurge), 'a slot out of bounds');
-    const current = live.filter((one) => one.leaving === 'no' && one.revision === wanted.revision);
-    assert.ok(added.length === 0 || current.length + added.length <= wanted.replicas, 'more new ones than replicas');
+      if (added.length > 0)
+        assert.ok(live.length + added.length <= wanted.replicas + wanted.maxSurge, 'more than replicas + surge');
+      assert.equal(
+        new Set([...added, ...live.map((one) => one.slot)]).size,
+        added.length + live.length,
+        'a slot twice',
+      );
+      assert.ok(
+        added.every((slot) => slot < wanted.replicas + wanted.maxSurge),
+        'a slot out of bounds',
+      );
+      const current = live.filter((one) => one.leaving === 'no' && one.revision === wanted.revision);
+      assert.ok(added.length === 0 || current.length + added.length <= wanted.replicas, 'more new ones than replicas');
 
-    assert.equal(new Set(stops.map((stop) => stop.id)).size, stops.length, 'stopped twice');
-    assert.ok(stops.every((stop) => byId.get(stop.id)?.leaving === 'no'), 'one that leaves already is stopped');
-    assert.ok(stops.every((stop) => (byId.get(stop.id)?.revision === wanted.revision) === (stop.why === 'scale-down')));
+      assert.equal(new Set(stops.map((stop) => stop.id)).size, stops.length, 'stopped twice');
+      assert.ok(
+        stops.every((stop) => byId.get(stop.id)?.leaving === 'no'),
+        'one that leaves already is stopped',
+      );
+      assert.ok(
+        stops.every((stop) => (byId.get(stop.id)?.revision === wanted.revision) === (stop.why === 'scale-down')),
+      );
 
-    const stopped = new Set(stops.map((stop) => stop.id));
-    const scaledDown = new Set(stops.filter((stop) => stop.why === 'scale-down').map((stop) => stop.id));
-    const available = live.filter((one) => one.available);
-    const after = available.filter((one) => !stopped.has(one.id)).length;
-    const before = available.filter((one) => !scaledDown.has(one.id)).length;
-    assert.ok(after >= Math.min(before, wanted.replicas - wanted.maxUnavailable), `below the floor: ${after} of ${before}`);
-  }), { numRuns: 2_000 });
+      const stopped = new Set(stops.map((stop) => stop.id));
+      const scaledDown = new Set(stops.filter((stop) => stop.why === 'scale-down').map((stop) => stop.id));
+      const available = live.filter((one) => one.available);
+      const after = available.filter((one) => !stopped.has(one.id)).length;
+      const before = available.filter((one) => !scaledDown.has(one.id)).length;
+      assert.ok(
+        after >= Math.min(before, wanted.replicas - wanted.maxUnavailable),
+        `below the floor: ${after} of ${before}`,
+      );
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 test('a world in which nothing is on its way either is the goal, or is changed', () => {
-  fc.assert(fc.property(anyGoal, anyLive, (wanted, live) => {
-    fc.pre(wanted.maxSurge + wanted.maxUnavailable > 0);
-    const still = live.map((one) => ({ ...one, state: 'ready', leaving: 'no', available: true }) as const);
-    const reached = still.length === wanted.replicas && still.every((one) => one.revision === wanted.revision);
-    assert.equal(reconcile(wanted, still).length === 0, reached);
-  }), { numRuns: 2_000 });
+  fc.assert(
+    fc.property(anyGoal, anyLive, (wanted, live) => {
+      fc.pre(wanted.maxSurge + wanted.maxUnavailable > 0);
+      const still = live.map((one) => ({ ...one, state: 'ready', leaving: 'no', available: true }) as const);
+      const reached = still.length === wanted.replicas && still.every((one) => one.revision === wanted.revision);
+      assert.equal(reconcile(wanted, still).length === 0, reached);
+    }),
+    { numRuns: 2_000 },
+  );
 });

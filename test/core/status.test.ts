@@ -4,7 +4,13 @@ import type { AppState, WorkerState } from '../../src/core/protocol.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../../src/core/status.ts';
 
 describe('appStateOf', () => {
-  const cases: readonly [what: string, served: boolean, goal: number, states: readonly WorkerState[], expected: AppState][] = [
+  const cases: readonly [
+    what: string,
+    served: boolean,
+    goal: number,
+    states: readonly WorkerState[],
+    expected: AppState,
+  ][] = [
     ['all ready', true, 2, ['ready', 'ready'], 'running'],
     ['no worker wanted, none there', false, 0, [], 'running'],
     ['a surplus that is ready too', true, 2, ['ready', 'ready', 'ready'], 'running'],

@@ -1,7 +1,14 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { workerStates, type Cause, type WorkerState } from '../../src/core/protocol.ts';
-import { hasProcess, isOver, killAgainMs, politeExitMs, step, type WorkerEvent } from '../../src/core/worker-machine.ts';
+import {
+  hasProcess,
+  isOver,
+  killAgainMs,
+  politeExitMs,
+  step,
+  type WorkerEvent,
+} from '../../src/core/worker-machine.ts';
 import { exitOf, LifeStory, type LifeStoryParts } from '../helpers/life-story.ts';
 
 /** A life that has got into the state by events alone. */
@@ -39,12 +46,60 @@ const events: Readonly<Record<WorkerEvent['type'], WorkerEvent>> = {
 
 /** "state effect": what follows; '' means: ignored. */
 const table: Readonly<Record<WorkerState, Readonly<Record<WorkerEvent['type'], string>>>> = {
-  starting: { ready: 'ready', exited: 'backoff', timeout: 'stopping terminate', stop: 'stopping terminate', kill: 'killing kill', retry: '', signalled: 'starting' },
-  ready: { ready: '', exited: 'starting spawn', timeout: '', stop: 'stopping terminate', kill: 'killing kill', retry: '', signalled: 'ready' },
-  stopping: { ready: '', exited: 'stopped', timeout: 'killing kill', stop: 'stopping', kill: 'killing kill', retry: '', signalled: '' },
-  killing: { ready: '', exited: 'stopped', timeout: 'killing kill', stop: 'killing', kill: 'killing kill', retry: '', signalled: '' },
-  backoff: { ready: '', exited: '', timeout: 'starting spawn', stop: 'stopped', kill: 'stopped', retry: 'starting spawn', signalled: '' },
-  failed: { ready: '', exited: '', timeout: 'starting spawn', stop: 'stopped', kill: 'stopped', retry: 'starting spawn', signalled: '' },
+  starting: {
+    ready: 'ready',
+    exited: 'backoff',
+    timeout: 'stopping terminate',
+    stop: 'stopping terminate',
+    kill: 'killing kill',
+    retry: '',
+    signalled: 'starting',
+  },
+  ready: {
+    ready: '',
+    exited: 'starting spawn',
+    timeout: '',
+    stop: 'stopping terminate',
+    kill: 'killing kill',
+    retry: '',
+    signalled: 'ready',
+  },
+  stopping: {
+    ready: '',
+    exited: 'stopped',
+    timeout: 'killing kill',
+    stop: 'stopping',
+    kill: 'killing kill',
+    retry: '',
+    signalled: '',
+  },
+  killing: {
+    ready: '',
+    exited: 'stopped',
+    timeout: 'killing kill',
+    stop: 'killing',
+    kill: 'killing kill',
+    retry: '',
+    signalled: '',
+  },
+  backoff: {
+    ready: '',
+    exited: '',
+    timeout: 'starting spawn',
+    stop: 'stopped',
+    kill: 'stopped',
+    retry: 'starting spawn',
+    signalled: '',
+  },
+  failed: {
+    ready: '',
+    exited: '',
+    timeout: 'starting spawn',
+    stop: 'stopped',
+    kill: 'stopped',
+    retry: 'starting spawn',
+    signalled: '',
+  },
   completed: { ready: '', exited: '', timeout: '', stop: 'stopped', kill: 'stopped', retry: '', signalled: '' },
   stopped: { ready: '', exited: '', timeout: '', stop: '', kill: '', retry: '', signalled: '' },
 };
@@ -66,13 +121,26 @@ describe('every state and every event', () => {
   test('a state with a process, or with a start to come, has a deadline, and a state that may last has none', () => {
     const deadlines = workerStates.map((state) => [state, lifeIn(state).life.deadlineMs !== null]);
     assert.deepEqual(Object.fromEntries(deadlines), {
-      starting: true, ready: false, stopping: true, killing: true, backoff: true, failed: true, completed: false, stopped: false,
+      starting: true,
+      ready: false,
+      stopping: true,
+      killing: true,
+      backoff: true,
+      failed: true,
+      completed: false,
+      stopped: false,
     });
   });
 
   test('which states have a process, and which are over', () => {
-    assert.deepEqual(workerStates.filter((state) => hasProcess(lifeIn(state).life)), ['starting', 'ready', 'stopping', 'killing']);
-    assert.deepEqual(workerStates.filter((state) => isOver(lifeIn(state).life)), ['completed', 'stopped']);
+    assert.deepEqual(
+      workerStates.filter((state) => hasProcess(lifeIn(state).life)),
+      ['starting', 'ready', 'stopping', 'killing'],
+    );
+    assert.deepEqual(
+      workerStates.filter((state) => isOver(lifeIn(state).life)),
+      ['completed', 'stopped'],
+    );
     assert.equal(isOver(new LifeStory({ restart: 'never' }).exits(1).life), true, 'failed without trials');
   });
 });
@@ -149,9 +217,15 @@ describe('exit 0', () => {
 
   test('that comes quicker counts as a crash', () => {
     const story = new LifeStory();
-    story.ready().after(politeExitMs - 1).exits(0);
+    story
+      .ready()
+      .after(politeExitMs - 1)
+      .exits(0);
     assert.deepEqual([story.state, story.life.row.crashes], ['starting', 1]);
-    story.ready().after(politeExitMs - 1).exits(0);
+    story
+      .ready()
+      .after(politeExitMs - 1)
+      .exits(0);
     assert.deepEqual([story.state, story.life.row.crashes], ['backoff', 2]);
   });
 
@@ -248,7 +322,12 @@ describe('restart policy', () => {
     ['exit 1 of a ready worker', 'never', (story) => story.ready().after(5_000).exits(1), 'failed'],
     ['a signal', 'never', (story) => story.ready().exits(null, { signal: 'SIGSEGV' }), 'failed'],
     ['a program that cannot run', 'never', (story) => story.exits(null, { error: 'ENOENT' }), 'failed'],
-    ['a signal of supervise', 'never', (story) => story.ready().send({ type: 'signalled' }).exits(null, { signal: 'SIGTERM' }), 'failed'],
+    [
+      'a signal of supervise',
+      'never',
+      (story) => story.ready().send({ type: 'signalled' }).exits(null, { signal: 'SIGTERM' }),
+      'failed',
+    ],
     ['exit 0', 'on-failure', (story) => story.exits(0), 'completed'],
     ['exit 0 after ready_timeout', 'on-failure', (story) => story.whenDue().exits(0), 'backoff'],
     ['exit 1', 'on-failure', (story) => story.exits(1), 'backoff'],
@@ -305,7 +384,10 @@ describe('stop', () => {
   });
 
   test('a kill is repeated until the process is gone', () => {
-    const story = new LifeStory().ready().stop().after(30_000 + 3 * killAgainMs);
+    const story = new LifeStory()
+      .ready()
+      .stop()
+      .after(30_000 + 3 * killAgainMs);
     assert.deepEqual(story.effects, ['spawn', 'terminate', 'kill', 'kill', 'kill', 'kill']);
   });
 
@@ -338,7 +420,10 @@ describe('stop', () => {
   test('a worker without a process is retired at once, with the cause', () => {
     for (const act of [(story: LifeStory) => story.stop('restart'), (story: LifeStory) => story.kill('restart')]) {
       const story = act(new LifeStory().exits(1));
-      assert.deepEqual([story.state, story.life.ending, story.effects], ['stopped', { cause: 'restart' satisfies Cause, then: 'retire' }, ['spawn']]);
+      assert.deepEqual(
+        [story.state, story.life.ending, story.effects],
+        ['stopped', { cause: 'restart' satisfies Cause, then: 'retire' }, ['spawn']],
+      );
     }
   });
 });
@@ -346,7 +431,10 @@ describe('stop', () => {
 test('restarts are counted, and a new process starts with a clean sheet', () => {
   const story = new LifeStory().ready().after(10).exits(1);
   assert.equal(story.life.restarts, 1);
-  assert.deepEqual([story.life.readyMs, story.life.ending, story.life.signalledMs, story.life.startedMs], [null, null, null, story.nowMs]);
+  assert.deepEqual(
+    [story.life.readyMs, story.life.ending, story.life.signalledMs, story.life.startedMs],
+    [null, null, null, story.nowMs],
+  );
   story.exits(1);
   assert.equal(story.life.startedMs, null, 'no process, no start time');
   assert.equal(story.whenDue().life.restarts, 2);

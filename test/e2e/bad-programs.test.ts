@@ -24,7 +24,10 @@ describe('at the first start', () => {
     readonly says: readonly RegExp[];
   }
   const counted: Record<string, Bad> = {
-    'exits 0 at once': { app: { command: ['/bin/sh', '-c', 'echo nothing to do'] }, says: [/exit code 0/, /^ {2}nothing to do$/m] },
+    'exits 0 at once': {
+      app: { command: ['/bin/sh', '-c', 'echo nothing to do'] },
+      says: [/exit code 0/, /^ {2}nothing to do$/m],
+    },
     'exits 1 at once': {
       app: { command: ['/bin/sh', '-c', 'echo cannot read settings >&2; exit 1'] },
       says: [/exit code 1/, /^ {2}cannot read settings$/m],
@@ -32,7 +35,11 @@ describe('at the first start', () => {
     'is killed at once': { app: { command: ['/bin/sh', '-c', 'kill -SEGV $$$$'] }, says: [/SIGSEGV/] },
     'hangs before it accepts': {
       app: {
-        command: ['/bin/sh', '-c', `echo loading >&2; exec ${python} ${resolve('test/fixtures/accepting/never_accepts.py')}`],
+        command: [
+          '/bin/sh',
+          '-c',
+          `echo loading >&2; exec ${python} ${resolve('test/fixtures/accepting/never_accepts.py')}`,
+        ],
         ready_timeout: '700ms',
         stop: { timeout: '2s' },
       },
@@ -47,12 +54,19 @@ describe('at the first start', () => {
       site.config({ apps: { web: { ...app, ...listen, backoff: { initial: '100ms', max: '1s' } } } });
       const master = site.start();
       await master.ends(1);
-      const delays = logged(master, 'worker.backoff').map(({ crashes, delayMs }) => ({ crashes, delayMs: Number(delayMs) }));
-      assert.deepEqual(delays.slice(0, 2).map(({ crashes }) => crashes), [1, 2]);
+      const delays = logged(master, 'worker.backoff').map(({ crashes, delayMs }) => ({
+        crashes,
+        delayMs: Number(delayMs),
+      }));
+      assert.deepEqual(
+        delays.slice(0, 2).map(({ crashes }) => crashes),
+        [1, 2],
+      );
       assert.ok(delays[0]!.delayMs > 50 && delays[0]!.delayMs <= 100, `${delays[0]!.delayMs}`);
       assert.ok(delays[1]!.delayMs > 100 && delays[1]!.delayMs <= 200, `${delays[1]!.delayMs}`);
       assert.equal(logged(master, 'worker.exited').length, 3);
-      for (const words of [...says, /^supervise: web: .*3 attempts/m, /PATH/, /user/, /\/bin\/sh/]) assert.match(master.stderr, words);
+      for (const words of [...says, /^supervise: web: .*3 attempts/m, /PATH/, /user/, /\/bin\/sh/])
+        assert.match(master.stderr, words);
     });
   }
 
@@ -75,8 +89,14 @@ describe('at the first start', () => {
 
   const impossible: Record<string, { prepare?: (site: Site) => void; says: RegExp }> = {
     'is missing': { says: /not found|no such|does not exist|no file/i },
-    'is not executable': { prepare: (site) => site.write('program', '#!/bin/sh\nsleep 1000\n'), says: /not executable|permission|execute/i },
-    'has an interpreter that is missing': { prepare: (site) => site.write('program', '#!/no/such/shell\n', 0o755), says: /\/no\/such\/shell/ },
+    'is not executable': {
+      prepare: (site) => site.write('program', '#!/bin/sh\nsleep 1000\n'),
+      says: /not executable|permission|execute/i,
+    },
+    'has an interpreter that is missing': {
+      prepare: (site) => site.write('program', '#!/no/such/shell\n', 0o755),
+      says: /\/no\/such\/shell/,
+    },
     'is a directory': { prepare: (site) => mkdirSync(site.path('program')), says: /directory/ },
   };
   for (const [what, { prepare, says }] of Object.entries(impossible)) {
@@ -107,7 +127,14 @@ const breakable = ['/bin/sh', '-c', 'test ! -e broken || exit 4; exec sleep 1000
 describe('once it has served', () => {
   test('a worker that crashes is `failed` after max_crashes, gets slow trials, and `retry` starts it; its sibling is never touched', async (t) => {
     const site = new Site(t);
-    const backoff = { initial: '60ms', max: '100ms', factor: 2, jitter: 0.5, max_crashes: 3, retry_failed_every: '700ms' };
+    const backoff = {
+      initial: '60ms',
+      max: '100ms',
+      factor: 2,
+      jitter: 0.5,
+      max_crashes: 3,
+      retry_failed_every: '700ms',
+    };
     site.config({ apps: { web: { command: breakable, workers: 2, ready: { delay: '100ms' }, backoff } } });
     const master = await site.start().serves();
     const [bad, sibling] = await master.pids();
@@ -116,8 +143,24 @@ describe('once it has served', () => {
     await master.event('worker.failed');
 
     const life = master.events.flatMap((event) => ('worker' in event && event.worker === 'web.1' ? [event.type] : []));
-    const expected = ['starting', 'ready', 'exited', 'starting', 'exited', 'backoff', 'starting', 'exited', 'backoff', 'starting', 'exited', 'failed'];
-    assert.deepEqual(life.slice(0, expected.length), expected.map((state) => `worker.${state}`));
+    const expected = [
+      'starting',
+      'ready',
+      'exited',
+      'starting',
+      'exited',
+      'backoff',
+      'starting',
+      'exited',
+      'backoff',
+      'starting',
+      'exited',
+      'failed',
+    ];
+    assert.deepEqual(
+      life.slice(0, expected.length),
+      expected.map((state) => `worker.${state}`),
+    );
     const [first, second] = master.eventsOf('worker.backoff').map(({ delayMs }) => delayMs);
     assert.ok(first! > 30 && first! <= 60, `${first}`);
     assert.ok(second! > 50 && second! <= 100, `${second}`);
@@ -155,13 +198,25 @@ describe('once it has served', () => {
   test('a worker that ends with 0 too soon is counted as crashed: no hot loop', async (t) => {
     const site = new Site(t);
     site.config({
-      apps: { web: { command: ['/bin/sh', '-c', 'sleep 0.3'], ready: { delay: '50ms' }, backoff: { initial: '400ms', factor: 2, jitter: 0, max_crashes: 3, retry_failed_every: '1m' } } },
+      apps: {
+        web: {
+          command: ['/bin/sh', '-c', 'sleep 0.3'],
+          ready: { delay: '50ms' },
+          backoff: { initial: '400ms', factor: 2, jitter: 0, max_crashes: 3, retry_failed_every: '1m' },
+        },
+      },
     });
     const master = site.start();
     await master.event('worker.failed');
     const exits = master.eventsOf('worker.exited');
-    assert.deepEqual(exits.map(({ code }) => code), [0, 0, 0, 0]);
-    assert.deepEqual(master.eventsOf('worker.backoff').map(({ delayMs }) => delayMs), [400, 800]);
+    assert.deepEqual(
+      exits.map(({ code }) => code),
+      [0, 0, 0, 0],
+    );
+    assert.deepEqual(
+      master.eventsOf('worker.backoff').map(({ delayMs }) => delayMs),
+      [400, 800],
+    );
     assert.equal(master.eventsOf('worker.starting').length, 4);
     await master.stop();
   });
@@ -186,7 +241,16 @@ describe('with a restart policy', () => {
   for (const { restart, code, exit, state } of cases) {
     test(`${restart}, a worker that ends with ${code} is ${state}, and the master ends with ${exit}`, async (t) => {
       const site = new Site(t);
-      site.config({ apps: { web: { command: ['/bin/sh', '-c', `sleep 0.4; echo done; exit ${code}`], ready: { delay: '50ms' }, restart, workers: 2 } } });
+      site.config({
+        apps: {
+          web: {
+            command: ['/bin/sh', '-c', `sleep 0.4; echo done; exit ${code}`],
+            ready: { delay: '50ms' },
+            restart,
+            workers: 2,
+          },
+        },
+      });
       const master = site.start();
       await master.ends(exit);
       assert.equal(logged(master, state === 'completed' ? 'worker.completed' : 'worker.failed').length, 2);

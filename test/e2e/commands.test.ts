@@ -23,11 +23,17 @@ describe('start -d', () => {
     site.config({ apps: { web: { ...server(port), workers: 2 }, other: sleeps } });
     assert.match(await site.ok('start', '-d'), new RegExp(site.name));
     const { apps, pid } = await detachedStatus(site);
-    assert.deepEqual(apps.map(({ name, state, ready }) => ({ name, state, ready })), [
-      { name: 'web', state: 'running', ready: 2 },
-      { name: 'other', state: 'running', ready: 1 },
-    ]);
-    await answeredByAll(port, apps[0]!.workers.map((worker) => [worker.pid!]));
+    assert.deepEqual(
+      apps.map(({ name, state, ready }) => ({ name, state, ready })),
+      [
+        { name: 'web', state: 'running', ready: 2 },
+        { name: 'other', state: 'running', ready: 1 },
+      ],
+    );
+    await answeredByAll(
+      port,
+      apps[0]!.workers.map((worker) => [worker.pid!]),
+    );
     assert.match(readFileSync(site.path('state/master.log'), 'utf8'), /web is running/);
     await site.ok('stop');
     assert.ok(!isAlive(pid));
@@ -41,13 +47,27 @@ describe('start -d', () => {
   }
   const failures: Record<string, Failure> = {
     'an app that never gets ready': {
-      config: { apps: { web: { command: ['/bin/sh', '-c', 'echo no settings >&2; exit 1'], backoff: { initial: '50ms' } } } },
+      config: {
+        apps: { web: { command: ['/bin/sh', '-c', 'echo no settings >&2; exit 1'], backoff: { initial: '50ms' } } },
+      },
       code: 1,
       says: /3 attempts[\s\S]*no settings/,
     },
-    'a failed hook': { config: { hooks: { pre_start: ['sh -c "echo locked >&2; exit 2"'] }, apps: { web: sleeps } }, code: 1, says: /exit code 2[\s\S]*locked/ },
-    'a program that is missing': { config: { apps: { web: { command: 'no-such-server' } } }, code: 1, says: /no-such-server/ },
-    'a config that is invalid': { config: { apps: { web: { ...sleeps, wrokers: 1 } } }, code: 78, says: /supervise\.yaml:\d+:\d+: .*wrokers/ },
+    'a failed hook': {
+      config: { hooks: { pre_start: ['sh -c "echo locked >&2; exit 2"'] }, apps: { web: sleeps } },
+      code: 1,
+      says: /exit code 2[\s\S]*locked/,
+    },
+    'a program that is missing': {
+      config: { apps: { web: { command: 'no-such-server' } } },
+      code: 1,
+      says: /no-such-server/,
+    },
+    'a config that is invalid': {
+      config: { apps: { web: { ...sleeps, wrokers: 1 } } },
+      code: 78,
+      says: /supervise\.yaml:\d+:\d+: .*wrokers/,
+    },
   };
   for (const [what, { config, code, says }] of Object.entries(failures)) {
     test(`with ${what} has the exit code and the words of a start in the foreground`, async (t) => {
@@ -74,11 +94,15 @@ describe('start -d', () => {
 test('start --dry-run shows hooks, sockets, workers and where each value comes from, and does nothing', async (t) => {
   const site = new Site(t);
   const port = await site.port();
-  site.config({ hooks: { pre_start: [{ name: 'migrate', command: 'touch migrated' }] }, apps: { web: { ...server(port), workers: '${COUNT:-3}' } } });
+  site.config({
+    hooks: { pre_start: [{ name: 'migrate', command: 'touch migrated' }] },
+    apps: { web: { ...server(port), workers: '${COUNT:-3}' } },
+  });
   const master = await site.start().serves();
   rmSync(site.path('migrated'));
   const shown = await site.ok('start', '--dry-run');
-  for (const words of [/migrate/, new RegExp(`127\\.0\\.0\\.1:${port}`), /workers/, /\b3\b/, /default/, /file/]) assert.match(shown, words);
+  for (const words of [/migrate/, new RegExp(`127\\.0\\.0\\.1:${port}`), /workers/, /\b3\b/, /default/, /file/])
+    assert.match(shown, words);
   const fromFlag = await site.ok('start', '--dry-run', '-w', '7');
   assert.match(fromFlag, /7.*flag|flag.*7/);
   assert.ok(!existsSync(site.path('migrated')));
@@ -114,14 +138,16 @@ describe('a port in use', () => {
   test('by a master that still runs its hooks, so does not listen yet, is exit 73 too', async (t) => {
     const [site, other] = [new Site(t), new Site(t)];
     const port = await other.port();
-    other.config({ hooks: { pre_start: [['/bin/sh', fixture('hangs-with-stray.sh')]].map((command) => ({ name: 'migrate', command })) }, apps: { web: server(port) } });
+    other.config({
+      hooks: { pre_start: [{ name: 'migrate', command: 'touch begun; exec sleep 1000', shell: true }] },
+      apps: { web: server(port) },
+    });
     const holder = other.start();
-    await until('the hook waits', () => existsSync(other.path('stray')));
+    await until('the hook runs', () => existsSync(other.path('begun')));
     site.config({ apps: { web: server(port) } });
     const { code, stderr } = await site.run(['start']);
     assert.equal(code, 73, stderr);
     assert.match(stderr, new RegExp(`pid ${holder.pid}\\b`));
-    holder.signal('SIGTERM');
     await holder.stop();
   });
 });
@@ -153,7 +179,12 @@ describe('hooks run', () => {
 
   test('records a failed hook for no key: it runs again', async (t) => {
     const site = new Site(t);
-    site.config({ hooks: { pre_start: [{ name: 'migrate', command: 'echo ran >> hook.log; test -e fixed', shell: true, once_per: 'r1' }] }, apps: { web: sleeps } });
+    site.config({
+      hooks: {
+        pre_start: [{ name: 'migrate', command: 'echo ran >> hook.log; test -e fixed', shell: true, once_per: 'r1' }],
+      },
+      apps: { web: sleeps },
+    });
     const failed = await site.run(['hooks', 'run']);
     assert.equal(failed.code, 1, failed.stderr);
     site.write('fixed', '');
@@ -164,17 +195,28 @@ describe('hooks run', () => {
 
   test('beside a start that runs hooks waits for its turn and says for whom', async (t) => {
     const site = new Site(t);
-    site.config({ hooks: { pre_start: [{ name: 'migrate', command: 'echo begin >> hook.log; while [ ! -e go ]; do sleep 0.05; done; echo end >> hook.log', shell: true }] }, apps: { web: sleeps } });
+    site.config({
+      hooks: {
+        pre_start: [
+          {
+            name: 'migrate',
+            command: 'echo begin >> hook.log; while [ ! -e go ]; do sleep 0.05; done; echo end >> hook.log',
+            shell: true,
+          },
+        ],
+      },
+      apps: { web: sleeps },
+    });
     const master = site.start();
     await until('the hook runs', () => existsSync(site.path('hook.log')));
-    const second = site.run(['hooks', 'run']);
-    // It waits; only then may the first go on.
-    await new Promise((done) => setTimeout(done, 1000));
+    const second = site.launch(['hooks', 'run']);
+    await until('the second says that it waits', () =>
+      new RegExp(`waits for .*\\b${master.pid}\\b`).test(second.seen.stderr),
+    );
     assert.equal(readFileSync(site.path('hook.log'), 'utf8'), 'begin\n');
     site.write('go', '');
-    const { code, stderr } = await second;
+    const { code, stderr } = await second.ended;
     assert.equal(code, 0, stderr);
-    assert.match(stderr, new RegExp(`wait[\\s\\S]*\\b${master.pid}\\b`));
     assert.equal(readFileSync(site.path('hook.log'), 'utf8'), 'begin\nend\nbegin\nend\n');
     await master.serves();
     await master.stop();
@@ -207,16 +249,32 @@ describe('clients', () => {
 
   test('answer --json with documents that parse', async (t) => {
     const site = new Site(t);
-    site.config({ hooks: { pre_start: ['echo migrated'] }, apps: { web: { ...sleeps, command: ['/bin/sh', '-c', 'echo hello; exec sleep 1000'] } } });
+    site.config({
+      hooks: { pre_start: ['echo migrated'] },
+      apps: { web: { ...sleeps, command: ['/bin/sh', '-c', 'echo hello; exec sleep 1000'] } },
+    });
     const master = await site.start().serves();
     const one = async (...args: string[]) => JSON.parse(await site.ok(...args, '--json')) as Record<string, unknown>;
-    const lines = async (...args: string[]) => (await site.ok(...args, '--json')).trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    const lines = async (...args: string[]) =>
+      (await site.ok(...args, '--json'))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
 
     const snapshot = await one('status');
-    assert.deepEqual(Object.keys(snapshot).filter((key) => ['name', 'version', 'pid', 'state', 'startedAt', 'uptimeMs', 'hooks', 'host', 'apps'].includes(key)).length, 9);
+    assert.deepEqual(
+      Object.keys(snapshot).filter((key) =>
+        ['name', 'version', 'pid', 'state', 'startedAt', 'uptimeMs', 'hooks', 'host', 'apps'].includes(key),
+      ).length,
+      9,
+    );
     assert.equal(((await one('hooks'))['hooks'] as unknown[]).length, 1);
     await one('check');
-    assert.ok((await lines('events')).every(({ seq, at, type }) => Number.isInteger(seq) && typeof at === 'string' && typeof type === 'string'));
+    assert.ok(
+      (await lines('events')).every(
+        ({ seq, at, type }) => Number.isInteger(seq) && typeof at === 'string' && typeof type === 'string',
+      ),
+    );
     await until('its line has come', async () => (await lines('logs', 'web')).some(({ line }) => line === 'hello'));
     assert.equal((await one('scale', 'web', '2'))['ok'], true);
     assert.equal((await one('reload'))['ok'], true);
@@ -241,7 +299,8 @@ describe('clients', () => {
       const { code, stderr } = await site.run(['start', '-d'], { env });
       assert.equal(code, 0, stderr);
       t.after(() => {
-        for (const parent of ['/run/supervise', '/var/lib/supervise']) rmSync(`${parent}/${site.name}`, { recursive: true, force: true });
+        for (const parent of ['/run/supervise', '/var/lib/supervise'])
+          rmSync(`${parent}/${site.name}`, { recursive: true, force: true });
       });
     }
     const { code, stderr } = await elsewhere.run(['status'], { env });
@@ -264,7 +323,10 @@ describe('clients', () => {
     assert.deepEqual(await shown(), ['web.3 in 0', 'web.2 in 1']);
     const [pid] = await master.pids();
     await site.ok('signal', 'web.3', 'TERM');
-    await master.until('it is ready again', async () => (await master.workers())[0]?.state === 'ready' && (await master.pids())[0] !== pid);
+    await master.until(
+      'it is ready again',
+      async () => (await master.workers())[0]?.state === 'ready' && (await master.pids())[0] !== pid,
+    );
     assert.deepEqual(await shown(), ['web.3 in 0', 'web.2 in 1']);
     await site.ok('scale', 'web', '0');
     const { state, goal } = await master.app();
@@ -272,7 +334,10 @@ describe('clients', () => {
     await site.ok('scale', 'web', '+2');
     assert.deepEqual(await shown(), ['web.4 in 0', 'web.5 in 1']);
     assert.deepEqual(master.eventsOf('worker.backoff', 'worker.failed'), []);
-    assert.deepEqual(master.eventsOf('worker.exited').map(({ cause }) => cause), ['restart', 'asked', 'scale-down', 'scale-down']);
+    assert.deepEqual(
+      master.eventsOf('worker.exited').map(({ cause }) => cause),
+      ['restart', 'asked', 'scale-down', 'scale-down'],
+    );
     await master.stop();
   });
 });

@@ -13,7 +13,14 @@ describe('pre-start hooks', () => {
     const site = new Site(t);
     site.config({
       hooks: { pre_start: [once] },
-      apps: { web: { command: afterHook, workers: 8, ready: { delay: '50ms' }, backoff: { initial: '50ms', max: '100ms', max_crashes: 100 } } },
+      apps: {
+        web: {
+          command: afterHook,
+          workers: 8,
+          ready: { delay: '50ms' },
+          backoff: { initial: '50ms', max: '100ms', max_crashes: 100 },
+        },
+      },
     });
     const master = await site.start().serves();
 
@@ -36,7 +43,10 @@ describe('pre-start hooks', () => {
     assert.ok(second.stderr.includes(site.path('supervise.yaml')), second.stderr);
 
     const running = await master.status();
-    assert.deepEqual(running.apps.map(({ state, ready }) => ({ state, ready })), [{ state: 'running', ready: 10 }]);
+    assert.deepEqual(
+      running.apps.map(({ state, ready }) => ({ state, ready })),
+      [{ state: 'running', ready: 10 }],
+    );
     assert.deepEqual(
       running.hooks.map(({ phase, name, state, attempts, exitCode }) => ({ phase, name, state, attempts, exitCode })),
       [{ phase: 'pre_start', name: 'migrate', state: 'succeeded', attempts: 1, exitCode: 0 }],
@@ -49,11 +59,21 @@ describe('pre-start hooks', () => {
 
   test('run in order, one at a time, and their output is logged under their names', async (t) => {
     const site = new Site(t);
-    const step = (name: string) => ({ name, command: `echo ${name} begins >> order; sleep 0.2; echo ${name} ends >> order; echo hello from ${name}`, shell: true });
-    site.config({ hooks: { pre_start: [step('one'), step('two'), step('three')] }, apps: { web: { command: 'sleep 1000', ready: { delay: '50ms' } } } });
+    const step = (name: string) => ({
+      name,
+      command: `echo ${name} begins >> order; sleep 0.2; echo ${name} ends >> order; echo hello from ${name}`,
+      shell: true,
+    });
+    site.config({
+      hooks: { pre_start: [step('one'), step('two'), step('three')] },
+      apps: { web: { command: 'sleep 1000', ready: { delay: '50ms' } } },
+    });
     const master = await site.start().serves();
     const order = readFileSync(site.path('order'), 'utf8').trim().split('\n');
-    assert.deepEqual(order, ['one', 'two', 'three'].flatMap((name) => [`${name} begins`, `${name} ends`]));
+    assert.deepEqual(
+      order,
+      ['one', 'two', 'three'].flatMap((name) => [`${name} begins`, `${name} ends`]),
+    );
     assert.match(await site.ok('logs', 'hook.two'), /^hook\.two\s*\| hello from two$/m);
     await master.stop();
   });
@@ -63,20 +83,33 @@ describe('pre-start hooks', () => {
     readonly says: readonly RegExp[];
   }
   const failures: Record<string, Failure> = {
-    'that fails': { hook: { command: 'echo table is locked >&2; exit 7', shell: true }, says: [/migrate/, /exit code 7/, /table is locked/] },
+    'that fails': {
+      hook: { command: 'echo table is locked >&2; exit 7', shell: true },
+      says: [/migrate/, /exit code 7/, /table is locked/],
+    },
     'that hangs with a child in a session of its own': {
       hook: { command: ['/bin/sh', fixture('hangs-with-stray.sh')], timeout: '1s' },
       says: [/migrate/, /1s|1 s/, /waits for a lock/],
     },
-    'whose program is missing': { hook: { command: 'no-such-migration --all' }, says: [/migrate/, /no-such-migration/, /PATH/] },
+    'whose program is missing': {
+      hook: { command: 'no-such-migration --all' },
+      says: [/migrate/, /no-such-migration/, /PATH/],
+    },
   };
   for (const [what, { hook, says }] of Object.entries(failures)) {
     test(`a hook ${what}: exit 1, no worker, no process left, the port is free`, async (t) => {
       const site = new Site(t);
       const port = await site.port();
       site.config({
-        hooks: { pre_start: [{ name: 'migrate', ...hook }, { ...once, name: 'next' }] },
-        apps: { web: { command: ['/bin/sh', '-c', 'touch started; sleep 1000'], listen: [`127.0.0.1:${port}`], workers: 2 } },
+        hooks: {
+          pre_start: [
+            { name: 'migrate', ...hook },
+            { ...once, name: 'next' },
+          ],
+        },
+        apps: {
+          web: { command: ['/bin/sh', '-c', 'touch started; sleep 1000'], listen: [`127.0.0.1:${port}`], workers: 2 },
+        },
       });
       const master = site.start();
       await master.ends(1);

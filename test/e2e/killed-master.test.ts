@@ -16,7 +16,12 @@ async function familySite(site: Site): Promise<{ port: number; own: number }> {
   const [port, own] = [await site.port(), await site.port()];
   site.config({
     apps: {
-      web: { command: ['/bin/sh', fixture('family.sh'), fixture('only-accepts.py')], workers: 3, listen: [`127.0.0.1:${port}`], stop: { timeout: '2s' } },
+      web: {
+        command: ['/bin/sh', fixture('family.sh'), fixture('only-accepts.py')],
+        workers: 3,
+        listen: [`127.0.0.1:${port}`],
+        stop: { timeout: '2s' },
+      },
       script: { script: resolve('test/fixtures/spawn/cluster.mjs'), workers: 2, env: { SERVE_PORT: own } },
     },
   });
@@ -38,7 +43,11 @@ function kill(...pids: number[]): void {
 }
 
 /** A second master of this site serves on the same ports, with workers of its own only. */
-async function servesAgain(site: Site, old: readonly number[], { port, own }: { port: number; own: number }): Promise<void> {
+async function servesAgain(
+  site: Site,
+  old: readonly number[],
+  { port, own }: { port: number; own: number },
+): Promise<void> {
   const next = await site.start().serves();
   assert.deepEqual(old.filter(isAlive), [], 'these outlived their master and the next start');
   await answeredByAll(port, (await next.pids()).map(treeOf));
@@ -87,7 +96,11 @@ describe('after kill -9 of the master', () => {
     await master.event('master.warning', ({ message }) => /guard/.test(message));
     await until('there is a new guard', () => site.guards().some((pid) => pid !== guard));
     assert.deepEqual([...(await master.pids()), ...(await master.pids('script'))], pids);
-    assert.deepEqual(pids.filter((pid) => !isAlive(pid)), [], 'these were ended with the guard');
+    assert.deepEqual(
+      pids.filter((pid) => !isAlive(pid)),
+      [],
+      'these were ended with the guard',
+    );
     kill(master.pid);
     await site.nothingIsLeft(goneWithinMs);
   });
@@ -95,7 +108,9 @@ describe('after kill -9 of the master', () => {
   test('a request in hand is finished', async (t) => {
     const site = new Site(t);
     const port = await site.port();
-    site.config({ apps: { web: { script: fixture('slow-answers.mjs'), env: { PORT: port }, listen: [`127.0.0.1:${port}`] } } });
+    site.config({
+      apps: { web: { script: fixture('slow-answers.mjs'), env: { PORT: port }, listen: [`127.0.0.1:${port}`] } },
+    });
     const master = await site.start().serves();
     const [pid] = await master.pids();
     const answer = ask(port, '/2000');

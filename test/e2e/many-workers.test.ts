@@ -16,14 +16,23 @@ function descriptors(master: Master): number {
 async function sampled(master: Master, count: number): Promise<void> {
   await master.untilStatus(`${count} workers are ready and sampled`, ({ apps }) => {
     const workers = apps[0]?.workers ?? [];
-    const fresh = workers.filter((worker) => worker.state === 'ready' && (worker.memoryBytes ?? 0) > 0 && worker.processes === 1 && worker.cpuPercent !== null);
+    const fresh = workers.filter(
+      (worker) =>
+        worker.state === 'ready' &&
+        (worker.memoryBytes ?? 0) > 0 &&
+        worker.processes === 1 &&
+        worker.cpuPercent !== null,
+    );
     return workers.length === count && fresh.length === count;
   });
 }
 
 test('200 workers start, are sampled, scaled to 50 and stopped; no process and no descriptor is left', async (t) => {
   const site = new Site(t);
-  site.config({ resources: { sample_every: '500ms' }, apps: { web: { command: 'sleep 1000', workers: 50, ready: { delay: '50ms' } } } });
+  site.config({
+    resources: { sample_every: '500ms' },
+    apps: { web: { command: 'sleep 1000', workers: 50, ready: { delay: '50ms' } } },
+  });
   const master = await site.start().serves();
   await sampled(master, 50);
   const before = descriptors(master);
@@ -35,13 +44,26 @@ test('200 workers start, are sampled, scaled to 50 and stopped; no process and n
 
   await site.ok('scale', 'web', '50');
   const kept = await master.pids();
-  assert.deepEqual((await master.workers()).map(({ slot }) => slot), Array.from({ length: 50 }, (_, slot) => slot));
-  assert.deepEqual(kept.filter((pid) => !pids.includes(pid)), []);
-  assert.deepEqual(pids.filter((pid) => isAlive(pid)), kept);
+  assert.deepEqual(
+    (await master.workers()).map(({ slot }) => slot),
+    Array.from({ length: 50 }, (_, slot) => slot),
+  );
+  assert.deepEqual(
+    kept.filter((pid) => !pids.includes(pid)),
+    [],
+  );
+  assert.deepEqual(
+    pids.filter((pid) => isAlive(pid)),
+    kept,
+  );
   await sampled(master, 50);
   // The control connections of the commands end a moment after them.
   await master.until('the descriptors of 150 workers are closed', () => descriptors(master) <= before);
-  await master.until('samples hold no dead process open', () => openFiles(master.pid).filter(isUsage).length <= 50, 150_000);
+  await master.until(
+    'samples hold no dead process open',
+    () => openFiles(master.pid).filter(isUsage).length <= 50,
+    150_000,
+  );
 
   await master.stop();
 });

@@ -17,7 +17,12 @@ interface Reloads {
 }
 
 /** Reloads under load: each time every worker is replaced, and no request fails. */
-async function rollsWithoutLoss(t: TestContext, master: Master, site: Site, { port, times, workers }: Reloads & { port: number }): Promise<void> {
+async function rollsWithoutLoss(
+  t: TestContext,
+  master: Master,
+  site: Site,
+  { port, times, workers }: Reloads & { port: number },
+): Promise<void> {
   const load = new Load(t, port, { clients: 4, pauseMs: 20, path: '/40' });
   for (let time = 1; time <= times; time++) {
     const before = await master.pids();
@@ -26,7 +31,10 @@ async function rollsWithoutLoss(t: TestContext, master: Master, site: Site, { po
     const { revision, ready, state } = await master.app();
     assert.deepEqual({ revision, ready, state }, { revision: 1 + time, ready: workers, state: 'running' });
     const after = await master.pids();
-    assert.deepEqual(after.filter((pid) => before.includes(pid)), []);
+    assert.deepEqual(
+      after.filter((pid) => before.includes(pid)),
+      [],
+    );
     assert.deepEqual(before.filter(isAlive), []);
   }
   await load.end();
@@ -38,7 +46,17 @@ describe('a rolling reload under load loses no request', () => {
   test('of a Node script', async (t) => {
     const site = new Site(t);
     const port = await site.port();
-    site.config({ apps: { web: { script: fixture('slow-answers.mjs'), env: { PORT: port }, workers: 3, listen: [`127.0.0.1:${port}`], reload } } });
+    site.config({
+      apps: {
+        web: {
+          script: fixture('slow-answers.mjs'),
+          env: { PORT: port },
+          workers: 3,
+          listen: [`127.0.0.1:${port}`],
+          reload,
+        },
+      },
+    });
     const master = await site.start().serves();
     await rollsWithoutLoss(t, master, site, { port, times: 4, workers: 3 });
     await master.stop();
@@ -48,7 +66,16 @@ describe('a rolling reload under load loses no request', () => {
     const site = new Site(t);
     const port = await site.port();
     copyFileSync(fixture('asgi.py'), site.path('asgi.py'));
-    site.config({ apps: { web: { command: 'uvicorn asgi:app --fd {fd} --log-level warning', workers: 2, listen: [`127.0.0.1:${port}`], reload } } });
+    site.config({
+      apps: {
+        web: {
+          command: 'uvicorn asgi:app --fd {fd} --log-level warning',
+          workers: 2,
+          listen: [`127.0.0.1:${port}`],
+          reload,
+        },
+      },
+    });
     const master = await site.start().serves();
     await rollsWithoutLoss(t, master, site, { port, times: 3, workers: 2 });
     await master.stop();
@@ -56,39 +83,59 @@ describe('a rolling reload under load loses no request', () => {
 });
 
 describe('a reload to a revision that is broken', () => {
-  test('exits 1 with its last lines, and the old one serves at full strength', { skip: !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed' }, async (t) => {
-    const site = new Site(t);
-    const port = await site.port();
-    copyFileSync(fixture('asgi.py'), site.path('asgi.py'));
-    site.config({ apps: { web: { command: 'uvicorn asgi:app --fd {fd} --log-level warning', workers: 2, listen: [`127.0.0.1:${port}`], reload } } });
-    const master = await site.start().serves();
-    const pids = await master.pids();
-    const load = new Load(t, port, { path: '/20' });
+  test(
+    'exits 1 with its last lines, and the old one serves at full strength',
+    { skip: !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed' },
+    async (t) => {
+      const site = new Site(t);
+      const port = await site.port();
+      copyFileSync(fixture('asgi.py'), site.path('asgi.py'));
+      site.config({
+        apps: {
+          web: {
+            command: 'uvicorn asgi:app --fd {fd} --log-level warning',
+            workers: 2,
+            listen: [`127.0.0.1:${port}`],
+            reload,
+          },
+        },
+      });
+      const master = await site.start().serves();
+      const pids = await master.pids();
+      const load = new Load(t, port, { path: '/20' });
 
-    site.write('asgi.py', 'raise RuntimeError("the settings are missing")\n');
-    const { code, stderr } = await site.run(['reload']);
-    assert.equal(code, 1, stderr);
-    assert.match(stderr, /RuntimeError: the settings are missing/);
-    assert.match(stderr, /rolled back/);
+      site.write('asgi.py', 'raise RuntimeError("the settings are missing")\n');
+      const { code, stderr } = await site.run(['reload']);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /RuntimeError: the settings are missing/);
+      assert.match(stderr, /rolled back/);
 
-    const { state, ready, revision, workers } = await master.app();
-    assert.deepEqual({ state, ready, revision }, { state: 'running', ready: 2, revision: 1 });
-    assert.deepEqual(workers.map(({ pid }) => pid), pids);
-    await load.end();
-    assert.deepEqual(load.failures, []);
-    assert.deepEqual([...load.pids].filter((pid) => !pids.includes(pid)), []);
-    assert.equal((await master.event('rollout.rolled_back')).to, 2);
+      const { state, ready, revision, workers } = await master.app();
+      assert.deepEqual({ state, ready, revision }, { state: 'running', ready: 2, revision: 1 });
+      assert.deepEqual(
+        workers.map(({ pid }) => pid),
+        pids,
+      );
+      await load.end();
+      assert.deepEqual(load.failures, []);
+      assert.deepEqual(
+        [...load.pids].filter((pid) => !pids.includes(pid)),
+        [],
+      );
+      assert.equal((await master.event('rollout.rolled_back')).to, 2);
 
-    copyFileSync(fixture('asgi.py'), site.path('asgi.py'));
-    await site.ok('reload');
-    assert.equal((await master.app()).revision, 3);
-    await master.stop();
-  });
+      copyFileSync(fixture('asgi.py'), site.path('asgi.py'));
+      await site.ok('reload');
+      assert.equal((await master.app()).revision, 3);
+      await master.stop();
+    },
+  );
 
   test('in its second worker only rolls all slots back', async (t) => {
     const site = new Site(t);
     // The third process of revision 2, counted from 1, is the second worker that it gets after its canary.
-    const counts = 'test $SUPERVISE_REVISION = 1 || { echo x >> starts; test $(wc -l < starts) != 3 || { echo no more >&2; exit 9; }; }; exec sleep 1000';
+    const counts =
+      'test $SUPERVISE_REVISION = 1 || { echo x >> starts; test $(wc -l < starts) != 3 || { echo no more >&2; exit 9; }; }; exec sleep 1000';
     site.config({ apps: { web: { ...sleeps, command: ['/bin/sh', '-c', counts], workers: 4 } } });
     const master = await site.start().serves();
     const { code, stderr } = await site.run(['reload']);
@@ -96,7 +143,10 @@ describe('a reload to a revision that is broken', () => {
     assert.match(stderr, /^ {2}no more$/m);
     const { state, ready, workers } = await master.app();
     assert.deepEqual({ state, ready }, { state: 'running', ready: 4 });
-    assert.deepEqual(workers.map((worker) => worker.revision), [1, 1, 1, 1]);
+    assert.deepEqual(
+      workers.map((worker) => worker.revision),
+      [1, 1, 1, 1],
+    );
     assert.ok(master.eventsOf('worker.stopping').some(({ cause }) => cause === 'rollback'));
     await master.stop();
   });
@@ -133,14 +183,22 @@ describe('a reload with a config', () => {
     assert.match(stderr, /workers/);
     const { revision, workers } = await master.app();
     assert.deepEqual({ revision, pids: workers.map(({ pid }) => pid) }, { revision: 1, pids });
-    assert.deepEqual(master.events.slice(eventsBefore).filter(({ type }) => /^(worker|rollout|app)\./.test(type)), []);
+    assert.deepEqual(
+      master.events.slice(eventsBefore).filter(({ type }) => /^(worker|rollout|app)\./.test(type)),
+      [],
+    );
     await master.stop();
   });
 
   test('that adds, removes and rescales apps does all of it, and runs no pre-start hook', async (t) => {
     const site = new Site(t);
     const [kept, left, come] = [await site.port(), await site.port(), await site.port()];
-    const server = (port: number, more = {}) => ({ command: [python, fixture('only-accepts.py')], listen: [`127.0.0.1:${port}`], reload, ...more });
+    const server = (port: number, more = {}) => ({
+      command: [python, fixture('only-accepts.py')],
+      listen: [`127.0.0.1:${port}`],
+      reload,
+      ...more,
+    });
     const hooks = { pre_start: [{ name: 'migrate', command: 'echo ran >> hook.log', shell: true }] };
     site.config({ hooks, apps: { web: server(kept), old: server(left) } });
     const master = await site.start().serves();
@@ -148,14 +206,26 @@ describe('a reload with a config', () => {
     await site.ok('reload');
 
     const { apps } = await master.status();
-    assert.deepEqual(apps.map(({ name, state, ready, goal }) => ({ name, state, ready, goal })), [
-      { name: 'web', state: 'running', ready: 3, goal: 3 },
-      { name: 'fresh', state: 'running', ready: 2, goal: 2 },
-    ]);
+    assert.deepEqual(
+      apps.map(({ name, state, ready, goal }) => ({ name, state, ready, goal })),
+      [
+        { name: 'web', state: 'running', ready: 3, goal: 3 },
+        { name: 'fresh', state: 'running', ready: 2, goal: 2 },
+      ],
+    );
     const { added, removed, rescaled, changed } = await master.event('config.changed');
-    assert.deepEqual({ added, removed, rescaled, changed }, { added: ['fresh'], removed: ['old'], rescaled: ['web'], changed: [] });
-    await answeredByAll(kept, (await master.pids()).map((pid) => [pid]));
-    await answeredByAll(come, (await master.pids('fresh')).map((pid) => [pid]));
+    assert.deepEqual(
+      { added, removed, rescaled, changed },
+      { added: ['fresh'], removed: ['old'], rescaled: ['web'], changed: [] },
+    );
+    await answeredByAll(
+      kept,
+      (await master.pids()).map((pid) => [pid]),
+    );
+    await answeredByAll(
+      come,
+      (await master.pids('fresh')).map((pid) => [pid]),
+    );
     await assert.rejects(ask(left), { code: 'ECONNREFUSED' });
     assert.equal(readFileSync(site.path('hook.log'), 'utf8'), 'ran\n');
     await master.stop();
@@ -164,12 +234,20 @@ describe('a reload with a config', () => {
   test('that moves an app to another port opens the new one and closes the old one', async (t) => {
     const site = new Site(t);
     const [from, to] = [await site.port(), await site.port()];
-    const on = (port: number) => site.config({ apps: { web: { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`], reload } } });
+    const on = (port: number) =>
+      site.config({
+        apps: {
+          web: { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`], reload },
+        },
+      });
     on(from);
     const master = await site.start().serves();
     on(to);
     await site.ok('reload');
-    await answeredByAll(to, (await master.pids()).map((pid) => [pid]));
+    await answeredByAll(
+      to,
+      (await master.pids()).map((pid) => [pid]),
+    );
     await assert.rejects(ask(from), { code: 'ECONNREFUSED' });
     await master.stop();
   });
@@ -177,7 +255,12 @@ describe('a reload with a config', () => {
   test('that moves an app to a port in use changes nothing', async (t) => {
     const [site, other] = [new Site(t), new Site(t)];
     const [from, taken] = [await site.port(), await other.port()];
-    const on = (place: Site, port: number) => place.config({ apps: { web: { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`], reload } } });
+    const on = (place: Site, port: number) =>
+      place.config({
+        apps: {
+          web: { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`], reload },
+        },
+      });
     on(site, from);
     on(other, taken);
     const [master, holder] = await Promise.all([site.start().serves(), other.start().serves()]);
@@ -187,7 +270,10 @@ describe('a reload with a config', () => {
     assert.equal(code, 73, stderr);
     assert.match(stderr, new RegExp(`${taken}\\b.*pid ${holder.pid}\\b`));
     assert.deepEqual(await master.pids(), pids);
-    await answeredByAll(from, pids.map((pid) => [pid]));
+    await answeredByAll(
+      from,
+      pids.map((pid) => [pid]),
+    );
     await holder.stop();
     on(site, from);
     await master.stop();
@@ -201,14 +287,25 @@ test('reload APP replaces the workers of that app only', async (t) => {
   const [web, queue] = [await master.pids(), await master.pids('queue')];
   await site.ok('reload', 'queue');
   assert.deepEqual(await master.pids(), web);
-  assert.deepEqual((await master.pids('queue')).filter((pid) => queue.includes(pid)), []);
+  assert.deepEqual(
+    (await master.pids('queue')).filter((pid) => queue.includes(pid)),
+    [],
+  );
   await master.stop();
 });
 
 test('an app that binds a port of its own is replaced in place, with a warning that names `listen` and {fd}', async (t) => {
   const site = new Site(t);
   const port = await site.port();
-  site.config({ apps: { web: { command: [python, '-m', 'http.server', String(port), '--bind', '127.0.0.1'], ready: { tcp: port }, reload } } });
+  site.config({
+    apps: {
+      web: {
+        command: [python, '-m', 'http.server', String(port), '--bind', '127.0.0.1'],
+        ready: { tcp: port },
+        reload,
+      },
+    },
+  });
   const master = await site.start().serves();
   const [before] = await master.pids();
   await site.ok('reload');

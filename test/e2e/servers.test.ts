@@ -17,7 +17,9 @@ const only = (program: string) => ({ skip: !existsSync(program) && `${program} i
 function mastersSockets(master: Master, where: number | string): string[] {
   const open = openFiles(master.pid);
   const sockets = typeof where === 'number' ? socketsOnPort(where) : socketsAtPath(where);
-  return sockets.filter(({ inode }) => open.includes(inode)).map(({ listening }) => (listening ? 'listener' : 'connection'));
+  return sockets
+    .filter(({ inode }) => open.includes(inode))
+    .map(({ listening }) => (listening ? 'listener' : 'connection'));
 }
 
 interface Address {
@@ -28,12 +30,18 @@ interface Address {
 }
 
 /** Every worker answers, nobody else does, and the master has nothing but its listener all the time. */
-async function allServe(master: Master, count: number, { app = 'web', port = 0, path, host = '127.0.0.1' }: Address): Promise<void> {
+async function allServe(
+  master: Master,
+  count: number,
+  { app = 'web', port = 0, path, host = '127.0.0.1' }: Address,
+): Promise<void> {
   const pids = await master.pids(app);
   assert.equal(pids.length, count);
   const where = path === undefined ? { host, port } : { socketPath: path };
   const held = new Set<string>();
-  await answeredByAll(where, pids.map(treeOf), () => mastersSockets(master, path ?? port).forEach((kind) => held.add(kind)));
+  await answeredByAll(where, pids.map(treeOf), () =>
+    mastersSockets(master, path ?? port).forEach((kind) => held.add(kind)),
+  );
   assert.deepEqual([...held], ['listener']);
 }
 
@@ -44,24 +52,31 @@ function copyFastApi(site: Site): void {
 
 async function isMigratedOnce(master: Master, port: number): Promise<void> {
   const { hooks } = await master.status();
-  assert.deepEqual(hooks.map(({ phase, state, attempts, exitCode }) => ({ phase, state, attempts, exitCode })), [
-    { phase: 'pre_start', state: 'succeeded', attempts: 1, exitCode: 0 },
-  ]);
+  assert.deepEqual(
+    hooks.map(({ phase, state, attempts, exitCode }) => ({ phase, state, attempts, exitCode })),
+    [{ phase: 'pre_start', state: 'succeeded', attempts: 1, exitCode: 0 }],
+  );
   assert.equal(master.stdout.match(/Running upgrade {2}-> 0001/g)?.length, 1, master.stdout);
   assert.deepEqual(JSON.parse(await ask(port, '/notes')), []);
 }
 
 describe('FastAPI', () => {
-  test('under uvicorn --fd {fd} by flags alone: migrated once by alembic, served by 4 workers', only('/usr/bin/uvicorn'), async (t) => {
-    const site = new Site(t);
-    copyFastApi(site);
-    const port = await site.port();
-    const flags = ['-w', '4', '-b', `127.0.0.1:${port}`, '--pre-start', 'alembic upgrade head'];
-    const master = await site.start(['--name', site.name, ...flags, '--', 'uvicorn', 'main:app', '--fd', '{fd}']).serves();
-    await isMigratedOnce(master, port);
-    await allServe(master, 4, { app: 'uvicorn', port });
-    await master.stop();
-  });
+  test(
+    'under uvicorn --fd {fd} by flags alone: migrated once by alembic, served by 4 workers',
+    only('/usr/bin/uvicorn'),
+    async (t) => {
+      const site = new Site(t);
+      copyFastApi(site);
+      const port = await site.port();
+      const flags = ['-w', '4', '-b', `127.0.0.1:${port}`, '--pre-start', 'alembic upgrade head'];
+      const master = await site
+        .start(['--name', site.name, ...flags, '--', 'uvicorn', 'main:app', '--fd', '{fd}'])
+        .serves();
+      await isMigratedOnce(master, port);
+      await allServe(master, 4, { app: 'uvicorn', port });
+      await master.stop();
+    },
+  );
 
   test('by the example config, as it stands', only('/usr/bin/uvicorn'), async (t) => {
     const site = new Site(t);
@@ -79,7 +94,13 @@ describe('FastAPI', () => {
     const port = await site.port();
     site.config({
       hooks: { pre_start: ['alembic upgrade head'] },
-      apps: { web: { command: 'gunicorn --bind fd://3 --worker-class uvicorn.workers.UvicornWorker main:app', workers: 2, listen: [`127.0.0.1:${port}`] } },
+      apps: {
+        web: {
+          command: 'gunicorn --bind fd://3 --worker-class uvicorn.workers.UvicornWorker main:app',
+          workers: 2,
+          listen: [`127.0.0.1:${port}`],
+        },
+      },
     });
     const master = await site.start().serves();
     await isMigratedOnce(master, port);
@@ -124,7 +145,9 @@ describe('a server', () => {
   test('that is a Node script without `listen` runs under node:cluster on a port of its own choice', async (t) => {
     const site = new Site(t);
     const port = await site.port();
-    site.config({ apps: { web: { script: resolve('test/fixtures/spawn/cluster.mjs'), workers: 3, env: { SERVE_PORT: port } } } });
+    site.config({
+      apps: { web: { script: resolve('test/fixtures/spawn/cluster.mjs'), workers: 3, env: { SERVE_PORT: port } } },
+    });
     const master = await site.start().serves();
     await allServe(master, 3, { port });
     await master.stop();
@@ -175,11 +198,27 @@ test('of two workers of which one never accepts only the other becomes ready', a
   const site = new Site(t);
   const port = await site.port();
   const choose = `case $SUPERVISE_SLOT in 1) exec ${python} ${resolve('test/fixtures/accepting/never_accepts.py')} ;; esac; exec ${python} ${fixture('only-accepts.py')}`;
-  site.config({ apps: { web: { command: ['/bin/sh', '-c', choose], workers: 2, listen: [`127.0.0.1:${port}`], ready_timeout: '4s', stop: { timeout: '2s' } } } });
+  site.config({
+    apps: {
+      web: {
+        command: ['/bin/sh', '-c', choose],
+        workers: 2,
+        listen: [`127.0.0.1:${port}`],
+        ready_timeout: '4s',
+        stop: { timeout: '2s' },
+      },
+    },
+  });
   const master = site.start();
   const { pid } = await master.event('worker.ready');
   await sleep(1000);
-  assert.deepEqual((await master.workers()).map(({ slot, state }) => ({ slot, state })), [{ slot: 0, state: 'ready' }, { slot: 1, state: 'starting' }]);
+  assert.deepEqual(
+    (await master.workers()).map(({ slot, state }) => ({ slot, state })),
+    [
+      { slot: 0, state: 'ready' },
+      { slot: 1, state: 'starting' },
+    ],
+  );
   await answeredByAll(port, [[pid!]]);
   const given = await master.event('worker.exited');
   assert.deepEqual({ slot: given.slot, cause: given.cause }, { slot: 1, cause: 'start-timeout' });
@@ -191,9 +230,13 @@ test('of two workers of which one never accepts only the other becomes ready', a
 
 function buildGo(binary: string): void {
   if (existsSync(binary)) return;
-  const { status, stderr } = spawnSync('/usr/bin/go', ['build', '-o', binary, resolve('test/fixtures/accepting/accepting.go')], {
-    encoding: 'utf8',
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, GOFLAGS: '-p=1', CGO_ENABLED: '0' },
-  });
+  const { status, stderr } = spawnSync(
+    '/usr/bin/go',
+    ['build', '-o', binary, resolve('test/fixtures/accepting/accepting.go')],
+    {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, GOFLAGS: '-p=1', CGO_ENABLED: '0' },
+    },
+  );
   assert.equal(status, 0, stderr);
 }

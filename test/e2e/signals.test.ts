@@ -10,14 +10,20 @@ import { fixture, Site, until } from '../helpers/e2e-site.ts';
 
 const sleeps = { command: 'sleep 1000', ready: { delay: '50ms' }, reload: { canary: '100ms' } };
 /** Nothing but a kill ends it: a test that waits for its stop timeout never ends. */
-const stubborn = { command: ['/bin/sh', fixture('ignores-term.sh')], ready: { delay: '100ms' }, stop: { timeout: '10m' } };
+const stubborn = {
+  command: ['/bin/sh', fixture('ignores-term.sh')],
+  ready: { delay: '100ms' },
+  stop: { timeout: '10m' },
+};
 
 describe('TERM and INT', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     test(`${signal} stops gracefully: the request in hand is finished, exit 0`, async (t) => {
       const site = new Site(t);
       const port = await site.port();
-      site.config({ apps: { web: { script: fixture('slow-answers.mjs'), env: { PORT: port }, listen: [`127.0.0.1:${port}`] } } });
+      site.config({
+        apps: { web: { script: fixture('slow-answers.mjs'), env: { PORT: port }, listen: [`127.0.0.1:${port}`] } },
+      });
       const master = await site.start().serves();
       const [pid] = await master.pids();
       const answer = ask(port, '/1000');
@@ -45,7 +51,10 @@ test('QUIT gives the workers 2 s and kills the rest, exit 0', async (t) => {
   site.config({ apps: { web: { ...stubborn }, polite: sleeps } });
   const master = await site.start().serves();
   await master.stop('SIGQUIT');
-  assert.deepEqual(master.eventsOf('worker.killing').map(({ app }) => app), ['web']);
+  assert.deepEqual(
+    master.eventsOf('worker.killing').map(({ app }) => app),
+    ['web'],
+  );
 });
 
 test('what is left after stop.timeout is killed, and the exit code is still 0', async (t) => {
@@ -62,7 +71,9 @@ test('apps are stopped in reverse order, each after the one that it was started 
   site.config({ apps: { one: app, two: app, three: app } });
   const master = await site.start().serves();
   await master.stop();
-  const order = master.eventsOf('worker.starting', 'worker.stopping', 'worker.exited').map(({ type, app }) => `${type} ${app}`);
+  const order = master
+    .eventsOf('worker.starting', 'worker.stopping', 'worker.exited')
+    .map(({ type, app }) => `${type} ${app}`);
   const started = ['one', 'two', 'three'].map((name) => `worker.starting ${name}`);
   const stopped = ['three', 'two', 'one'].flatMap((name) => [`worker.stopping ${name}`, `worker.exited ${name}`]);
   assert.deepEqual(order, [...started, ...stopped]);

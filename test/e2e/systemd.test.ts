@@ -17,7 +17,8 @@ const lacking = whatIsLacking();
 function whatIsLacking(): string | false {
   if (process.platform !== 'linux') return 'needs Linux';
   if (process.getuid?.() !== 0) return 'needs root, to make namespaces';
-  for (const path of ['/lib/systemd/systemd', '/usr/bin/setpriv', '/usr/bin/unshare', '/usr/bin/curl']) if (!existsSync(path)) return `needs ${path}`;
+  for (const path of ['/lib/systemd/systemd', '/usr/bin/setpriv', '/usr/bin/unshare', '/usr/bin/curl'])
+    if (!existsSync(path)) return `needs ${path}`;
   return existsSync('/sys/fs/cgroup') ? false : 'needs cgroups';
 }
 
@@ -40,7 +41,12 @@ const withoutHook = (port: number) => config(port, 1).replace(/hooks:[^]*apps:/,
 
 /** The files of the guest: /app with the server, the config files, and the units, made from the example's. */
 function prepare(dir: string): { units: string; app: string; etc: string; bin: string } {
-  const [units, app, etc, bin] = ['units', 'app', 'etc', 'bin'].map((name) => join(dir, name)) as [string, string, string, string];
+  const [units, app, etc, bin] = ['units', 'app', 'etc', 'bin'].map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
   for (const made of [units, app, etc, bin]) mkdirSync(made, { mode: 0o755 });
   cpSync(join(fixtures, 'server.mjs'), join(app, 'server.mjs'));
   writeFileSync(join(app, 'shop.yaml'), config(8080, 3));
@@ -53,8 +59,12 @@ function prepare(dir: string): { units: string; app: string; etc: string; bin: s
   for (const name of masters) {
     writeFileSync(join(units, `${name}.service`), unit);
     mkdirSync(join(units, `${name}.service.d`));
-    const more = name === 'nobody' ? 'User=nobody\n' : name === 'plain' ? 'InaccessiblePaths=/project/node_modules/koffi\n' : '';
-    writeFileSync(join(units, `${name}.service.d/path.conf`), `[Service]\n${more}Environment=PATH=/guest-bin:/usr/sbin:/usr/bin:/sbin:/bin\n`);
+    const more =
+      name === 'nobody' ? 'User=nobody\n' : name === 'plain' ? 'InaccessiblePaths=/project/node_modules/koffi\n' : '';
+    writeFileSync(
+      join(units, `${name}.service.d/path.conf`),
+      `[Service]\n${more}Environment=PATH=/guest-bin:/usr/sbin:/usr/bin:/sbin:/bin\n`,
+    );
   }
   return { units, app, etc, bin };
 }

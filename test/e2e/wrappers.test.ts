@@ -18,7 +18,11 @@ const server = `${process.execPath} ${fixture('busy-server.mjs')}`;
 const wrappers: Record<string, readonly string[]> = {
   'sh -c "npm start"': ['/bin/sh', '-c', 'npm start; true'],
   'a shell that waits for it': ['/bin/sh', '-c', `${server}; true`],
-  'a launcher in Python': [python, '-c', `import subprocess, sys; sys.exit(subprocess.call(${JSON.stringify(server.split(' '))}))`],
+  'a launcher in Python': [
+    python,
+    '-c',
+    `import subprocess, sys; sys.exit(subprocess.call(${JSON.stringify(server.split(' '))}))`,
+  ],
 };
 
 describe('a server', () => {

@@ -16,7 +16,9 @@ export function ask(where: Where, path = '/'): Promise<string> {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => (body += text));
       response.on('error', reject);
-      response.on('end', () => (response.statusCode === 200 ? resolve(body) : reject(new Error(`status ${response.statusCode}`))));
+      response.on('end', () =>
+        response.statusCode === 200 ? resolve(body) : reject(new Error(`status ${response.statusCode}`)),
+      );
     });
     outgoing.on('timeout', () => outgoing.destroy(new Error('no answer within 20 s')));
     outgoing.on('error', reject);
@@ -35,7 +37,11 @@ export function pidIn(body: string): number {
  * Asks in bursts until every worker has answered: `workers` has the pids of each one's processes. Whoever answers has to
  * be one of them. `meanwhile` is called while requests are under way.
  */
-export async function answeredByAll(where: Where, workers: readonly (readonly number[])[], meanwhile: () => void = () => undefined): Promise<void> {
+export async function answeredByAll(
+  where: Where,
+  workers: readonly (readonly number[])[],
+  meanwhile: () => void = () => undefined,
+): Promise<void> {
   const seen = new Set<number>();
   const missing = () => workers.filter((pids) => !pids.some((pid) => seen.has(pid)));
   for (let burst = 0; burst < 200 && missing().length > 0; burst++) {

@@ -22,14 +22,16 @@ export class Master {
   /** All events since the start, as the control socket tells them. */
   readonly events: Event[] = [];
   readonly ended: Promise<MasterEnd>;
+  readonly child: ChildProcess;
   readonly #site: Site;
   #end: MasterEnd | null = null;
   #stdout = '';
   #stderr = '';
 
-  constructor(site: Site, { pid, child }: { pid: number; child: ChildProcess }) {
+  constructor(site: Site, child: ChildProcess, pid: number) {
     this.#site = site;
     this.pid = pid;
+    this.child = child;
     this.client = new ControlClient(join(site.runtime, 'control.sock'));
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#stdout += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
@@ -76,7 +78,9 @@ export class Master {
 
   /** The pids of the ready workers, by slot. */
   async pids(name = 'web'): Promise<number[]> {
-    return (await this.workers(name)).flatMap((worker) => (worker.state === 'ready' && worker.pid !== null ? [worker.pid] : []));
+    return (await this.workers(name)).flatMap((worker) =>
+      worker.state === 'ready' && worker.pid !== null ? [worker.pid] : [],
+    );
   }
 
   /** The snapshot from which on the condition holds. */
@@ -93,7 +97,10 @@ export class Master {
 
   /** Every app serves with all its workers. */
   async serves(): Promise<this> {
-    await this.untilStatus('every app serves', ({ state, apps }) => state === 'running' && apps.every((app) => app.state === 'running'));
+    await this.untilStatus(
+      'every app serves',
+      ({ state, apps }) => state === 'running' && apps.every((app) => app.state === 'running'),
+    );
     return this;
   }
 
@@ -104,6 +111,12 @@ export class Master {
   /** The first event of this type that fits. */
   event<T extends EventType>(type: T, fits: (event: EventOf<T>) => boolean = () => true): Promise<EventOf<T>> {
     return this.until(`event ${type}`, () => this.eventsOf(type).find(fits));
+  }
+
+  /** Nobody reads its stdout and stderr from now on. */
+  closeOutput(): void {
+    this.child.stdout?.destroy();
+    this.child.stderr?.destroy();
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -126,7 +139,8 @@ export class Master {
   async #follow(): Promise<void> {
     while (this.#end === null) {
       try {
-        for await (const event of this.client.events({ since: this.events.at(-1)?.seq ?? 0, follow: true })) this.events.push(event);
+        for await (const event of this.client.events({ since: this.events.at(-1)?.seq ?? 0, follow: true }))
+          this.events.push(event);
       } catch {
         // It does not listen yet, or no more.
       }

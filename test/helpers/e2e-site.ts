@@ -4,6 +4,7 @@
  * what is still there when the test ends is killed by its pid.
  */
 import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
@@ -33,8 +34,19 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** A run of the program under way, and what it has written so far. */
+export interface Run {
+  readonly seen: { readonly stdout: string; readonly stderr: string };
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+}
+
 /** Waits until `condition` holds. Bounded, and generous: it is a hang that fails, not a slow machine. */
-export async function until<T>(what: string, condition: () => T | Promise<T>, withinMs = 60_000): Promise<NonNullable<T>> {
+export async function until<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  withinMs = 60_000,
+): Promise<NonNullable<T>> {
   for (const deadline = Date.now() + withinMs; ; await sleep(20)) {
     const value = await condition();
     if (value) return value;
@@ -101,7 +113,7 @@ export class Site {
     });
     assert.ok(child.pid !== undefined);
     this.#masters.push(child.pid);
-    return new Master(this, { ...child, pid: child.pid, child });
+    return new Master(this, child, child.pid);
   }
 
   /** A master that something else has started is one of this site too. */
@@ -109,19 +121,23 @@ export class Site {
     this.#masters.push(pid);
   }
 
-  /** Runs `supervise ARGS` to its end. */
-  async run(args: readonly string[], more: { env?: Record<string, string>; cwd?: string } = {}): Promise<Ended> {
+  /** Runs `supervise ARGS`. */
+  launch(args: readonly string[], more: { env?: Record<string, string>; cwd?: string } = {}): Run {
     const child = spawn(process.execPath, [bin, ...args], {
       cwd: more.cwd ?? this.dir,
       env: { ...this.env, ...more.env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 120_000,
     });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    await once(child, 'close');
-    return { code: child.exitCode, stdout, stderr };
+    const seen = { stdout: '', stderr: '' };
+    for (const stream of ['stdout', 'stderr'] as const)
+      child[stream].setEncoding('utf8').on('data', (text: string) => (seen[stream] += text));
+    return { seen, child, ended: once(child, 'close').then(() => ({ code: child.exitCode, ...seen })) };
+  }
+
+  /** Runs `supervise ARGS` to its end. */
+  run(args: readonly string[], more: { env?: Record<string, string>; cwd?: string } = {}): Promise<Ended> {
+    return this.launch(args, more).ended;
   }
 
   /** Runs `supervise ARGS`, which has to succeed. @returns its stdout */
@@ -142,7 +158,11 @@ export class Site {
 
   #isOurs(pid: number): boolean {
     const environment = environmentOf(pid);
-    return environment.includes(this.#mark) || environment.includes(`SUPERVISE_NAME=${this.name}`) || commandLine(pid).includes(`${this.dir}/`);
+    return (
+      environment.includes(this.#mark) ||
+      environment.includes(`SUPERVISE_NAME=${this.name}`) ||
+      commandLine(pid).includes(`${this.dir}/`)
+    );
   }
 
   #isGuard(pid: number): boolean {
@@ -154,7 +174,10 @@ export class Site {
   async nothingIsLeft(withinMs = 0): Promise<void> {
     const deadline = Date.now() + withinMs;
     while (Date.now() < deadline && this.processes().length > 0) await sleep(50);
-    assert.deepEqual(this.processes().map((pid) => `${pid} ${commandLine(pid)}`), []);
+    assert.deepEqual(
+      this.processes().map((pid) => `${pid} ${commandLine(pid)}`),
+      [],
+    );
     for (const port of this.#ports) assert.ok(await isFree(port), `port ${port} is still held`);
   }
 

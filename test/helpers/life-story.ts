@@ -4,10 +4,25 @@
  */
 import type { Cause, Exit } from '../../src/core/protocol.ts';
 import type { BackoffSpec, RestartPolicy } from '../../src/core/spec.ts';
-import { beginLife, step, type Effect, type Life, type LifePolicy, type Step, type Surroundings, type WorkerEvent } from '../../src/core/worker-machine.ts';
+import {
+  beginLife,
+  step,
+  type Effect,
+  type Life,
+  type LifePolicy,
+  type Step,
+  type Surroundings,
+  type WorkerEvent,
+} from '../../src/core/worker-machine.ts';
 
 export const usualBackoff: BackoffSpec = {
-  initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, stableAfterMs: 10_000, maxCrashes: 8, retryFailedEveryMs: 60_000,
+  initialMs: 500,
+  maxMs: 30_000,
+  factor: 2,
+  jitter: 0.5,
+  stableAfterMs: 10_000,
+  maxCrashes: 8,
+  retryFailedEveryMs: 60_000,
 };
 
 export function exitOf(code: number | null, more: Partial<Exit> = {}): Exit {

@@ -62,8 +62,11 @@ export function forSeeds(count: number, history: (chance: Chance, log: Log) => v
     try {
       history(new Chance(seed), (...parts) => notes.push(parts));
     } catch (error) {
-      const told = notes.slice(process.env["SUPERVISE_SEED"] ? 0 : -80).map((parts) => parts.map(inWords).join(' '));
-      throw new Error(`seed ${seed} (run again with SUPERVISE_SEED=${seed}): ${String(error)}\n  ${told.join('\n  ')}`, { cause: error });
+      const told = notes.slice(process.env['SUPERVISE_SEED'] ? 0 : -80).map((parts) => parts.map(inWords).join(' '));
+      throw new Error(
+        `seed ${seed} (run again with SUPERVISE_SEED=${seed}): ${String(error)}\n  ${told.join('\n  ')}`,
+        { cause: error },
+      );
     }
   }
 }

@@ -42,7 +42,15 @@ export function appSpec(wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>): AppSp
     readyTimeoutMs: 60_000,
     startAttempts: 3,
     restart: 'always',
-    backoff: { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0, stableAfterMs: 10_000, maxCrashes: 8, retryFailedEveryMs: 60_000 },
+    backoff: {
+      initialMs: 500,
+      maxMs: 30_000,
+      factor: 2,
+      jitter: 0,
+      stableAfterMs: 10_000,
+      maxCrashes: 8,
+      retryFailedEveryMs: 60_000,
+    },
     stop: { signal: 'SIGTERM', timeoutMs: 5_000 },
     reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 0 },
     logFormat: 'auto',
@@ -101,7 +109,10 @@ export class Spawning {
     this.spawner = createSpawner({ sockets: this.sockets, guard: this.guard, output: this.output, masterName });
   }
 
-  start(wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>, more: { env?: Record<string, string>; slot?: number } = {}): Tried {
+  start(
+    wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>,
+    more: { env?: Record<string, string>; slot?: number } = {},
+  ): Tried {
     return this.startPinned(this.spawner.pin(appSpec(wanted), 1, more.env ?? plainEnv), more.slot ?? 0);
   }
 
@@ -168,7 +179,8 @@ export class Spawning {
       warning: (message) => warnings.push(message),
     });
     const lines = (): string[] => this.output.recent({ source }, 1000).map((each) => each.line);
-    const line = (pattern: RegExp): Promise<string> => until(() => lines().find((each) => pattern.test(each)), `a line like ${pattern}`);
+    const line = (pattern: RegExp): Promise<string> =>
+      until(() => lines().find((each) => pattern.test(each)), `a line like ${pattern}`);
     const tried: Tried = { source, process, pid: process.pid ?? 0, reports, warnings, ready, exited, lines, line };
     this.#tried.push(tried);
     return tried;
@@ -176,7 +188,10 @@ export class Spawning {
 }
 
 /** Looks every 5 ms until there is an answer. The test runner's time limit ends a wait that is in vain; `what` names it in a debugger. */
-export async function until<T>(look: () => T | null | undefined | false | Promise<T | null | undefined | false>, what = ''): Promise<T> {
+export async function until<T>(
+  look: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+  what = '',
+): Promise<T> {
   for (;;) {
     const found = await look();
     if (found !== null && found !== undefined && found !== false) return found;

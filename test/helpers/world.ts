@@ -11,9 +11,29 @@
 import assert from 'node:assert/strict';
 import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
 import type { Command, Event, Exit, Reply } from '../../src/core/protocol.ts';
-import { hookPhases, type AppSpec, type HookSpec, type ListenSpec, type Signal, type Spec } from '../../src/core/spec.ts';
+import {
+  hookPhases,
+  type AppSpec,
+  type HookSpec,
+  type ListenSpec,
+  type Signal,
+  type Spec,
+} from '../../src/core/spec.ts';
 import { Master } from '../../src/master/master.ts';
-import type { Cancel, Clock, HookLedger, Launch, Pinned, Ports, ProcessListener, RunningProcess, Sampler, Sockets, Spawner, TreeSample } from '../../src/ports.ts';
+import type {
+  Cancel,
+  Clock,
+  HookLedger,
+  Launch,
+  Pinned,
+  Ports,
+  ProcessListener,
+  RunningProcess,
+  Sampler,
+  Sockets,
+  Spawner,
+  TreeSample,
+} from '../../src/ports.ts';
 
 export class FakeClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00.000Z');
@@ -42,7 +62,9 @@ export class FakeClock implements Clock {
   advance(ms: number): void {
     const until = this.#now + ms;
     for (;;) {
-      const due = this.#timers.filter((timer) => timer.atMs <= until).sort((a, b) => a.atMs - b.atMs || a.order - b.order)[0];
+      const due = this.#timers
+        .filter((timer) => timer.atMs <= until)
+        .sort((a, b) => a.atMs - b.atMs || a.order - b.order)[0];
       if (!due) break;
       this.#timers = this.#timers.filter((timer) => timer !== due);
       this.#now = Math.max(this.#now, due.atMs);
@@ -111,7 +133,13 @@ export class FakeProcess implements RunningProcess {
   }
 }
 
-type EventOf<T extends Event['type']> = Event extends infer E ? (E extends { readonly type: infer U } ? (T extends U ? E : never) : never) : never;
+type EventOf<T extends Event['type']> = Event extends infer E
+  ? E extends { readonly type: infer U }
+    ? T extends U
+      ? E
+      : never
+    : never
+  : never;
 
 export class World {
   readonly clock = new FakeClock();
@@ -145,7 +173,9 @@ export class World {
   constructor(parts: SpecParts) {
     this.spec = spec(parts);
     this.master = new Master(this.spec, this.#ports(), {
-      version: '0.0.0', pid: 1, ended: (exitCode, error) => {
+      version: '0.0.0',
+      pid: 1,
+      ended: (exitCode, error) => {
         assert.equal(this.ended, null, 'the master ended twice');
         this.ended = { exitCode, error };
       },
@@ -169,8 +199,15 @@ export class World {
 
   /** The live process in this slot of the app. */
   worker(app: string, slot: number): FakeProcess {
-    const found = this.live().find((process) => process.launch?.pinned.app.name === app && process.launch.slot === slot);
-    assert.ok(found, `no live process of ${app} in slot ${slot}; live: ${this.live().map((process) => process.name).join(', ')}`);
+    const found = this.live().find(
+      (process) => process.launch?.pinned.app.name === app && process.launch.slot === slot,
+    );
+    assert.ok(
+      found,
+      `no live process of ${app} in slot ${slot}; live: ${this.live()
+        .map((process) => process.name)
+        .join(', ')}`,
+    );
     return found;
   }
 
@@ -211,7 +248,9 @@ export class World {
 
   /** `1 r2` per live worker of the app, by slot: its slot and its revision. */
   places(app: string): string[] {
-    return this.workersOf(app).map(({ launch }) => `${launch?.slot} r${launch?.pinned.revision}`).toSorted();
+    return this.workersOf(app)
+      .map(({ launch }) => `${launch?.slot} r${launch?.pinned.revision}`)
+      .toSorted();
   }
 
   eventsOf<T extends Event['type']>(type: T): EventOf<T>[] {
@@ -239,8 +278,10 @@ export class World {
   timeline(who: string): string[] {
     return this.events.flatMap((event) => {
       const [kind, state] = event.type.split('.') as [string, string];
-      if (kind === 'worker' && 'worker' in event && event.worker === who && state !== 'exited' && state !== 'signalled') return [state];
-      if (kind === 'app' && 'app' in event && event.app === who && state !== 'scaled' && state !== 'warning') return [state];
+      if (kind === 'worker' && 'worker' in event && event.worker === who && state !== 'exited' && state !== 'signalled')
+        return [state];
+      if (kind === 'app' && 'app' in event && event.app === who && state !== 'scaled' && state !== 'warning')
+        return [state];
       return kind === 'master' && who === 'master' && state !== 'warning' ? [state] : [];
     });
   }
@@ -252,7 +293,9 @@ export class World {
   /** The operation's end. */
   finished(reply: Reply): Extract<Event, { type: 'operation.finished' }> | null {
     assert.ok(reply.ok, reply.ok ? '' : reply.error.message);
-    const found = this.events.find((event) => event.type === 'operation.finished' && event.operation === reply.operation);
+    const found = this.events.find(
+      (event) => event.type === 'operation.finished' && event.operation === reply.operation,
+    );
     return (found as Extract<Event, { type: 'operation.finished' }> | undefined) ?? null;
   }
 
@@ -262,11 +305,18 @@ export class World {
   }
 
   #ports(): Ports {
-    return { clock: this.clock, sockets: this.#sockets(), spawner: this.#spawner(), sampler: this.#sampler(), ledger: this.#ledger() };
+    return {
+      clock: this.clock,
+      sockets: this.#sockets(),
+      spawner: this.#spawner(),
+      sampler: this.#sampler(),
+      ledger: this.#ledger(),
+    };
   }
 
   #sockets(): Sockets {
-    const keep = (list: string[], urls: readonly string[]) => list.splice(0, list.length, ...list.filter((url) => urls.includes(url)));
+    const keep = (list: string[], urls: readonly string[]) =>
+      list.splice(0, list.length, ...list.filter((url) => urls.includes(url)));
     const fresh = (wanted: readonly ListenSpec[]) => wanted.filter(({ url }) => !this.bound.includes(url));
     return {
       bind: (wanted: readonly ListenSpec[]) => {
@@ -292,13 +342,15 @@ export class World {
     return {
       pin: (app, revision, env): Pinned => {
         if (this.pinError) throw this.pinError;
-        if (app.name === this.pinErrorFor) throw new SuperviseError('program-cannot-run', `${app.name}: no such program`);
+        if (app.name === this.pinErrorFor)
+          throw new SuperviseError('program-cannot-run', `${app.name}: no such program`);
         const pinned: Pinned = { app, revision, argv: app.argv, env: { ...env, ...app.env }, cwd: app.cwd };
         this.pins.push(pinned);
         return pinned;
       },
       spawn: (launch, listener) => {
-        for (const { url } of launch.pinned.app.listen) assert.ok(this.listening.includes(url), `${launch.worker} starts, but ${url} is not listening`);
+        for (const { url } of launch.pinned.app.listen)
+          assert.ok(this.listening.includes(url), `${launch.worker} starts, but ${url} is not listening`);
         return add(launch.worker, launch, listener);
       },
       runHook: (hook, _env, listener) => add(`hook.${hook.name}`, null, listener),
@@ -309,7 +361,8 @@ export class World {
     return {
       sample: (leaders, done) => {
         this.sampled.push([...leaders.keys()]);
-        const answer = () => done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 });
+        const answer = () =>
+          done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 });
         if (this.slowSamples) this.slowSamples.push(answer);
         else answer();
       },
@@ -342,19 +395,53 @@ export class World {
   }
 }
 
-export type SpecParts = Omit<Partial<Spec>, 'hooks'> & { readonly apps: readonly AppSpec[]; readonly hooks?: Partial<Spec['hooks']> };
+export type SpecParts = Omit<Partial<Spec>, 'hooks'> & {
+  readonly apps: readonly AppSpec[];
+  readonly hooks?: Partial<Spec['hooks']>;
+};
 
 export function spec(parts: SpecParts): Spec {
   const hooks = Object.fromEntries(hookPhases.map((phase) => [phase, []])) as unknown as Spec['hooks'];
-  return { name: 'test', file: null, dir: '/srv', env: {}, sampleEveryMs: 2_000, controlSocket: null, ...parts, hooks: { ...hooks, ...parts.hooks } };
+  return {
+    name: 'test',
+    file: null,
+    dir: '/srv',
+    env: {},
+    sampleEveryMs: 2_000,
+    controlSocket: null,
+    ...parts,
+    hooks: { ...hooks, ...parts.hooks },
+  };
 }
 
 export function app(name: string, parts: Partial<AppSpec> = {}): AppSpec {
   return {
-    name, kind: 'command', argv: ['/bin/server'], workers: 1, listen: [], cwd: '/srv', env: {}, envFile: null,
-    identity: { user: null, group: null, umask: null, nice: null }, port: null, ready: { kind: 'auto' }, readyTimeoutMs: 60_000,
-    startAttempts: 3, restart: 'always', stop: { signal: 'SIGTERM', timeoutMs: 30_000 }, reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 }, logFormat: 'auto',
-    backoff: { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, stableAfterMs: 10_000, maxCrashes: 8, retryFailedEveryMs: 60_000 },
+    name,
+    kind: 'command',
+    argv: ['/bin/server'],
+    workers: 1,
+    listen: [],
+    cwd: '/srv',
+    env: {},
+    envFile: null,
+    identity: { user: null, group: null, umask: null, nice: null },
+    port: null,
+    ready: { kind: 'auto' },
+    readyTimeoutMs: 60_000,
+    startAttempts: 3,
+    restart: 'always',
+    stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
+    reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 },
+    logFormat: 'auto',
+    backoff: {
+      initialMs: 500,
+      maxMs: 30_000,
+      factor: 2,
+      jitter: 0.5,
+      stableAfterMs: 10_000,
+      maxCrashes: 8,
+      retryFailedEveryMs: 60_000,
+    },
     ...parts,
   };
 }
@@ -365,7 +452,19 @@ export function tcp(port: number): ListenSpec {
 
 export function hook(name: string, parts: Partial<HookSpec> = {}): HookSpec {
   return {
-    phase: 'pre_start', name, argv: ['/bin/migrate'], shell: false, cwd: '/srv', env: {}, envFile: null, user: null,
-    timeoutMs: 300_000, retries: 0, retryDelayMs: 5_000, oncePer: '', onFailure: 'abort', ...parts,
+    phase: 'pre_start',
+    name,
+    argv: ['/bin/migrate'],
+    shell: false,
+    cwd: '/srv',
+    env: {},
+    envFile: null,
+    user: null,
+    timeoutMs: 300_000,
+    retries: 0,
+    retryDelayMs: 5_000,
+    oncePer: '',
+    onFailure: 'abort',
+    ...parts,
   };
 }

@@ -12,7 +12,10 @@ describe('a crash', () => {
     const it = up();
     it.worker('web', 1).exits(1);
     const [, worker] = it.master.snapshot().apps[0]?.workers ?? [];
-    assert.deepEqual([worker?.id, worker?.slot, worker?.revision, worker?.restarts, worker?.state], ['web.2', 1, 1, 1, 'starting']);
+    assert.deepEqual(
+      [worker?.id, worker?.slot, worker?.revision, worker?.restarts, worker?.state],
+      ['web.2', 1, 1, 1, 'starting'],
+    );
     assert.deepEqual([worker?.lastExit?.code, worker?.lastExit?.cause], [1, 'crash']);
     assert.equal(it.appState('web'), 'degraded');
     it.allReady();
@@ -25,10 +28,22 @@ describe('a crash', () => {
     it.worker('web', 0).exits(1, { lastLines: ['boom'] });
     it.worker('web', 0).exits(1);
     it.after(500);
-    const told = it.events.slice(from).filter((event) => event.type.startsWith('worker')).map((event) => event.type);
+    const told = it.events
+      .slice(from)
+      .filter((event) => event.type.startsWith('worker'))
+      .map((event) => event.type);
     assert.deepEqual(told, ['worker.exited', 'worker.starting', 'worker.exited', 'worker.backoff', 'worker.starting']);
-    assert.deepEqual(it.eventsOf('worker.exited').map(({ code, cause, lastLines }) => [code, cause, lastLines]), [[1, 'crash', ['boom']], [1, 'crash', []]]);
-    assert.deepEqual(it.eventsOf('worker.backoff').map(({ delayMs, crashes }) => [delayMs, crashes]), [[500, 2]]);
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map(({ code, cause, lastLines }) => [code, cause, lastLines]),
+      [
+        [1, 'crash', ['boom']],
+        [1, 'crash', []],
+      ],
+    );
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ delayMs, crashes }) => [delayMs, crashes]),
+      [[500, 2]],
+    );
   });
 
   test('a worker that crashes again and again never touches its siblings, and its delays follow the policy', () => {
@@ -37,8 +52,14 @@ describe('a crash', () => {
       it.worker('web', 1).exits(1);
       while (it.workersOf('web').length < 3) it.after(500);
     }
-    assert.deepEqual(it.eventsOf('worker.backoff').map((event) => event.delayMs), [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
-    assert.deepEqual(it.eventsOf('worker.failed').map((event) => event.delayMs), [60_000, 60_000, 60_000, 60_000]);
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map((event) => event.delayMs),
+      [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000],
+    );
+    assert.deepEqual(
+      it.eventsOf('worker.failed').map((event) => event.delayMs),
+      [60_000, 60_000, 60_000, 60_000],
+    );
     assert.deepEqual(it.timeline('web.1'), ['starting', 'ready']);
     assert.deepEqual(it.timeline('web.3'), ['starting', 'ready']);
   });
@@ -48,7 +69,10 @@ describe('a crash', () => {
     it.clock.randomValue = 0.5;
     it.worker('web', 0).exits(1);
     it.worker('web', 0).exits(1);
-    assert.deepEqual(it.eventsOf('worker.backoff').map((event) => event.delayMs), [375]);
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map((event) => event.delayMs),
+      [375],
+    );
   });
 
   test('all failed: the app is failed, the master goes on, and a trial that succeeds heals it', () => {
@@ -116,7 +140,10 @@ describe('warnings of a worker', () => {
     const it = up();
     it.worker('web', 0).warns('cannot read /proc');
     it.worker('web', 0).warns('cannot read /proc');
-    assert.deepEqual(it.eventsOf('app.warning').map((event) => event.message), ['web.1: cannot read /proc']);
+    assert.deepEqual(
+      it.eventsOf('app.warning').map((event) => event.message),
+      ['web.1: cannot read /proc'],
+    );
     assert.deepEqual(it.master.snapshot().apps[0]?.notes, ['web.1: cannot read /proc']);
     it.handle({ type: 'restart', target: { app: 'web', worker: 'web.1' } });
     it.asked();
@@ -160,13 +187,19 @@ describe('signal', () => {
     const it = up();
     const reply = it.handle({ type: 'signal', target: { app: 'web', worker: null }, signal: 'SIGUSR1' });
     assert.ok(reply.ok && /2 workers/.test(reply.message));
-    assert.deepEqual(it.live().map((process) => process.effects), [['signal SIGUSR1'], ['signal SIGUSR1']]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      [['signal SIGUSR1'], ['signal SIGUSR1']],
+    );
     for (let n = 0; n < 10; n++) {
       it.handle({ type: 'signal', target: { app: 'web', worker: 'web.1' }, signal: 'SIGKILL' });
       it.worker('web', 0).dies('SIGKILL');
     }
     assert.deepEqual(it.eventsOf('worker.backoff'), []);
-    assert.deepEqual(it.eventsOf('worker.exited').map((event) => event.cause), Array(10).fill('asked'));
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map((event) => event.cause),
+      Array(10).fill('asked'),
+    );
   });
 
   test('a worker without a process is left out', () => {

@@ -10,7 +10,9 @@ function world(...hooks: readonly HookSpec[]): World {
 
 /** The states that a hook went through. */
 function story(of: World, name: string): string[] {
-  return of.events.flatMap((event) => ('hook' in event && event.hook === name ? [event.type.slice('hook.'.length)] : []));
+  return of.events.flatMap((event) =>
+    'hook' in event && event.hook === name ? [event.type.slice('hook.'.length)] : [],
+  );
 }
 
 function result(of: World, name: string) {
@@ -77,7 +79,14 @@ describe('pre-start hooks', () => {
     assert.equal(result(it, 'migrate')?.state, 'running');
     it.after(812).hook('migrate').exits(0);
     assert.deepEqual(result(it, 'migrate'), {
-      phase: 'pre_start', name: 'migrate', state: 'succeeded', attempts: 1, durationMs: 812, exitCode: 0, signal: null, reason: null,
+      phase: 'pre_start',
+      name: 'migrate',
+      state: 'succeeded',
+      attempts: 1,
+      durationMs: 812,
+      exitCode: 0,
+      signal: null,
+      reason: null,
     });
   });
 });
@@ -165,7 +174,10 @@ describe('once_per', () => {
     it.succeeded.set('migrate v42', '2025-12-31T00:00:00.000Z');
     it.start();
     assert.deepEqual(it.names(), ['hook.seed']);
-    assert.deepEqual([result(it, 'migrate')?.state, result(it, 'migrate')?.reason], ['skipped', 'succeeded for v42 at 2025-12-31T00:00:00.000Z']);
+    assert.deepEqual(
+      [result(it, 'migrate')?.state, result(it, 'migrate')?.reason],
+      ['skipped', 'succeeded for v42 at 2025-12-31T00:00:00.000Z'],
+    );
   });
 
   test('an empty key means: always, and nothing is recorded', () => {
@@ -280,7 +292,10 @@ describe('a stop during a hook', () => {
 
 /** A world whose one app is up, with a hook in this phase. */
 function up(phase: HookPhase, parts: Partial<HookSpec> = {}): World {
-  return new World({ hooks: { [phase]: [hook('notify', { phase, onFailure: 'continue', ...parts })] }, apps: [app('cache'), app('web', { workers: 2 })] }).start();
+  return new World({
+    hooks: { [phase]: [hook('notify', { phase, onFailure: 'continue', ...parts })] },
+    apps: [app('cache'), app('web', { workers: 2 })],
+  }).start();
 }
 
 describe('later phases', () => {
@@ -346,7 +361,10 @@ describe('later phases', () => {
     const it = up('pre_stop').allReady();
     it.handle({ type: 'stop', how: 'graceful' });
     it.handle({ type: 'stop', how: 'now' });
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGKILL']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGKILL']),
+    );
     it.asked();
     it.expectEnded(0);
   });
@@ -376,12 +394,19 @@ test('after a reload the snapshot shows each hook once, and how it went', () => 
   it.hook('migrate').exits(0);
   it.allReady();
   it.handle({ type: 'reload', spec: spec(parts()), apps: null });
-  assert.deepEqual(it.master.snapshot().hooks.map(({ name, state }) => [name, state]), [['migrate', 'succeeded']]);
+  assert.deepEqual(
+    it.master.snapshot().hooks.map(({ name, state }) => [name, state]),
+    [['migrate', 'succeeded']],
+  );
 });
 
 test('later phases follow the config that was read last', () => {
   const it = new World({ apps: [app('web')] }).start().allReady();
-  it.handle({ type: 'reload', spec: spec({ hooks: { pre_stop: [hook('drain', { phase: 'pre_stop' })] }, apps: [app('web')] }), apps: null });
+  it.handle({
+    type: 'reload',
+    spec: spec({ hooks: { pre_stop: [hook('drain', { phase: 'pre_stop' })] }, apps: [app('web')] }),
+    apps: null,
+  });
   it.handle({ type: 'stop', how: 'graceful' });
   assert.ok(it.names().includes('hook.drain'));
 });

@@ -12,7 +12,15 @@ import { app, hook, spec, tcp, World, type FakeProcess } from '../helpers/world.
 const histories = 500;
 const stepsPerHistory = 100;
 
-const backoff = { initialMs: 500, maxMs: 10_000, factor: 2, jitter: 0.5, stableAfterMs: 5_000, maxCrashes: 3, retryFailedEveryMs: 20_000 };
+const backoff = {
+  initialMs: 500,
+  maxMs: 10_000,
+  factor: 2,
+  jitter: 0.5,
+  stableAfterMs: 5_000,
+  maxCrashes: 3,
+  retryFailedEveryMs: 20_000,
+};
 
 class History {
   readonly #chance: Chance;
@@ -24,11 +32,28 @@ class History {
   constructor(chance: Chance, log: Log) {
     this.#chance = chance;
     this.#log = log;
-    const pre_start = chance.happens(0.3) ? [hook('migrate', { retries: 2, retryDelayMs: 1_000, timeoutMs: 20_000 }), hook('seed', { onFailure: 'continue' })] : [];
-    const post_start = chance.happens(0.2) ? [hook('notify', { phase: 'post_start', onFailure: 'continue', timeoutMs: 20_000 })] : [];
-    const pre_stop = chance.happens(0.2) ? [hook('drain', { phase: 'pre_stop', onFailure: 'continue', timeoutMs: 20_000 })] : [];
+    const pre_start = chance.happens(0.3)
+      ? [
+          hook('migrate', { retries: 2, retryDelayMs: 1_000, timeoutMs: 20_000 }),
+          hook('seed', { onFailure: 'continue' }),
+        ]
+      : [];
+    const post_start = chance.happens(0.2)
+      ? [hook('notify', { phase: 'post_start', onFailure: 'continue', timeoutMs: 20_000 })]
+      : [];
+    const pre_stop = chance.happens(0.2)
+      ? [hook('drain', { phase: 'pre_stop', onFailure: 'continue', timeoutMs: 20_000 })]
+      : [];
     this.#spec = spec({ hooks: { pre_start, post_start, pre_stop }, apps: [this.#web(), this.#cache(), this.#job()] });
-    log(this.#spec.apps.map(({ name, workers, restart, reload, startAttempts }) => ({ name, workers, restart, reload, startAttempts })));
+    log(
+      this.#spec.apps.map(({ name, workers, restart, reload, startAttempts }) => ({
+        name,
+        workers,
+        restart,
+        reload,
+        startAttempts,
+      })),
+    );
     this.#world = new World(this.#spec);
     this.#watch = new Watch(this.#world, log);
   }
@@ -45,18 +70,29 @@ class History {
 
   #reloadSpec(): ReloadSpec {
     const maxSurge = this.#chance.between(0, 2);
-    return { maxSurge, maxUnavailable: maxSurge === 0 ? 1 : this.#chance.pick([0, 0, 1]), canaryMs: this.#chance.pick([0, 3_000]) };
+    return {
+      maxSurge,
+      maxUnavailable: maxSurge === 0 ? 1 : this.#chance.pick([0, 0, 1]),
+      canaryMs: this.#chance.pick([0, 3_000]),
+    };
   }
 
   #parts(): Partial<AppSpec> {
     return {
-      workers: this.#chance.between(0, 4), startAttempts: this.#chance.pick([3, 50]), readyTimeoutMs: 10_000, stop: { signal: 'SIGTERM', timeoutMs: 8_000 },
-      backoff, reload: this.#reloadSpec(),
+      workers: this.#chance.between(0, 4),
+      startAttempts: this.#chance.pick([3, 50]),
+      readyTimeoutMs: 10_000,
+      stop: { signal: 'SIGTERM', timeoutMs: 8_000 },
+      backoff,
+      reload: this.#reloadSpec(),
     };
   }
 
   #web(): AppSpec {
-    return app('web', { ...this.#parts(), listen: this.#chance.happens(0.5) ? [tcp(this.#chance.between(8_000, 8_002))] : [] });
+    return app('web', {
+      ...this.#parts(),
+      listen: this.#chance.happens(0.5) ? [tcp(this.#chance.between(8_000, 8_002))] : [],
+    });
   }
 
   #cache(): AppSpec {
@@ -69,10 +105,12 @@ class History {
 
   #nextSpec(): Spec {
     const fresh = { web: () => this.#web(), cache: () => this.#cache(), job: () => this.#job() };
-    const apps = (['web', 'cache', 'job'] as const).filter(() => this.#chance.happens(0.8)).map((name) => {
-      const before = this.#spec.apps.find((one) => one.name === name);
-      return before && this.#chance.happens(0.5) ? before : fresh[name]();
-    });
+    const apps = (['web', 'cache', 'job'] as const)
+      .filter(() => this.#chance.happens(0.8))
+      .map((name) => {
+        const before = this.#spec.apps.find((one) => one.name === name);
+        return before && this.#chance.happens(0.5) ? before : fresh[name]();
+      });
     return { ...this.#spec, apps: apps.length === 0 ? this.#spec.apps : apps };
   }
 
@@ -137,8 +175,23 @@ class History {
     const apps = this.#world.master.snapshot().apps.filter((one) => one.state !== 'stopping');
     const name = apps.length === 0 ? 'web' : this.#chance.pick(apps).name;
     const ids = apps.find((one) => one.name === name)?.workers.map((worker) => worker.id) ?? [];
-    const target: Target = { app: name, worker: ids.length > 0 && this.#chance.happens(0.5) ? this.#chance.pick(ids) : null };
-    switch (this.#chance.weighted({ scale: 4, by: 2, restart: 3, retry: 2, signal: 2, reload: 4, change: 5, named: 2, stop: 0.3 })) {
+    const target: Target = {
+      app: name,
+      worker: ids.length > 0 && this.#chance.happens(0.5) ? this.#chance.pick(ids) : null,
+    };
+    switch (
+      this.#chance.weighted({
+        scale: 4,
+        by: 2,
+        restart: 3,
+        retry: 2,
+        signal: 2,
+        reload: 4,
+        change: 5,
+        named: 2,
+        stop: 0.3,
+      })
+    ) {
       case 'scale':
         return { type: 'scale', app: name, change: { to: this.#chance.between(0, 5) } };
       case 'by':
@@ -165,9 +218,24 @@ class History {
     const before = this.#world.events.length;
     const reply = this.#world.handle(command);
     this.#world.pinErrorFor = null;
-    this.#log(command.type === 'reload' ? { type: 'reload', apps: command.apps, spec: command.spec?.apps.map(({ name, workers, listen, port }) => ({ name, workers, listen: listen.length, port })) } : command, reply.ok ? 'ok' : reply.error.message);
+    this.#log(
+      command.type === 'reload'
+        ? {
+            type: 'reload',
+            apps: command.apps,
+            spec: command.spec?.apps.map(({ name, workers, listen, port }) => ({
+              name,
+              workers,
+              listen: listen.length,
+              port,
+            })),
+          }
+        : command,
+      reply.ok ? 'ok' : reply.error.message,
+    );
     if (!reply.ok) return assert.equal(this.#world.events.length, before, 'a refused command has changed something');
-    if (command.type === 'reload' && command.spec) this.#spec = { ...command.spec, apps: command.apps ? this.#spec.apps : command.spec.apps };
+    if (command.type === 'reload' && command.spec)
+      this.#spec = { ...command.spec, apps: command.apps ? this.#spec.apps : command.spec.apps };
     this.#watch.began(reply.operation);
   }
 
@@ -191,7 +259,8 @@ class History {
       for (let n = 0; n < 10 && this.#world.ended === null; n++) this.#step();
     }
     if (this.#world.ended === null) this.#handle({ type: 'stop', how: 'now' });
-    for (const process of this.#world.live()) assert.ok(process.effects.includes('SIGKILL'), `${process.name} is not killed`);
+    for (const process of this.#world.live())
+      assert.ok(process.effects.includes('SIGKILL'), `${process.name} is not killed`);
     this.#world.asked(137);
     const code = this.#world.ended as { exitCode: 0 | 1 } | null;
     this.#world.expectEnded(code?.exitCode ?? 0);
@@ -222,7 +291,14 @@ class Watch {
   }
 
   #see(event: Event): void {
-    this.#log('   ', event.seq, event.type, 'worker' in event ? event.worker : '', 'cause' in event ? event.cause : '', event.type.startsWith('operation.') || event.type.startsWith('app.') ? event : '');
+    this.#log(
+      '   ',
+      event.seq,
+      event.type,
+      'worker' in event ? event.worker : '',
+      'cause' in event ? event.cause : '',
+      event.type.startsWith('operation.') || event.type.startsWith('app.') ? event : '',
+    );
     switch (event.type) {
       case 'worker.starting':
         this.#ready.delete(event.worker);
@@ -234,7 +310,8 @@ class Watch {
         this.#ready.set(event.worker, event.app);
         break;
       case 'worker.stopping':
-        if (this.#ready.delete(event.worker) && (event.cause === 'reload' || event.cause === 'rollback')) this.#checkFloor(event.app, event.worker);
+        if (this.#ready.delete(event.worker) && (event.cause === 'reload' || event.cause === 'rollback'))
+          this.#checkFloor(event.app, event.worker);
         break;
       case 'worker.killing':
       case 'worker.exited':
@@ -259,15 +336,23 @@ class Watch {
     assert.ok(number > (this.#lastNumber.get(name) ?? 0), `${id} was used before`);
     this.#lastNumber.set(name, number);
     this.#hooksAreOver = true;
-    const apps = this.#world.master.snapshot().apps.filter((one) => one.name === name && one.workers.some((worker) => worker.id === id));
+    const apps = this.#world.master
+      .snapshot()
+      .apps.filter((one) => one.name === name && one.workers.some((worker) => worker.id === id));
     const [found] = apps;
-    if (found) assert.ok(found.workers.length <= found.goal + this.#reloadSpec(found).maxSurge, `${found.workers.length} workers of ${name}, but the goal is ${found.goal}`);
+    if (found)
+      assert.ok(
+        found.workers.length <= found.goal + this.#reloadSpec(found).maxSurge,
+        `${found.workers.length} workers of ${name}, but the goal is ${found.goal}`,
+      );
   }
 
   /** We have just ended a worker that served, for a newer one: enough others must be ready. */
   #checkFloor(name: string, id: string): void {
     const left = [...this.#ready.values()].filter((one) => one === name).length;
-    const found = this.#world.master.snapshot().apps.find((one) => one.name === name && one.workers.some((worker) => worker.id === id));
+    const found = this.#world.master
+      .snapshot()
+      .apps.find((one) => one.name === name && one.workers.some((worker) => worker.id === id));
     if (!found) return;
     // Workers that cannot share a port are replaced one by one.
     const inPlace = this.#world.pins.some((pin) => pin.app.name === name && pin.app.port !== null);
@@ -291,14 +376,17 @@ class Watch {
     assert.ok(hooks.length <= 1, 'two hooks at once');
     assert.ok(hooks.length === 0 || !this.#hooksAreOver, 'a pre-start hook runs, but workers have been started');
     this.#checkSlots(live);
-    for (; this.#checked < this.#world.events.length; this.#checked++) assert.equal(this.#world.events[this.#checked]!.seq, this.#checked + 1, 'a gap in the stream');
+    for (; this.#checked < this.#world.events.length; this.#checked++)
+      assert.equal(this.#world.events[this.#checked]!.seq, this.#checked + 1, 'a gap in the stream');
   }
 
   #checkSlots(live: readonly FakeProcess[]): void {
     for (const name of ['web', 'cache', 'job']) {
       // An app that was removed and has come back meanwhile is another app.
       if (this.#world.master.snapshot().apps.filter((one) => one.name === name).length > 1) continue;
-      const slots = live.filter((process) => process.launch?.pinned.app.name === name).map((process) => process.launch?.slot);
+      const slots = live
+        .filter((process) => process.launch?.pinned.app.name === name)
+        .map((process) => process.launch?.slot);
       assert.equal(new Set(slots).size, slots.length, `${name}: a slot twice: ${slots.join(' ')}`);
     }
   }
@@ -311,7 +399,9 @@ class Watch {
     // Where a worker failed for good, whatever served before may have to stay.
     for (const one of apps.filter((candidate) => candidate.workers.every((worker) => worker.state !== 'failed'))) {
       const found = one.workers.map((worker) => `${worker.revision} ${worker.state}`);
-      const expected = one.workers.map((worker) => `${one.revision} ${worker.state === 'completed' ? 'completed' : 'ready'}`);
+      const expected = one.workers.map(
+        (worker) => `${one.revision} ${worker.state === 'completed' ? 'completed' : 'ready'}`,
+      );
       assert.deepEqual([found.length, ...found], [one.goal, ...expected], `${one.name} has not come to rest`);
     }
     const open = [...this.#started].filter((operation) => !this.#operations.has(operation));

@@ -48,7 +48,10 @@ describe('a reload of several apps', () => {
     assert.deepEqual(it.names(), ['cache.1', 'web.1', 'web.2']);
     finish(it, reply);
     assert.deepEqual([apps(it), it.worker('cache', 0).effects], [['cache', 'web'], []]);
-    assert.deepEqual(it.eventsOf('config.changed').map(({ added, rescaled, changed }) => [added, rescaled, changed]), [[[], [], ['web']]]);
+    assert.deepEqual(
+      it.eventsOf('config.changed').map(({ added, rescaled, changed }) => [added, rescaled, changed]),
+      [[[], [], ['web']]],
+    );
   });
 
   test('what was not applied is applied by the next reload of all', () => {
@@ -87,7 +90,10 @@ describe('an added app', () => {
 
   test('that never gets ready is taken out again, with its socket; the others serve on', () => {
     const it = up(app('web', { listen: [tcp(8000)] }));
-    const next = [app('web', { listen: [tcp(8000)] }), app('mail', { startAttempts: 2, workers: 2, listen: [tcp(2525)] })];
+    const next = [
+      app('web', { listen: [tcp(8000)] }),
+      app('mail', { startAttempts: 2, workers: 2, listen: [tcp(2525)] }),
+    ];
     const reply = reload(it, next);
     it.worker('mail', 0).exits(1);
     it.worker('mail', 1).exits(1, { lastLines: ['boom'] });
@@ -98,7 +104,11 @@ describe('an added app', () => {
     it.expectNotEnded();
 
     const again = reload(it, next);
-    assert.deepEqual(it.workersOf('mail').map((process) => process.name), ['mail.3', 'mail.4'], 'ids are never used again');
+    assert.deepEqual(
+      it.workersOf('mail').map((process) => process.name),
+      ['mail.3', 'mail.4'],
+      'ids are never used again',
+    );
     finish(it, again);
     assert.equal(it.finished(again)?.ok, true);
   });
@@ -173,7 +183,14 @@ describe('a removed app', () => {
     reload(it, [app('web')], ['mail']);
     it.worker('mail', 0).exits(0);
     const reply = reload(it, [app('web'), app('mail', { workers: 2 })], ['mail']);
-    assert.deepEqual(it.workersOf('mail').map(({ name, launch }) => [name, launch?.pinned.revision]), [['mail.2', 1], ['mail.3', 2], ['mail.4', 2]]);
+    assert.deepEqual(
+      it.workersOf('mail').map(({ name, launch }) => [name, launch?.pinned.revision]),
+      [
+        ['mail.2', 1],
+        ['mail.3', 2],
+        ['mail.4', 2],
+      ],
+    );
     finish(it, reply);
     assert.equal(it.finished(reply)?.ok, true);
     assert.deepEqual([apps(it), it.workersOf('mail').length], [['web', 'mail'], 2]);
@@ -184,7 +201,10 @@ describe('a removed app', () => {
     finish(it, reload(it, [app('web')], ['mail']));
     it.after(5_000);
     reload(it, [app('web'), app('mail')], ['mail']);
-    assert.deepEqual(it.workersOf('mail').map(({ name, launch }) => [name, launch?.pinned.revision]), [['mail.2', 2]]);
+    assert.deepEqual(
+      it.workersOf('mail').map(({ name, launch }) => [name, launch?.pinned.revision]),
+      [['mail.2', 2]],
+    );
   });
 
   test('is not the first app for TTIN any more', () => {

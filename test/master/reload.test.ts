@@ -28,8 +28,19 @@ describe('a rolling reload', () => {
     finish(it, reply);
     assert.equal(it.finished(reply)?.ok, true);
     assert.match(it.finished(reply)?.message ?? '', /revision 2 serves with 4 workers/);
-    assert.deepEqual(it.workersOf('web').map(({ name, launch }) => [name, launch?.pinned.revision]), [['web.5', 2], ['web.6', 2], ['web.7', 2], ['web.8', 2]]);
-    assert.deepEqual(it.eventsOf('rollout.succeeded').map(({ from, to }) => [from, to]), [[1, 2]]);
+    assert.deepEqual(
+      it.workersOf('web').map(({ name, launch }) => [name, launch?.pinned.revision]),
+      [
+        ['web.5', 2],
+        ['web.6', 2],
+        ['web.7', 2],
+        ['web.8', 2],
+      ],
+    );
+    assert.deepEqual(
+      it.eventsOf('rollout.succeeded').map(({ from, to }) => [from, to]),
+      [[1, 2]],
+    );
   });
 
   test('with max_surge 2: two canaries at once, and nothing goes before one of them has held', () => {
@@ -39,7 +50,13 @@ describe('a rolling reload', () => {
     it.allReady().after(4_999);
     assert.ok(it.live().every((process) => process.effects.length === 0));
     it.after(1);
-    assert.deepEqual(it.live().filter((process) => process.effects.length > 0).map((process) => process.name), ['web.1', 'web.2']);
+    assert.deepEqual(
+      it
+        .live()
+        .filter((process) => process.effects.length > 0)
+        .map((process) => process.name),
+      ['web.1', 'web.2'],
+    );
   });
 
   test('all that follows the canary is replaced as soon as each is ready', () => {
@@ -47,7 +64,10 @@ describe('a rolling reload', () => {
     const reply = reload(it);
     it.allReady().after(5_000);
     for (let n = 0; n < 3; n++) it.asked().allReady();
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r2', 'r2', 'r2']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r2', 'r2', 'r2'],
+    );
     assert.equal(it.finished(reply), null, 'canary past the last');
     assert.equal(it.master.snapshot().state, 'reloading');
     it.after(5_000);
@@ -70,7 +90,10 @@ describe('a rolling reload', () => {
     assert.deepEqual([steps[0], steps[1]], ['0/2 web.3 starts', '1/2 web.3 is ready, held for 5s']);
     assert.ok(steps.includes('1/2 web.4 starts'), steps.join('\n'));
     const types = it.types();
-    assert.ok(types.indexOf('operation.started') < types.indexOf('rollout.started'), 'the operation begins before what it does');
+    assert.ok(
+      types.indexOf('operation.started') < types.indexOf('rollout.started'),
+      'the operation begins before what it does',
+    );
   });
 
   test('a worker of the old revision that leaves slowly is waited for, then killed', () => {
@@ -80,7 +103,10 @@ describe('a rolling reload', () => {
     it.after(29_999);
     assert.equal(it.names().length, 3, 'its place is taken as long as it is there');
     it.after(1);
-    assert.deepEqual(it.live().flatMap((process) => process.effects), ['SIGTERM', 'SIGKILL']);
+    assert.deepEqual(
+      it.live().flatMap((process) => process.effects),
+      ['SIGTERM', 'SIGKILL'],
+    );
   });
 
   test('a reload of the same config rolls too: code changes without it', () => {
@@ -101,7 +127,10 @@ describe('a rollback', () => {
     it.worker('web', 2).exits(1, { lastLines: ['SyntaxError'] });
     const end = it.finished(reply);
     assert.deepEqual([end?.ok, end?.lastLines], [false, ['SyntaxError']]);
-    assert.match(end?.message ?? '', /rolled back: web\.3 of revision 2: exit code 1; revision 1 serves with 2 of 2 workers/);
+    assert.match(
+      end?.message ?? '',
+      /rolled back: web\.3 of revision 2: exit code 1; revision 1 serves with 2 of 2 workers/,
+    );
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
     assert.ok(it.live().every((process) => process.effects.length === 0));
     it.after(60_000);
@@ -120,7 +149,10 @@ describe('a rollback', () => {
     const it = up({ readyTimeoutMs: 60_000 });
     const reply = reload(it, bad);
     it.after(60_000);
-    assert.deepEqual(it.eventsOf('rollout.rolled_back').map((event) => event.worker), ['web.3']);
+    assert.deepEqual(
+      it.eventsOf('rollout.rolled_back').map((event) => event.worker),
+      ['web.3'],
+    );
     assert.match(it.eventsOf('rollout.rolled_back')[0]?.reason ?? '', /not ready in time/);
     it.asked();
     assert.equal(it.finished(reply)?.ok, false);
@@ -147,7 +179,10 @@ describe('a rollback', () => {
       it.allReady().after(1_000).asked();
     }
     assert.equal(it.finished(reply)?.ok, false);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r1', 'r1', 'r1']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r1', 'r1', 'r1'],
+    );
     assert.ok(it.eventsOf('worker.stopping').some((event) => event.cause === 'rollback'));
   });
 
@@ -158,14 +193,20 @@ describe('a rollback', () => {
     it.workersOf('web')[0]?.exits(1);
     assert.deepEqual(it.eventsOf('rollout.rolled_back').length, 1);
     assert.equal(it.finished(finish(it, reply) && reply)?.ok, false);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r1', 'r1']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r1', 'r1'],
+    );
   });
 
   test('after canary it is a crash as any other: the new revision is restarted', () => {
     const it = up();
     finish(it, reload(it));
     it.workersOf('web')[0]?.exits(1);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r2', 'r2']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r2', 'r2'],
+    );
   });
 
   test('burns its number', () => {
@@ -198,7 +239,10 @@ describe('a later reload', () => {
     assert.deepEqual(it.worker('web', 2).effects, ['SIGTERM'], 'what was being tried goes first');
     finish(it, second);
     assert.equal(it.finished(second)?.ok, true);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r3', 'r3']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r3', 'r3'],
+    );
   });
 
   test('with already replaced slots; when it fails, all go back to the revision that is known to serve', () => {
@@ -207,10 +251,15 @@ describe('a later reload', () => {
     it.allReady().after(5_000).asked().allReady();
     const second = reload(it);
     for (let n = 0; n < 3; n++) it.asked().after(1);
-    it.live().find((process) => process.launch?.pinned.revision === 3)?.exits(1);
+    it.live()
+      .find((process) => process.launch?.pinned.revision === 3)
+      ?.exits(1);
     finish(it, second);
     assert.equal(it.finished(second)?.ok, false);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r1', 'r1']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r1', 'r1'],
+    );
   });
 });
 
@@ -230,9 +279,18 @@ describe('during a rollout', () => {
     reload(it);
     assert.deepEqual(it.timeline('web.3').at(-1), 'stopped');
     it.allReady().after(5_000);
-    assert.ok(it.live().every((process) => process.effects.length === 0), 'two old and the canary: the floor');
+    assert.ok(
+      it.live().every((process) => process.effects.length === 0),
+      'two old and the canary: the floor',
+    );
     it.allReady();
-    assert.deepEqual(it.live().filter((process) => process.effects.length > 0).map((process) => process.name), ['web.1']);
+    assert.deepEqual(
+      it
+        .live()
+        .filter((process) => process.effects.length > 0)
+        .map((process) => process.name),
+      ['web.1'],
+    );
   });
 
   test('an old revision of which nothing runs is replaced as well', () => {
@@ -251,13 +309,19 @@ describe('during a rollout', () => {
     it.handle({ type: 'scale', app: 'web', change: { to: 4 } });
     finish(it, reply);
     assert.equal(it.finished(reply)?.ok, true);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r2', 'r2', 'r2', 'r2']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r2', 'r2', 'r2', 'r2'],
+    );
     const again = reload(it);
     it.allReady().after(5_000).asked();
     it.handle({ type: 'scale', app: 'web', change: { to: 1 } });
     finish(it, again);
     assert.equal(it.finished(again)?.ok, true);
-    assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r3']);
+    assert.deepEqual(
+      it.places('web').map((place) => place.slice(2)),
+      ['r3'],
+    );
   });
 
   test('the stop of the master ends it', () => {
@@ -279,7 +343,10 @@ describe('the number of workers', () => {
     const reply = reload(it, { workers: 4 });
     assert.equal(it.finished(finish(it, reply) && reply)?.ok, true);
     assert.equal(places(it), 4);
-    assert.deepEqual(it.eventsOf('config.changed').map((event) => event.rescaled), [['web']]);
+    assert.deepEqual(
+      it.eventsOf('config.changed').map((event) => event.rescaled),
+      [['web']],
+    );
   });
 
   test('that was set by hand holds until the config has another one', () => {
@@ -298,14 +365,22 @@ describe('the number of workers', () => {
     it.worker('web', 2).exits(1);
     finish(it, reply);
     assert.deepEqual([places(it), it.master.snapshot().apps[0]?.goal], [2, 2]);
-    assert.deepEqual(it.eventsOf('app.scaled').map(({ from, to }) => [from, to]), [[2, 4], [4, 2]]);
+    assert.deepEqual(
+      it.eventsOf('app.scaled').map(({ from, to }) => [from, to]),
+      [
+        [2, 4],
+        [4, 2],
+      ],
+    );
   });
 
   test('goes back to what was there before the first of two tries', () => {
     const it = up({ workers: 2 });
     reload(it, { workers: 4 });
     const second = reload(it, { workers: 4 });
-    it.live().find((process) => process.launch?.pinned.revision === 3)?.exits(1);
+    it.live()
+      .find((process) => process.launch?.pinned.revision === 3)
+      ?.exits(1);
     finish(it, second);
     assert.equal(places(it), 2);
   });
@@ -321,7 +396,9 @@ describe('the number of workers', () => {
     const it = up({ workers: 2 });
     const reply = reload(it);
     it.handle({ type: 'scale', app: 'web', change: { to: 3 } });
-    it.live().find((process) => process.launch?.pinned.revision === 2)?.exits(1);
+    it.live()
+      .find((process) => process.launch?.pinned.revision === 2)
+      ?.exits(1);
     finish(it, reply);
     assert.equal(places(it), 3);
   });
@@ -331,7 +408,10 @@ describe('in place', () => {
   test('an app with a port: the old one goes first, its successor takes the slot, no warning', () => {
     const it = up({ workers: 2, port: 9000 });
     const reply = reload(it);
-    assert.deepEqual(it.live().map((process) => process.effects), [['SIGTERM'], []]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      [['SIGTERM'], []],
+    );
     assert.equal(it.names().length, 2, 'nobody comes before it is gone');
     it.asked();
     assert.deepEqual(it.places('web'), ['0 r2', '1 r1']);
@@ -348,7 +428,10 @@ describe('in place', () => {
     const it = up({ workers: 2 });
     for (const process of it.workersOf('web')) process.ownPort = true;
     const reply = reload(it);
-    assert.deepEqual(it.live().map((process) => process.effects), [['SIGTERM'], []]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      [['SIGTERM'], []],
+    );
     assert.match(it.eventsOf('app.warning')[0]?.message ?? '', /`listen`.*\{fd\}/);
     finish(it, reply);
     assert.equal(it.finished(reply)?.ok, true);
@@ -361,15 +444,23 @@ describe('in place', () => {
       for (const process of it.workersOf('web')) process.ownPort = true;
       const reply = reload(it);
       it.asked().allReady().after(5_000).asked();
-      it.workersOf('web').find((process) => process.launch?.slot === 1)?.exits(1);
+      it.workersOf('web')
+        .find((process) => process.launch?.slot === 1)
+        ?.exits(1);
       assert.equal(it.eventsOf('rollout.rolled_back').length, 1);
       for (let n = 0; n < 10; n++) {
-        assert.equal(new Set(it.workersOf('web').map((process) => process.launch?.slot)).size, it.workersOf('web').length);
+        assert.equal(
+          new Set(it.workersOf('web').map((process) => process.launch?.slot)).size,
+          it.workersOf('web').length,
+        );
         assert.ok(it.workersOf('web').length <= 2, 'two of them would hold the same port');
         it.allReady().after(1_000).asked();
       }
       assert.equal(it.finished(reply)?.ok, false);
-      assert.deepEqual(it.places('web').map((place) => place.slice(2)), ['r1', 'r1']);
+      assert.deepEqual(
+        it.places('web').map((place) => place.slice(2)),
+        ['r1', 'r1'],
+      );
     }
   });
 
@@ -408,7 +499,11 @@ describe('what fails before anything is touched', () => {
     assert.ok(!reply.ok && reply.error.code === 'program-cannot-run');
     assert.deepEqual([it.events.length, it.bound, it.names()], [before, ['tcp://127.0.0.1:8000'], ['web.1', 'web.2']]);
     it.pinErrorFor = null;
-    assert.equal(it.finished(finish(it, reload(it)) && reload(it)), null, 'and the next one goes on as if nothing had been');
+    assert.equal(
+      it.finished(finish(it, reload(it)) && reload(it)),
+      null,
+      'and the next one goes on as if nothing had been',
+    );
   });
 
   test('an app that does not exist', () => {
@@ -426,7 +521,11 @@ describe('sockets', () => {
     it.allReady().after(5_000).asked().allReady();
     it.after(5_000);
     assert.equal(it.finished(reply)?.ok, true);
-    assert.deepEqual(it.bound, ['tcp://127.0.0.1:8000', 'tcp://127.0.0.1:8001'], 'one of the old ones is still leaving');
+    assert.deepEqual(
+      it.bound,
+      ['tcp://127.0.0.1:8000', 'tcp://127.0.0.1:8001'],
+      'one of the old ones is still leaving',
+    );
     it.asked();
     assert.deepEqual(it.bound, ['tcp://127.0.0.1:8001']);
   });

@@ -21,7 +21,10 @@ describe('scale', () => {
     assert.equal(it.finished(reply), null);
     it.worker('web', 3).becomesReady();
     assert.equal(it.finished(reply)?.ok, true);
-    assert.deepEqual(it.eventsOf('app.scaled').map(({ from, to }) => [from, to]), [[2, 4]]);
+    assert.deepEqual(
+      it.eventsOf('app.scaled').map(({ from, to }) => [from, to]),
+      [[2, 4]],
+    );
   });
 
   test('by +N and -N, not below what the sender allows', () => {
@@ -44,7 +47,10 @@ describe('scale', () => {
   test('down: the highest slots go; done when they are gone', () => {
     const it = up(4);
     const reply = scale(it, { to: 2 });
-    assert.deepEqual(it.live().map((process) => process.effects), [[], [], ['SIGTERM'], ['SIGTERM']]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      [[], [], ['SIGTERM'], ['SIGTERM']],
+    );
     it.worker('web', 3).exits(0);
     assert.equal(it.finished(reply), null);
     it.worker('web', 2).exits(0);
@@ -132,7 +138,10 @@ describe('restart', () => {
   test('of an app: all are asked, each successor takes the slot; new ids, the same revision', () => {
     const it = up(2);
     const reply = it.handle({ type: 'restart', target: { app: 'web', worker: null } });
-    assert.deepEqual(it.live().map((process) => process.effects), [['SIGTERM'], ['SIGTERM']]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      [['SIGTERM'], ['SIGTERM']],
+    );
     it.worker('web', 1).exits(0);
     assert.deepEqual([it.worker('web', 1).name, it.worker('web', 1).launch?.pinned.revision], ['web.3', 1]);
     it.worker('web', 0).exits(0);
@@ -182,7 +191,10 @@ describe('restart', () => {
     const it = up(1);
     it.handle({ type: 'restart', target: { app: 'web', worker: null } });
     it.after(30_000);
-    assert.deepEqual(it.live().map((process) => process.effects), [['SIGTERM', 'SIGKILL']]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      [['SIGTERM', 'SIGKILL']],
+    );
     it.worker('web', 0).dies('SIGKILL');
     assert.deepEqual(it.names(), ['web.2']);
   });

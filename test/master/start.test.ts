@@ -21,7 +21,14 @@ describe('a start', () => {
 
   test('slots are 0 to N - 1, ids count from 1, the revision is 1', () => {
     const it = world(app('web', { workers: 3 }));
-    assert.deepEqual(it.live().map(({ launch }) => [launch?.worker, launch?.slot, launch?.pinned.revision]), [['web.1', 0, 1], ['web.2', 1, 1], ['web.3', 2, 1]]);
+    assert.deepEqual(
+      it.live().map(({ launch }) => [launch?.worker, launch?.slot, launch?.pinned.revision]),
+      [
+        ['web.1', 0, 1],
+        ['web.2', 1, 1],
+        ['web.3', 2, 1],
+      ],
+    );
   });
 
   test('an app without workers is running', () => {
@@ -146,7 +153,10 @@ describe('first failure is loud', () => {
     }
     it.expectNotEnded();
     assert.deepEqual([it.appState('web'), it.timeline('web.2').at(-1)], ['degraded', 'failed']);
-    assert.ok(it.workersOf('web').every((process) => process.effects.length === 0), 'the siblings are left alone');
+    assert.ok(
+      it.workersOf('web').every((process) => process.effects.length === 0),
+      'the siblings are left alone',
+    );
   });
 
   test('an app that has served is never given up', () => {
@@ -209,7 +219,10 @@ describe('restart policies', () => {
   });
 
   test('a job that completes at once still runs the post_start hook and reaches running', () => {
-    const it = new World({ hooks: { post_start: [hook('notify', { phase: 'post_start' })] }, apps: [app('job', { restart: 'never' })] }).start();
+    const it = new World({
+      hooks: { post_start: [hook('notify', { phase: 'post_start' })] },
+      apps: [app('job', { restart: 'never' })],
+    }).start();
     it.worker('job', 0).exits(0);
     it.hook('notify').exits(0);
     it.after(1_000);

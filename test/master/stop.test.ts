@@ -13,9 +13,15 @@ describe('a graceful stop', () => {
   test('stops the apps in reverse order, each after the one before is gone', () => {
     const it = three();
     const reply = it.handle({ type: 'stop', how: 'graceful' });
-    assert.deepEqual(it.live().map((process) => process.effects.length), [0, 0, 0, 1]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects.length),
+      [0, 0, 0, 1],
+    );
     it.worker('mail', 0).exits(0);
-    assert.deepEqual(it.live().map((process) => process.effects.length), [0, 1, 1]);
+    assert.deepEqual(
+      it.live().map((process) => process.effects.length),
+      [0, 1, 1],
+    );
     it.worker('web', 0).exits(0);
     assert.deepEqual(it.worker('cache', 0).effects, []);
     it.worker('web', 1).exits(0);
@@ -65,7 +71,10 @@ describe('a graceful stop', () => {
     it.handle({ type: 'stop', how: 'graceful' });
     it.worker('web', 0).exits(143);
     it.expectEnded(0);
-    assert.deepEqual(it.eventsOf('worker.exited').map((event) => event.cause), ['stop']);
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map((event) => event.cause),
+      ['stop'],
+    );
   });
 
   test('during the start: workers that are starting are asked too', () => {
@@ -100,8 +109,14 @@ describe('a graceful stop', () => {
     it.handle({ type: 'stop', how: 'graceful' });
     it.asked();
     const told = it.eventsOf('operation.progress').map((event) => event.message);
-    assert.ok(told.some((message) => /4 workers of cache, web, mail left/.test(message)), told.join('\n'));
-    assert.ok(told.some((message) => /1 worker of cache left/.test(message)), told.join('\n'));
+    assert.ok(
+      told.some((message) => /4 workers of cache, web, mail left/.test(message)),
+      told.join('\n'),
+    );
+    assert.ok(
+      told.some((message) => /1 worker of cache left/.test(message)),
+      told.join('\n'),
+    );
   });
 });
 
@@ -109,11 +124,20 @@ describe('a quick stop', () => {
   test('asks all apps at once, and kills after 2 s', () => {
     const it = three();
     it.handle({ type: 'stop', how: 'quick' });
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGTERM']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGTERM']),
+    );
     it.after(1_999);
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGTERM']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGTERM']),
+    );
     it.after(1);
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGTERM', 'SIGKILL']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGTERM', 'SIGKILL']),
+    );
     it.asked();
     it.expectEnded(0);
   });
@@ -123,7 +147,10 @@ describe('a quick stop', () => {
     it.handle({ type: 'stop', how: 'graceful' });
     it.after(5_000).handle({ type: 'stop', how: 'quick' });
     it.after(2_000);
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGTERM', 'SIGKILL']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGTERM', 'SIGKILL']),
+    );
   });
 
   test('never makes a short stop.timeout longer', () => {
@@ -138,7 +165,10 @@ describe('a stop now', () => {
   test('kills everything at once', () => {
     const it = three();
     const reply = it.handle({ type: 'stop', how: 'now' });
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGKILL']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGKILL']),
+    );
     it.asked();
     it.expectEnded(0);
     assert.equal(it.finished(reply)?.ok, true);
@@ -148,7 +178,10 @@ describe('a stop now', () => {
     const it = three();
     const first = it.handle({ type: 'stop', how: 'graceful' });
     const second = it.handle({ type: 'stop', how: 'now' });
-    assert.deepEqual(it.live().map((process) => process.effects.at(-1)), Array(4).fill('SIGKILL'));
+    assert.deepEqual(
+      it.live().map((process) => process.effects.at(-1)),
+      Array(4).fill('SIGKILL'),
+    );
     it.asked();
     it.expectEnded(0);
     assert.deepEqual([it.finished(first)?.ok, it.finished(second)?.ok], [true, true]);
@@ -160,7 +193,10 @@ describe('a stop now', () => {
     it.handle({ type: 'reload', spec: { ...it.spec, apps: [app('web')] }, apps: null });
     assert.deepEqual(it.worker('cache', 0).effects, ['SIGTERM']);
     it.handle({ type: 'stop', how: 'now' });
-    assert.deepEqual(it.live().map((process) => process.effects.at(-1)), Array(it.live().length).fill('SIGKILL'));
+    assert.deepEqual(
+      it.live().map((process) => process.effects.at(-1)),
+      Array(it.live().length).fill('SIGKILL'),
+    );
     it.asked();
     it.expectEnded(0);
   });
@@ -169,6 +205,9 @@ describe('a stop now', () => {
     const it = three();
     it.handle({ type: 'stop', how: 'now' });
     it.handle({ type: 'stop', how: 'graceful' });
-    assert.deepEqual(it.live().map((process) => process.effects), Array(4).fill(['SIGKILL']));
+    assert.deepEqual(
+      it.live().map((process) => process.effects),
+      Array(4).fill(['SIGKILL']),
+    );
   });
 });

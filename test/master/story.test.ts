@@ -3,13 +3,22 @@ import { test } from 'node:test';
 import { app, hook, tcp, World } from '../helpers/world.ts';
 
 test('the pre-start hook runs once, before the first worker, and the sockets listen only after it', () => {
-  const world = new World({ hooks: { pre_start: [hook('migrate')] }, apps: [app('web', { workers: 2, listen: [tcp(8000)] })] }).start();
-  assert.deepEqual(world.live().map((process) => process.name), ['hook.migrate']);
+  const world = new World({
+    hooks: { pre_start: [hook('migrate')] },
+    apps: [app('web', { workers: 2, listen: [tcp(8000)] })],
+  }).start();
+  assert.deepEqual(
+    world.live().map((process) => process.name),
+    ['hook.migrate'],
+  );
   assert.deepEqual(world.bound, ['tcp://127.0.0.1:8000']);
   assert.deepEqual(world.listening, []);
   world.hook('migrate').exits(0);
   assert.deepEqual(world.listening, ['tcp://127.0.0.1:8000']);
-  assert.deepEqual(world.live().map((process) => process.name), ['web.1', 'web.2']);
+  assert.deepEqual(
+    world.live().map((process) => process.name),
+    ['web.1', 'web.2'],
+  );
   world.worker('web', 0).becomesReady();
   assert.deepEqual(world.timeline('master'), ['starting']);
   world.worker('web', 1).becomesReady();
@@ -18,12 +27,18 @@ test('the pre-start hook runs once, before the first worker, and the sockets lis
 });
 
 test('a failed hook: no worker, exit 1, the sockets are released', () => {
-  const world = new World({ hooks: { pre_start: [hook('migrate')] }, apps: [app('web', { listen: [tcp(8000)] })] }).start();
+  const world = new World({
+    hooks: { pre_start: [hook('migrate')] },
+    apps: [app('web', { listen: [tcp(8000)] })],
+  }).start();
   world.hook('migrate').exits(3, { lastLines: ['boom'] });
   assert.equal(world.ended?.exitCode, 1);
   assert.deepEqual(world.ended?.error?.lastLines, ['boom']);
   assert.deepEqual(world.bound, []);
-  assert.deepEqual(world.processes.map((process) => process.name), ['hook.migrate']);
+  assert.deepEqual(
+    world.processes.map((process) => process.name),
+    ['hook.migrate'],
+  );
 });
 
 test('a crash after readiness restarts at once, the second one waits', () => {
@@ -61,7 +76,10 @@ test('a reload replaces one worker after the other, the new one first, the canar
   const world = new World({ apps: [app('web', { workers: 2 })] }).start();
   for (const process of world.live()) process.becomesReady();
   const reply = world.handle({ type: 'reload', spec: null, apps: null });
-  assert.deepEqual(world.live().map((process) => process.name), ['web.1', 'web.2', 'web.3']);
+  assert.deepEqual(
+    world.live().map((process) => process.name),
+    ['web.1', 'web.2', 'web.3'],
+  );
   world.worker('web', 2).becomesReady();
   world.after(4_999);
   assert.deepEqual(world.worker('web', 0).effects, []);
@@ -73,7 +91,13 @@ test('a reload replaces one worker after the other, the new one first, the canar
   assert.equal(world.finished(reply), null);
   world.after(5_000);
   assert.equal(world.finished(reply)?.ok, true);
-  assert.deepEqual(world.live().map((process) => [process.launch?.slot, process.launch?.pinned.revision]), [[2, 2], [0, 2]]);
+  assert.deepEqual(
+    world.live().map((process) => [process.launch?.slot, process.launch?.pinned.revision]),
+    [
+      [2, 2],
+      [0, 2],
+    ],
+  );
 });
 
 test('a bad revision is rolled back and the old one serves at full strength', () => {
@@ -84,7 +108,10 @@ test('a bad revision is rolled back and the old one serves at full strength', ()
   const end = world.finished(reply);
   assert.equal(end?.ok, false);
   assert.deepEqual(end?.lastLines, ['SyntaxError']);
-  assert.deepEqual(world.live().map((process) => process.launch?.pinned.revision), [1, 1]);
+  assert.deepEqual(
+    world.live().map((process) => process.launch?.pinned.revision),
+    [1, 1],
+  );
   assert.equal(world.master.snapshot().apps[0]?.state, 'running');
 });
 

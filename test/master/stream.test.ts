@@ -6,7 +6,10 @@ import { app, FakeClock, hook, tcp, World } from '../helpers/world.ts';
 
 /** A world that has seen a bit of everything. */
 function eventful(): World {
-  const it = new World({ hooks: { pre_start: [hook('migrate')] }, apps: [app('web', { workers: 2, listen: [tcp(8000)] }), app('mail')] }).start();
+  const it = new World({
+    hooks: { pre_start: [hook('migrate')] },
+    apps: [app('web', { workers: 2, listen: [tcp(8000)] }), app('mail')],
+  }).start();
   it.after(812).hook('migrate').exits(0);
   it.after(100).allReady().after(5_000);
   it.worker('web', 0).exits(1);
@@ -20,14 +23,23 @@ describe('the event stream', () => {
   test('is numbered from 1 without gaps, and its times never go back', () => {
     const { events } = eventful();
     assert.ok(events.length > 20);
-    assert.deepEqual(events.map((event) => event.seq), events.map((_, index) => index + 1));
-    assert.deepEqual(events.map((event) => event.at), events.map((event) => event.at).toSorted());
+    assert.deepEqual(
+      events.map((event) => event.seq),
+      events.map((_, index) => index + 1),
+    );
+    assert.deepEqual(
+      events.map((event) => event.at),
+      events.map((event) => event.at).toSorted(),
+    );
     assert.ok(events.every((event) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(event.at)));
   });
 
   test('says of every worker event which worker, of which app, in which slot', () => {
     for (const event of eventful().events.filter((one) => one.type.startsWith('worker.'))) {
-      assert.ok('worker' in event && 'slot' in event && 'app' in event && event.worker?.startsWith(`${event.app}.`), JSON.stringify(event));
+      assert.ok(
+        'worker' in event && 'slot' in event && 'app' in event && event.worker?.startsWith(`${event.app}.`),
+        JSON.stringify(event),
+      );
     }
   });
 
@@ -43,8 +55,14 @@ describe('the event stream', () => {
   test('a starting event counts the attempts, and names the process', () => {
     const it = eventful();
     const told = it.eventsOf('worker.starting').filter((event) => event.worker === 'web.1');
-    assert.deepEqual(told.map((event) => event.attempt), [1, 2]);
-    assert.deepEqual(told.map((event) => event.pid), it.processes.filter((process) => process.name === 'web.1').map((process) => process.pid));
+    assert.deepEqual(
+      told.map((event) => event.attempt),
+      [1, 2],
+    );
+    assert.deepEqual(
+      told.map((event) => event.pid),
+      it.processes.filter((process) => process.name === 'web.1').map((process) => process.pid),
+    );
     assert.equal(it.eventsOf('worker.ready')[0]?.bootMs, 100);
     assert.equal(it.eventsOf('worker.exited')[0]?.uptimeMs, 5_100);
   });
@@ -55,7 +73,10 @@ describe('the event stream', () => {
     const cancel = stream.subscribe((event) => seen.push(event));
     for (let n = 0; n < 10_000; n++) stream.emit({ type: 'master.warning', message: String(n) });
     assert.equal(seen.length, 10_000);
-    assert.deepEqual([stream.recent().length, stream.recent()[0]?.seq, stream.recent().at(-1)?.seq], [2_000, 8_001, 10_000]);
+    assert.deepEqual(
+      [stream.recent().length, stream.recent()[0]?.seq, stream.recent().at(-1)?.seq],
+      [2_000, 8_001, 10_000],
+    );
     cancel();
     stream.emit({ type: 'master.warning', message: 'more' });
     assert.equal(seen.length, 10_000);
@@ -64,23 +85,65 @@ describe('the event stream', () => {
 
 describe('the snapshot', () => {
   test('of a master that runs', () => {
-    const it = new World({ hooks: { pre_start: [hook('migrate')] }, apps: [app('web', { listen: [tcp(8000)] })] }).start();
+    const it = new World({
+      hooks: { pre_start: [hook('migrate')] },
+      apps: [app('web', { listen: [tcp(8000)] })],
+    }).start();
     it.after(812).hook('migrate').exits(0);
     it.after(188).allReady();
     it.samples.set('web.1', { cpuPercent: 12.5, memoryBytes: 48_234_496, processes: 3 });
     it.after(11_000);
     assert.deepEqual(it.master.snapshot(), {
-      name: 'test', version: '0.0.0', pid: 1, state: 'running', startedAt: '2026-01-01T00:00:00.000Z', uptimeMs: 12_000, configFile: null,
-      hooks: [{ phase: 'pre_start', name: 'migrate', state: 'succeeded', attempts: 1, durationMs: 812, exitCode: 0, signal: null, reason: null }],
+      name: 'test',
+      version: '0.0.0',
+      pid: 1,
+      state: 'running',
+      startedAt: '2026-01-01T00:00:00.000Z',
+      uptimeMs: 12_000,
+      configFile: null,
+      hooks: [
+        {
+          phase: 'pre_start',
+          name: 'migrate',
+          state: 'succeeded',
+          attempts: 1,
+          durationMs: 812,
+          exitCode: 0,
+          signal: null,
+          reason: null,
+        },
+      ],
       host: { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 },
-      apps: [{
-        name: 'web', kind: 'command', state: 'running', goal: 1, ready: 1, revision: 1, listen: ['tcp://127.0.0.1:8000'], notes: [],
-        workers: [{
-          id: 'web.1', slot: 0, pid: it.worker('web', 0).pid, state: 'ready', reason: null, revision: 1, restarts: 0,
-          startedAt: '2026-01-01T00:00:00.812Z', readyAt: '2026-01-01T00:00:01.000Z', uptimeMs: 11_188,
-          cpuPercent: 12.5, memoryBytes: 48_234_496, processes: 3, lastExit: null,
-        }],
-      }],
+      apps: [
+        {
+          name: 'web',
+          kind: 'command',
+          state: 'running',
+          goal: 1,
+          ready: 1,
+          revision: 1,
+          listen: ['tcp://127.0.0.1:8000'],
+          notes: [],
+          workers: [
+            {
+              id: 'web.1',
+              slot: 0,
+              pid: it.worker('web', 0).pid,
+              state: 'ready',
+              reason: null,
+              revision: 1,
+              restarts: 0,
+              startedAt: '2026-01-01T00:00:00.812Z',
+              readyAt: '2026-01-01T00:00:01.000Z',
+              uptimeMs: 11_188,
+              cpuPercent: 12.5,
+              memoryBytes: 48_234_496,
+              processes: 3,
+              lastExit: null,
+            },
+          ],
+        },
+      ],
     });
   });
 
@@ -92,8 +155,19 @@ describe('the snapshot', () => {
     it.after(250).worker('web', 0).dies('SIGSEGV');
     it.after(100);
     assert.deepEqual(it.master.snapshot().apps[0]?.workers[0], {
-      id: 'web.1', slot: 0, pid: null, state: 'backoff', reason: 'signal SIGSEGV, 2 crashes in a row; next start in 400ms', revision: 1, restarts: 1,
-      startedAt: null, readyAt: null, uptimeMs: null, cpuPercent: null, memoryBytes: null, processes: null,
+      id: 'web.1',
+      slot: 0,
+      pid: null,
+      state: 'backoff',
+      reason: 'signal SIGSEGV, 2 crashes in a row; next start in 400ms',
+      revision: 1,
+      restarts: 1,
+      startedAt: null,
+      readyAt: null,
+      uptimeMs: null,
+      cpuPercent: null,
+      memoryBytes: null,
+      processes: null,
       lastExit: { at: '2026-01-01T00:00:05.250Z', code: null, signal: 'SIGSEGV', cause: 'signal' },
     });
   });
@@ -103,9 +177,14 @@ describe('the snapshot', () => {
     it.handle({ type: 'reload', spec: null, apps: null });
     it.allReady().after(5_000);
     const web = it.master.snapshot().apps[0];
-    assert.deepEqual(web?.workers.map(({ id, slot, state, revision }) => [id, slot, state, revision]), [
-      ['web.1', 0, 'stopping', 1], ['web.2', 1, 'ready', 1], ['web.3', 2, 'ready', 2],
-    ]);
+    assert.deepEqual(
+      web?.workers.map(({ id, slot, state, revision }) => [id, slot, state, revision]),
+      [
+        ['web.1', 0, 'stopping', 1],
+        ['web.2', 1, 'ready', 1],
+        ['web.3', 2, 'ready', 2],
+      ],
+    );
     assert.deepEqual([web?.ready, web?.goal, web?.revision, web?.notes], [2, 2, 2, ['reload: revision 1 -> 2']]);
     assert.match(web?.workers[0]?.reason ?? '', /reload; killed in 30s/);
     assert.equal(it.master.snapshot().state, 'reloading');

@@ -57,22 +57,32 @@ describe('made by us', () => {
     const linked = refusalOf(() => prepareDirectories({ runtime: join(base, 'link'), state: join(base, 'state') }, {}));
     assert.equal(linked.code, 'directory-unsafe');
     assert.match(linked.message, /found a symbolic link/);
-    assert.match(refusalOf(() => prepareDirectories({ runtime: join(base, 'file'), state: join(base, 'state') }, {})).message, /no directory/);
+    assert.match(
+      refusalOf(() => prepareDirectories({ runtime: join(base, 'file'), state: join(base, 'state') }, {})).message,
+      /no directory/,
+    );
     assert.equal(modeOf(target), 0o755 & ~process.umask());
   });
 
-  test('one that belongs to somebody else, itself or the one above, is refused', { skip: !isRoot && 'needs root, to give it away' }, (t) => {
-    const base = temporaryDirectory(t);
-    const theirs = join(base, 'theirs');
-    mkdirSync(join(theirs, 'shop'), { recursive: true });
-    chownSync(join(theirs, 'shop'), 65534, 65534);
-    const state = join(base, 'state');
-    const leaf = refusalOf(() => prepareDirectories({ runtime: join(theirs, 'shop'), state }, {}));
-    assert.match(leaf.message, /expected a directory of uid 0, found one that belongs to uid 65534/);
-    chownSync(theirs, 65534, 65534);
-    chownSync(join(theirs, 'shop'), 0, 0);
-    assert.match(refusalOf(() => prepareDirectories({ runtime: join(theirs, 'shop'), state }, {})).message, /theirs: expected/);
-  });
+  test(
+    'one that belongs to somebody else, itself or the one above, is refused',
+    { skip: !isRoot && 'needs root, to give it away' },
+    (t) => {
+      const base = temporaryDirectory(t);
+      const theirs = join(base, 'theirs');
+      mkdirSync(join(theirs, 'shop'), { recursive: true });
+      chownSync(join(theirs, 'shop'), 65534, 65534);
+      const state = join(base, 'state');
+      const leaf = refusalOf(() => prepareDirectories({ runtime: join(theirs, 'shop'), state }, {}));
+      assert.match(leaf.message, /expected a directory of uid 0, found one that belongs to uid 65534/);
+      chownSync(theirs, 65534, 65534);
+      chownSync(join(theirs, 'shop'), 0, 0);
+      assert.match(
+        refusalOf(() => prepareDirectories({ runtime: join(theirs, 'shop'), state }, {})).message,
+        /theirs: expected/,
+      );
+    },
+  );
 });
 
 describe('given by systemd', () => {
@@ -90,7 +100,10 @@ describe('given by systemd', () => {
     const base = temporaryDirectory(t);
     chmodSync(base, 0o777);
     const env = { RUNTIME_DIRECTORY: base, STATE_DIRECTORY: base };
-    assert.match(refusalOf(() => prepareDirectories(directoriesFor('shop', env), env)).message, /mode 777: others can write/);
+    assert.match(
+      refusalOf(() => prepareDirectories(directoriesFor('shop', env), env)).message,
+      /mode 777: others can write/,
+    );
   });
 });
 

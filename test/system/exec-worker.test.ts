@@ -15,7 +15,13 @@ after(() => world.close());
 const node = process.execPath;
 const show = [node, fixture('show.mjs')];
 const path = (name: string): string => join(world.directory, name);
-const identity = (wanted: Partial<IdentitySpec>): IdentitySpec => ({ user: null, group: null, umask: null, nice: null, ...wanted });
+const identity = (wanted: Partial<IdentitySpec>): IdentitySpec => ({
+  user: null,
+  group: null,
+  umask: null,
+  nice: null,
+  ...wanted,
+});
 
 interface Shown {
   readonly pid: number;
@@ -38,12 +44,25 @@ async function shown(tried: Tried): Promise<Shown> {
 
 describe('what a worker is given', () => {
   test('its inherited sockets from fd 3 on, stdin from /dev/null, pipes, and nothing else of the master', async () => {
-    const [one, other] = [await world.listen(), { kind: 'unix', path: path('web.sock'), mode: 0o666, group: null, url: `unix:${path('web.sock')}` } as const];
+    const [one, other] = [
+      await world.listen(),
+      { kind: 'unix', path: path('web.sock'), mode: 0o666, group: null, url: `unix:${path('web.sock')}` } as const,
+    ];
     world.listenOn([other]);
-    const tried = world.start({ argv: [...show, '{fd}', '{fd1}', '{fd2}', 'a{slot}b', '{app}', '{port}', '{other}'], listen: [one, other], ready: { kind: 'spawned' } }, { slot: 4 });
+    const tried = world.start(
+      {
+        argv: [...show, '{fd}', '{fd1}', '{fd2}', 'a{slot}b', '{app}', '{port}', '{other}'],
+        listen: [one, other],
+        ready: { kind: 'spawned' },
+      },
+      { slot: 4 },
+    );
     const { pid, fds, env, args } = await shown(tried);
     assert.equal(pid, tried.pid);
-    assert.deepEqual([fds[0], fds[3], fds[4]], ['/dev/null', world.sockets.inodeOf(one.url), world.sockets.inodeOf(other.url)]);
+    assert.deepEqual(
+      [fds[0], fds[3], fds[4]],
+      ['/dev/null', world.sockets.inodeOf(one.url), world.sockets.inodeOf(other.url)],
+    );
     const inherited = [world.sockets.inodeOf(one.url), world.sockets.inodeOf(other.url)];
     assert.deepEqual(Object.values(fds).filter((link) => inherited.includes(link)).length, 2);
     assert.deepEqual([env.LISTEN_FDS, env.LISTEN_FDNAMES, env.LISTEN_PID], ['2', 'web:web', String(pid)]);
@@ -51,10 +70,16 @@ describe('what a worker is given', () => {
   });
 
   test('a session and group of its own, its cwd, and its names', async () => {
-    const tried = world.start({ argv: show, cwd: world.directory, port: 9000, env: { A: '{app}-{slot}-{port}' } }, { slot: 2, env: { ...plainEnv, B: '{app}' } });
+    const tried = world.start(
+      { argv: show, cwd: world.directory, port: 9000, env: { A: '{app}-{slot}-{port}' } },
+      { slot: 2, env: { ...plainEnv, B: '{app}' } },
+    );
     const { pid, group, session, cwd, env } = await shown(tried);
     assert.deepEqual([group, session, cwd], [pid, pid, world.directory]);
-    assert.deepEqual([env.SUPERVISE_NAME, env.SUPERVISE_APP, env.SUPERVISE_SLOT, env.SUPERVISE_REVISION, env.PORT], ['shop', 'web', '2', '1', '9002']);
+    assert.deepEqual(
+      [env.SUPERVISE_NAME, env.SUPERVISE_APP, env.SUPERVISE_SLOT, env.SUPERVISE_REVISION, env.PORT],
+      ['shop', 'web', '2', '1', '9002'],
+    );
     assert.match(env.SUPERVISE_WORKER ?? '', /^web\.\d+$/);
     assert.deepEqual([env.A, env.B, env.LISTEN_FDS], ['web-2-9002', '{app}', undefined]);
   });
@@ -64,11 +89,22 @@ describe('what a worker is given', () => {
     assert.deepEqual([umask, nice], [0o27, 7]);
   });
 
-  test('its user with the supplementary groups, and its parent-death signal survives the change', rootOnly, async () => {
-    const tried = world.start({ argv: show, identity: identity({ user: 'nobody', umask: 0o77, nice: -2 }), stop: { signal: 'SIGQUIT', timeoutMs: 1000 } });
-    const { uid, gid, groups, umask, nice, env } = await shown(tried);
-    assert.deepEqual([uid, gid, groups, umask, nice, env.USER, env.HOME], [65534, 65534, [65534], 0o77, -2, 'nobody', '/nonexistent']);
-  });
+  test(
+    'its user with the supplementary groups, and its parent-death signal survives the change',
+    rootOnly,
+    async () => {
+      const tried = world.start({
+        argv: show,
+        identity: identity({ user: 'nobody', umask: 0o77, nice: -2 }),
+        stop: { signal: 'SIGQUIT', timeoutMs: 1000 },
+      });
+      const { uid, gid, groups, umask, nice, env } = await shown(tried);
+      assert.deepEqual(
+        [uid, gid, groups, umask, nice, env.USER, env.HOME],
+        [65534, 65534, [65534], 0o77, -2, 'nobody', '/nonexistent'],
+      );
+    },
+  );
 
   test('a user by number without an account has no groups; a group alone keeps the user', rootOnly, async () => {
     const [byNumber, byGroup] = await Promise.all([
@@ -99,7 +135,8 @@ describe('ready', () => {
   });
 
   test('ipc: a command that says so through wrappers', async () => {
-    await world.start({ argv: ['/bin/sh', '-c', `"${node}" ${fixture('ready.mjs')}; true`], ready: { kind: 'ipc' } }).ready;
+    await world.start({ argv: ['/bin/sh', '-c', `"${node}" ${fixture('ready.mjs')}; true`], ready: { kind: 'ipc' } })
+      .ready;
   });
 
   test('auto: a command without listen once it has lived for a second; not when it ends before', async () => {
@@ -119,7 +156,10 @@ describe('ready', () => {
   });
 
   test('is not reported any more once it was asked to end', async () => {
-    const tried = world.start({ argv: ['/bin/sh', '-c', 'trap "echo ready; exit 3" TERM; echo up; while :; do sleep 0.05; done'], ready: { kind: 'log', pattern: 'ready' } });
+    const tried = world.start({
+      argv: ['/bin/sh', '-c', 'trap "echo ready; exit 3" TERM; echo up; while :; do sleep 0.05; done'],
+      ready: { kind: 'log', pattern: 'ready' },
+    });
     await tried.line(/up/);
     tried.process.terminate('SIGTERM');
     assert.equal((await tried.exited).code, 3);
@@ -129,7 +169,8 @@ describe('ready', () => {
 
 describe('what ends', () => {
   test('code and last lines; stderr before stdout', async () => {
-    const exit = await world.start({ argv: ['/bin/sh', '-c', 'echo out; echo bad >&2; echo worse >&2; exit 9'] }).exited;
+    const exit = await world.start({ argv: ['/bin/sh', '-c', 'echo out; echo bad >&2; echo worse >&2; exit 9'] })
+      .exited;
     assert.deepEqual(exit, { code: 9, signal: null, error: null, lastLines: ['bad', 'worse'] });
     const quiet = await world.start({ argv: ['/bin/sh', '-c', 'echo out; kill -USR2 $$'] }).exited;
     assert.deepEqual(quiet, { code: null, signal: 'SIGUSR2', error: null, lastLines: ['out'] });
@@ -138,7 +179,9 @@ describe('what ends', () => {
   test('an unfinished last line, and all of a long output, is there at the exit', async () => {
     const lines: string[] = [];
     const stop = world.output.subscribe(({ line }) => line.startsWith('row ') && lines.push(line));
-    await world.start({ argv: ['/bin/sh', '-c', 'i=0; while [ $i -lt 5000 ]; do echo row $i; i=$((i+1)); done; printf "row end"'] }).exited;
+    await world.start({
+      argv: ['/bin/sh', '-c', 'i=0; while [ $i -lt 5000 ]; do echo row $i; i=$((i+1)); done; printf "row end"'],
+    }).exited;
     stop();
     assert.equal(lines.length, 5001);
     assert.equal(lines.at(-1), 'row end');
@@ -160,9 +203,15 @@ describe('what cannot be started', () => {
     const noProgram = world.startPinned(one.pinned);
     assert.equal(noProgram.process.pid, null);
     assert.deepEqual(noProgram.reports, []);
-    assert.match((await noProgram.exited).error ?? '', /release-1\/run does not exist any more: .*reload to run what is there now/);
+    assert.match(
+      (await noProgram.exited).error ?? '',
+      /release-1\/run does not exist any more: .*reload to run what is there now/,
+    );
     rmSync(one.directory, { recursive: true });
-    assert.match((await world.startPinned(one.pinned).exited).error ?? '', /the working directory .*release-1 does not exist any more/);
+    assert.match(
+      (await world.startPinned(one.pinned).exited).error ?? '',
+      /the working directory .*release-1 does not exist any more/,
+    );
   });
 
   test('a program that may not be executed any more, and an interpreter that is gone: the wrapper says it', async () => {
@@ -178,24 +227,38 @@ describe('what cannot be started', () => {
     symlinkSync('/no/where', join(directory, 'sh'));
     writeFileSync(join(directory, 'run'), `#!${directory}/sh\n`);
     chmodSync(join(directory, 'run'), 0o755);
-    assert.match((await world.startPinned(pinned).exited).error ?? '', /the program cannot be executed: .*No such file/);
+    assert.match(
+      (await world.startPinned(pinned).exited).error ?? '',
+      /the program cannot be executed: .*No such file/,
+    );
   });
 
   test('arguments that are too long', async () => {
     const { pinned } = pinnedIn('release-3');
     const exit = await world.startPinned({ ...pinned, argv: [...pinned.argv, 'x'.repeat(3_000_000)] }).exited;
-    assert.match(exit.error ?? '', /release-3\/run cannot be started: its arguments and environment are too long \(E2BIG\)/);
+    assert.match(
+      exit.error ?? '',
+      /release-3\/run cannot be started: its arguments and environment are too long \(E2BIG\)/,
+    );
   });
 
   for (const kind of ['command', 'script'] as const) {
     test(`a master without descriptors: every one that fails is told why (${kind})`, async () => {
       const spec = appSpec({ kind, argv: [kind === 'script' ? fixture('deaf.mjs') : 'sleep', '600'] });
-      const child = spawn('/bin/sh', ['-c', 'ulimit -n 60; exec "$@"', 'sh', node, fixture('exhausted.mjs'), JSON.stringify(spec)], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const child = spawn(
+        '/bin/sh',
+        ['-c', 'ulimit -n 60; exec "$@"', 'sh', node, fixture('exhausted.mjs'), JSON.stringify(spec)],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      );
       let text = '';
       child.stdout.on('data', (data) => (text += String(data)));
       assert.deepEqual(await once(child, 'close'), [0, null]);
       const lines = text.trim().split('\n');
-      assert.ok(lines.length > 3 && lines.every((line) => /cannot be started: the master has no more file descriptors .* \(EMFILE\)$/.test(line)), text);
+      assert.ok(
+        lines.length > 3 &&
+          lines.every((line) => /cannot be started: the master has no more file descriptors .* \(EMFILE\)$/.test(line)),
+        text,
+      );
     });
   }
 

@@ -9,7 +9,18 @@ import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
 import { guardProgram } from '../../src/system/instance/guard-script.ts';
 import { childrenOf, linkOf, statOf } from '../../src/system/procfs.ts';
-import { commandLine, fixture, isAlive, killed, linesOf, processesWith, start, systemFolder, temporaryDirectory, until } from './processes.ts';
+import {
+  commandLine,
+  fixture,
+  isAlive,
+  killed,
+  linesOf,
+  processesWith,
+  start,
+  systemFolder,
+  temporaryDirectory,
+  until,
+} from './processes.ts';
 
 interface Worker {
   readonly words: readonly string[];
@@ -30,9 +41,18 @@ interface Scene {
 async function scene(t: TestContext, workers: readonly Worker[]): Promise<Scene> {
   const record = join(temporaryDirectory(t), 'workers');
   const full = workers.map((worker) => ({ timeoutMs: 30_000, pdeathsig: false, ...worker }));
-  const master = start(t, [process.execPath, fixture('guarded-master.mjs'), systemFolder, record, JSON.stringify(full)]);
+  const master = start(t, [
+    process.execPath,
+    fixture('guarded-master.mjs'),
+    systemFolder,
+    record,
+    JSON.stringify(full),
+  ]);
   const line = linesOf(master);
-  const { pids, environment } = JSON.parse(await line()) as { pids: number[]; environment: { SUPERVISE_INSTANCE: string } };
+  const { pids, environment } = JSON.parse(await line()) as {
+    pids: number[];
+    environment: { SUPERVISE_INSTANCE: string };
+  };
   const living = (): number[] => processesWith(`SUPERVISE_INSTANCE=${environment.SUPERVISE_INSTANCE}`);
   t.after(() => {
     for (const pid of living()) process.kill(pid, 'SIGKILL');
@@ -41,7 +61,8 @@ async function scene(t: TestContext, workers: readonly Worker[]): Promise<Scene>
 }
 
 async function guardOf(master: number, notThis = 0): Promise<number> {
-  const find = (): number | undefined => childrenOf(master).find((pid) => pid !== notThis && commandLine(pid).includes('supervise-guard'));
+  const find = (): number | undefined =>
+    childrenOf(master).find((pid) => pid !== notThis && commandLine(pid).includes('supervise-guard'));
   await until(() => find() !== undefined, 'the guard');
   return find() ?? 0;
 }
@@ -65,7 +86,9 @@ async function allGone({ living, guard }: Scene): Promise<void> {
 
 /** The program alone, told by hand. */
 async function guardTold(t: TestContext, text: string, program = guardProgram): Promise<void> {
-  const guard = spawn('/bin/sh', ['-c', program, 'supervise-guard', `1-${statOf(process.pid)?.startTimeTicks}`], { stdio: ['pipe', 'ignore', 'ignore'] });
+  const guard = spawn('/bin/sh', ['-c', program, 'supervise-guard', `1-${statOf(process.pid)?.startTimeTicks}`], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   t.after(() => guard.kill('SIGKILL'));
   guard.stdin.end(text);
   await once(guard, 'exit');
@@ -122,7 +145,10 @@ describe('kill -9 of the master leaves nothing', () => {
   });
 
   test('20 workers at once', async (t) => {
-    const it = await scene(t, Array.from({ length: 20 }, (_, i) => ({ words: i % 2 ? ['sleep', '100'] : shell('sleep 100; true') })));
+    const it = await scene(
+      t,
+      Array.from({ length: 20 }, (_, i) => ({ words: i % 2 ? ['sleep', '100'] : shell('sleep 100; true') })),
+    );
     await until(() => it.living().length === 30, 'all of them');
     await killed(it.master);
     await allGone(it);
@@ -199,7 +225,10 @@ describe('the guard itself', () => {
 
   test('its input is held by the master alone', async (t) => {
     const it = await scene(t, [{ words: ['sleep', '100'] }]);
-    assert.deepEqual(fdsFromMaster(it.pids[0] ?? 0).filter(([, link]) => link !== '/dev/null'), []);
+    assert.deepEqual(
+      fdsFromMaster(it.pids[0] ?? 0).filter(([, link]) => link !== '/dev/null'),
+      [],
+    );
     await killed(it.master);
     await allGone(it);
   });
@@ -207,7 +236,10 @@ describe('the guard itself', () => {
   test('is replaced when it is killed, and the new one knows all workers', async (t) => {
     const it = await scene(t, [{ words: ['sleep', '100'] }, { words: shell('sleep 100; true') }]);
     process.kill(it.guard, 'SIGKILL');
-    assert.match(await it.line(), new RegExp(`^the guard process \\(pid ${it.guard}\\) ended: SIGKILL; a new one is started`));
+    assert.match(
+      await it.line(),
+      new RegExp(`^the guard process \\(pid ${it.guard}\\) ended: SIGKILL; a new one is started`),
+    );
     const second = await guardOf(it.master.pid, it.guard);
     assert.equal(it.living().length, 3);
     await killed(it.master);
@@ -218,7 +250,10 @@ describe('the guard itself', () => {
     const stranger = start(t, ['sleep', '100'], { detached: true });
     const mine = start(t, ['sleep', '100'], { detached: true });
     const ticks = (pid: number): number => statOf(pid)?.startTimeTicks ?? 0;
-    await guardTold(t, `add ${stranger.pid} ${ticks(stranger.pid) - 1} 15 0 0\nadd ${mine.pid} ${ticks(mine.pid)} 15 0 0\n`);
+    await guardTold(
+      t,
+      `add ${stranger.pid} ${ticks(stranger.pid) - 1} 15 0 0\nadd ${mine.pid} ${ticks(mine.pid)} 15 0 0\n`,
+    );
     assert.equal(isAlive(stranger.pid), true);
     assert.equal(isAlive(mine.pid), false);
   });
@@ -254,7 +289,11 @@ describe('the guard itself', () => {
     const worker = start(t, shell(`trap '' TERM; sleep 100; true`), { detached: true });
     await until(() => childrenOf(worker.pid).length === 1, 'the sleep');
     const sleeper = childrenOf(worker.pid)[0] ?? 0;
-    await guardTold(t, `add ${worker.pid} 0 15 1000 0\n`, guardProgram.replaceAll('/proc/', '/no-such/').replaceAll('-lt 50', '-lt 3'));
+    await guardTold(
+      t,
+      `add ${worker.pid} 0 15 1000 0\n`,
+      guardProgram.replaceAll('/proc/', '/no-such/').replaceAll('-lt 50', '-lt 3'),
+    );
     await until(() => !isAlive(worker.pid) && !isAlive(sleeper), 'the group to be gone');
   });
 });

@@ -15,13 +15,26 @@ const node = process.execPath;
 describe('a hook', () => {
   test('has no socket, no control descriptor, no stdin, and a session of its own', async () => {
     const { url } = await world.listen();
-    const tried = world.hook({ argv: [node, fixture('show.mjs'), '{fd}'], cwd: world.directory, env: { A: 'hook' } }, { ...plainEnv, LISTEN_FDS: '1', NOTIFY_SOCKET: '/run/x' });
-    const shown = JSON.parse(await tried.line(/^\{/)) as { pid: number; session: number; cwd: string; args: string[]; env: Record<string, string>; fds: Record<string, string> };
+    const tried = world.hook(
+      { argv: [node, fixture('show.mjs'), '{fd}'], cwd: world.directory, env: { A: 'hook' } },
+      { ...plainEnv, LISTEN_FDS: '1', NOTIFY_SOCKET: '/run/x' },
+    );
+    const shown = JSON.parse(await tried.line(/^\{/)) as {
+      pid: number;
+      session: number;
+      cwd: string;
+      args: string[];
+      env: Record<string, string>;
+      fds: Record<string, string>;
+    };
     assert.deepEqual([shown.session, shown.cwd, shown.args], [shown.pid, world.directory, ['{fd}']]);
     assert.equal(shown.fds[0], '/dev/null');
     assert.ok(!Object.values(shown.fds).includes(world.sockets.inodeOf(url)));
     const { env } = shown;
-    assert.deepEqual([env.SUPERVISE_NAME, env.SUPERVISE_HOOK, env.SUPERVISE_PHASE, env.A], ['shop', 'migrate', 'pre_start', 'hook']);
+    assert.deepEqual(
+      [env.SUPERVISE_NAME, env.SUPERVISE_HOOK, env.SUPERVISE_PHASE, env.A],
+      ['shop', 'migrate', 'pre_start', 'hook'],
+    );
     assert.deepEqual([env.LISTEN_FDS, env.NOTIFY_SOCKET, env.SUPERVISE_WORKER], [undefined, undefined, undefined]);
   });
 
@@ -33,7 +46,13 @@ describe('a hook', () => {
 
   test('shell: one string for /bin/sh; an env_file under env', async () => {
     writeFileSync(path('.env'), 'A=file\nB=file\n');
-    const tried = world.hook({ argv: ['echo "$A $B" && echo done | tr a-z A-Z'], shell: true, cwd: world.directory, envFile: '.env', env: { B: 'env' } });
+    const tried = world.hook({
+      argv: ['echo "$A $B" && echo done | tr a-z A-Z'],
+      shell: true,
+      cwd: world.directory,
+      envFile: '.env',
+      env: { B: 'env' },
+    });
     assert.deepEqual((await tried.exited).lastLines, ['file env', 'DONE']);
   });
 
@@ -66,7 +85,10 @@ describe('a hook that cannot be started', () => {
     const tried = world.hook({ argv: ['alembic-of-nowhere', 'upgrade'] });
     assert.deepEqual([tried.process.pid, tried.reports], [null, []]);
     const { error } = await tried.exited;
-    assert.match(error ?? '', /hook migrate: the program "alembic-of-nowhere" was not found in PATH \(user uid \d+, as the master; cwd .*; PATH=.*\): install it/);
+    assert.match(
+      error ?? '',
+      /hook migrate: the program "alembic-of-nowhere" was not found in PATH \(user uid \d+, as the master; cwd .*; PATH=.*\): install it/,
+    );
   });
 
   test('a missing cwd, env_file or user', async () => {
@@ -76,7 +98,11 @@ describe('a hook that cannot be started', () => {
       world.hook({ argv: ['sh'], cwd: path('empty'), envFile: '.env' }).exited,
       world.hook({ argv: ['sh'], user: 'no-such-user' }).exited,
     ]);
-    for (const [index, pattern] of [/working directory .*none does not exist/, /env_file .*empty\/\.env: it does not exist/, /user "no-such-user"/].entries()) {
+    for (const [index, pattern] of [
+      /working directory .*none does not exist/,
+      /env_file .*empty\/\.env: it does not exist/,
+      /user "no-such-user"/,
+    ].entries()) {
       assert.match(errors[index]?.error ?? '', pattern);
     }
   });

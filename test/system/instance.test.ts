@@ -4,12 +4,23 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SuperviseError } from '../../src/core/errors.ts';
-import { isAlive, readMasterInfo, removeMasterInfo, takeInstanceLock, writeMasterInfo } from '../../src/system/instance/instance.ts';
+import {
+  isAlive,
+  readMasterInfo,
+  removeMasterInfo,
+  takeInstanceLock,
+  writeMasterInfo,
+} from '../../src/system/instance/instance.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
 import { statOf } from '../../src/system/procfs.ts';
 import { killed, linesOf, start, systemFolder, temporaryDirectory } from './processes.ts';
 
-const about = { name: 'shop', configFile: '/srv/shop/supervise.yaml', startedAt: '2026-01-01T00:00:00.000Z', socket: '/run/x/control.sock' };
+const about = {
+  name: 'shop',
+  configFile: '/srv/shop/supervise.yaml',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  socket: '/run/x/control.sock',
+};
 
 function masterProgram(runtime: string): readonly string[] {
   const program = `
@@ -28,12 +39,15 @@ test('a second start is refused with pid, --name and config file; after a kill -
   assert.equal(await linesOf(master)(), 'up');
   assert.equal(readFileSync(join(runtime, 'supervise.pid'), 'utf8'), `${master.pid}\n`);
 
-  assert.throws(() => takeInstanceLock(createLocks(), runtime), (error: unknown) => {
-    assert.ok(error instanceof SuperviseError);
-    assert.equal(error.exitCode, 75);
-    assert.match(error.message, new RegExp(`pid ${master.pid}, --name shop, config /srv/shop/supervise.yaml`));
-    return true;
-  });
+  assert.throws(
+    () => takeInstanceLock(createLocks(), runtime),
+    (error: unknown) => {
+      assert.ok(error instanceof SuperviseError);
+      assert.equal(error.exitCode, 75);
+      assert.match(error.message, new RegExp(`pid ${master.pid}, --name shop, config /srv/shop/supervise.yaml`));
+      return true;
+    },
+  );
 
   await killed(master);
   assert.ok(existsSync(join(runtime, 'master.json')), 'left over');
@@ -48,7 +62,10 @@ test('a master that the lock cannot show, in another network namespace, is found
   const locks = createLocks();
   assert.throws(() => takeInstanceLock(locks, runtime), new RegExp(`pid ${other.pid}, --name shop`));
 
-  writeFileSync(join(runtime, 'master.json'), JSON.stringify({ ...about, pid: other.pid, startTimeTicks: startTimeTicks - 1 }));
+  writeFileSync(
+    join(runtime, 'master.json'),
+    JSON.stringify({ ...about, pid: other.pid, startTimeTicks: startTimeTicks - 1 }),
+  );
   takeInstanceLock(locks, runtime)();
 });
 
@@ -56,7 +73,10 @@ test('another holder of the lock is named even when it has written no file', asy
   const runtime = temporaryDirectory(t);
   const locks = createLocks();
   const release = takeInstanceLock(locks, runtime);
-  assert.throws(() => takeInstanceLock(locks, runtime), new RegExp(`another master already runs with ${runtime}: pid ${process.pid} \\(`));
+  assert.throws(
+    () => takeInstanceLock(locks, runtime),
+    new RegExp(`another master already runs with ${runtime}: pid ${process.pid} \\(`),
+  );
   release();
 });
 
@@ -73,7 +93,10 @@ test('the files are written and taken away by their own process only', (t) => {
   assert.ok(existsSync(join(runtime, 'supervise.pid')));
   writeMasterInfo(runtime, about);
   removeMasterInfo(runtime);
-  assert.deepEqual([existsSync(join(runtime, 'supervise.pid')), existsSync(join(runtime, 'master.json'))], [false, false]);
+  assert.deepEqual(
+    [existsSync(join(runtime, 'supervise.pid')), existsSync(join(runtime, 'master.json'))],
+    [false, false],
+  );
 });
 
 test('a file that is not what we write is nothing', (t) => {

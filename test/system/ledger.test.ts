@@ -28,7 +28,14 @@ test('a success is found again by another process of the same state; per hook an
 });
 
 test('a broken file is moved aside with a warning, and a new one begins', (t) => {
-  for (const text of ['', '{', 'null', '{"succeeded":{}}', '{"succeeded":[{"hook":"migrate"}]}', '{"succeeded":[null]}']) {
+  for (const text of [
+    '',
+    '{',
+    'null',
+    '{"succeeded":{}}',
+    '{"succeeded":[{"hook":"migrate"}]}',
+    '{"succeeded":[null]}',
+  ]) {
     const state = temporaryDirectory(t);
     const warnings: string[] = [];
     writeFileSync(join(state, 'hooks.json'), text);
@@ -56,21 +63,32 @@ test('a success that cannot be stored is a warning', (t) => {
 test('a thousand keys a hook are kept, the newest ones', (t) => {
   const state = temporaryDirectory(t);
   const many = Array.from({ length: 1005 }, (_, i) => ({ hook: 'migrate', key: `v${i}`, at }));
-  writeFileSync(join(state, 'hooks.json'), JSON.stringify({ version: 1, succeeded: [...many, { hook: 'seed', key: 'old', at }] }));
+  writeFileSync(
+    join(state, 'hooks.json'),
+    JSON.stringify({ version: 1, succeeded: [...many, { hook: 'seed', key: 'old', at }] }),
+  );
   const ledger = createLedger(state, createLocks(), () => undefined);
   ledger.record('migrate', 'newest', at);
-  assert.deepEqual(['newest', 'v1004', 'v6', 'v5', 'v0'].map((key) => ledger.succeededAt('migrate', key)), [at, at, at, null, null]);
+  assert.deepEqual(
+    ['newest', 'v1004', 'v6', 'v5', 'v0'].map((key) => ledger.succeededAt('migrate', key)),
+    [at, at, at, null, null],
+  );
   assert.equal(ledger.succeededAt('seed', 'old'), at);
 });
 
 test('the second waits, is told for whom once, and is granted after the first is killed', async (t) => {
   const state = temporaryDirectory(t);
   const name = `hooks/${process.getuid?.()}${state}`;
-  const holder = start(t, [process.execPath, fixture('hold-lock.mjs'), systemFolder, 'abstract', state, name], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const holder = start(t, [process.execPath, fixture('hold-lock.mjs'), systemFolder, 'abstract', state, name], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   assert.equal(await linesOf(holder)(), 'taken');
   const heard: string[] = [];
   const ledger = createLedger(state, createLocks(), () => undefined);
-  const release = ledger.lock((who) => heard.push(`waiting for ${who}`), () => heard.push('granted'));
+  const release = ledger.lock(
+    (who) => heard.push(`waiting for ${who}`),
+    () => heard.push('granted'),
+  );
   await until(() => heard.length === 1, 'the first look');
   assert.match(heard[0] ?? '', new RegExp(`^waiting for pid ${holder.pid} \\(node .*hold-lock`));
   await new Promise((done) => setTimeout(done, 500));
@@ -80,12 +98,18 @@ test('the second waits, is told for whom once, and is granted after the first is
   assert.equal(heard[1], 'granted');
 
   const third: string[] = [];
-  const cancel = ledger.lock(() => third.push('waiting'), () => third.push('granted'));
+  const cancel = ledger.lock(
+    () => third.push('waiting'),
+    () => third.push('granted'),
+  );
   await until(() => third.length === 1, 'the third to wait');
   cancel();
   release();
   const fourth: string[] = [];
-  const last = ledger.lock(() => fourth.push('waiting'), () => fourth.push('granted'));
+  const last = ledger.lock(
+    () => fourth.push('waiting'),
+    () => fourth.push('granted'),
+  );
   assert.deepEqual(fourth, [], 'never before lock() has returned');
   await until(() => fourth.length > 0, 'the lock');
   assert.deepEqual([third, fourth], [['waiting'], ['granted']]);

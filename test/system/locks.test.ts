@@ -12,7 +12,9 @@ for (const how of ['abstract', 'files'] as const) {
       const directory = temporaryDirectory(t);
       const locks = createLocks(how, directory);
       const name = `test/${directory}`;
-      const holder = start(t, [process.execPath, fixture('hold-lock.mjs'), systemFolder, how, directory, name], { stdio: ['pipe', 'pipe', 'ignore'] });
+      const holder = start(t, [process.execPath, fixture('hold-lock.mjs'), systemFolder, how, directory, name], {
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
       assert.equal(await linesOf(holder)(), 'taken');
 
       const refused = locks.take(name);
@@ -32,7 +34,9 @@ for (const how of ['abstract', 'files'] as const) {
       const directory = temporaryDirectory(t);
       const locks = createLocks(how, directory);
       const name = `test/${directory}`;
-      const holder = start(t, [process.execPath, fixture('hold-lock.mjs'), systemFolder, how, directory, name], { stdio: ['pipe', 'pipe', 'ignore'] });
+      const holder = start(t, [process.execPath, fixture('hold-lock.mjs'), systemFolder, how, directory, name], {
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
       const line = linesOf(holder);
       await line();
       for (const other of [`${name}.`, `${name}|`, `${name}/x`, 'x'.repeat(300) + directory]) {

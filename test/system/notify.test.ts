@@ -30,7 +30,8 @@ test('without NOTIFY_SOCKET there is nobody to tell', () => {
 describe('through koffi', { skip: loadNative() === null && 'koffi is not installed' }, () => {
   for (const kind of ['a path', 'an abstract socket'] as const) {
     test(`to ${kind}, in order and as it is`, async (t) => {
-      const path = kind === 'a path' ? join(temporaryDirectory(t), 'notify') : `@supervise-test-${randomBytes(6).toString('hex')}`;
+      const path =
+        kind === 'a path' ? join(temporaryDirectory(t), 'notify') : `@supervise-test-${randomBytes(6).toString('hex')}`;
       const next = await receiver(t, path);
       const notifier = createNotifier({ NOTIFY_SOCKET: path }, { ways: ['koffi'] });
       notifier?.send('STATUS=starting');
@@ -61,7 +62,10 @@ describe('through koffi', { skip: loadNative() === null && 'koffi is not install
 
   test('nobody there: said once, thrown never', async (t) => {
     const problems: string[] = [];
-    const notifier = createNotifier({ NOTIFY_SOCKET: join(temporaryDirectory(t), 'none') }, { ways: ['koffi'], failed: (message) => problems.push(message) });
+    const notifier = createNotifier(
+      { NOTIFY_SOCKET: join(temporaryDirectory(t), 'none') },
+      { ways: ['koffi'], failed: (message) => problems.push(message) },
+    );
     notifier?.send('READY=1');
     notifier?.send('STATUS=x');
     assert.equal(problems.length, 1);
@@ -91,7 +95,10 @@ describe('through systemd-notify', { skip: !hasTool && 'systemd-notify is not in
 
   test('nobody there: said once', async (t) => {
     const problems: string[] = [];
-    const notifier = createNotifier({ NOTIFY_SOCKET: join(temporaryDirectory(t), 'none') }, { ways: ['systemd-notify'], failed: (message) => problems.push(message) });
+    const notifier = createNotifier(
+      { NOTIFY_SOCKET: join(temporaryDirectory(t), 'none') },
+      { ways: ['systemd-notify'], failed: (message) => problems.push(message) },
+    );
     notifier?.send('READY=1');
     await until(() => problems.length > 0, 'the failure');
     assert.match(problems[0] ?? '', /cannot tell systemd "READY=1".*systemd-notify ended with/);

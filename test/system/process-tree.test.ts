@@ -9,7 +9,17 @@ import { ProcessTree } from '../../src/system/processes/process-tree.ts';
 import { statOf, treeOf } from '../../src/system/procfs.ts';
 import { Strays } from '../../src/system/processes/strays.ts';
 import { wrap } from '../../src/system/processes/wrapping.ts';
-import { appSpec, fixture, freePort, lives, pidIn, plainEnv, Spawning, until, type Tried } from '../helpers/spawning.ts';
+import {
+  appSpec,
+  fixture,
+  freePort,
+  lives,
+  pidIn,
+  plainEnv,
+  Spawning,
+  until,
+  type Tried,
+} from '../helpers/spawning.ts';
 
 const world = new Spawning();
 after(() => world.close());
@@ -32,7 +42,9 @@ describe('a stop signal', () => {
   });
 
   test('goes down a longer chain', async () => {
-    const tried = world.start({ argv: shell(`sh -c 'sh -c "\\"${node}\\" ${fixture('sleeper.mjs')} ${path('two')}; true"; true'; true`) });
+    const tried = world.start({
+      argv: shell(`sh -c 'sh -c "\\"${node}\\" ${fixture('sleeper.mjs')} ${path('two')}; true"; true'; true`),
+    });
     await pidIn(path('two'));
     tried.process.terminate('SIGTERM');
     await tried.exited;
@@ -40,7 +52,9 @@ describe('a stop signal', () => {
   });
 
   test('ends at a process with several children', async () => {
-    const argv = shell(`trap 'echo top; wait; exit 0' TERM; for i in 1 2; do "${node}" ${fixture('deaf.mjs')} & done; wait`);
+    const argv = shell(
+      `trap 'echo top; wait; exit 0' TERM; for i in 1 2; do "${node}" ${fixture('deaf.mjs')} & done; wait`,
+    );
     const tried = world.start({ argv, ready });
     await until(() => tried.lines().filter((line) => line === 'deaf').length === 2);
     tried.process.terminate('SIGTERM');
@@ -83,13 +97,18 @@ describe('a stop signal', () => {
 
 test('bindsOwnPort: an inherited socket is not its own', async () => {
   const listen = await world.listen();
-  const tried = world.start({ argv: [node, '-e', `require('http').createServer().listen({ fd: 3 })`], listen: [listen] });
+  const tried = world.start({
+    argv: [node, '-e', `require('http').createServer().listen({ fd: 3 })`],
+    listen: [listen],
+  });
   await tried.ready;
   assert.equal(tried.process.bindsOwnPort(), false);
 });
 
 test('signal goes to the real program alone', async () => {
-  const argv = shell(`trap 'echo shell' USR1; "${node}" -e "process.on('SIGUSR1', () => console.log('program')); setInterval(() => {}, 1e3); console.log('up')"; true`);
+  const argv = shell(
+    `trap 'echo shell' USR1; "${node}" -e "process.on('SIGUSR1', () => console.log('program')); setInterval(() => {}, 1e3); console.log('up')"; true`,
+  );
   const tried = world.start({ argv, ready });
   await tried.ready;
   tried.process.signal('SIGUSR1');
@@ -109,7 +128,11 @@ describe('kill', () => {
   });
 
   test('ends a child in a session and with an environment of its own, while it is still attached', async () => {
-    const tried = world.start({ argv: shell(`env -i setsid sh -c 'echo $$ > ${path('three')}.tmp; mv ${path('three')}.tmp ${path('three')}; exec sleep 600' & wait`) });
+    const tried = world.start({
+      argv: shell(
+        `env -i setsid sh -c 'echo $$ > ${path('three')}.tmp; mv ${path('three')}.tmp ${path('three')}; exec sleep 600' & wait`,
+      ),
+    });
     const child = await pidIn(path('three'));
     assert.equal(statOf(child)?.session, child);
     tried.process.kill();
@@ -141,7 +164,11 @@ describe('kill', () => {
 
 describe('a leader that exits by itself', () => {
   test('takes the children that it leaves with it, before its exit is reported', async () => {
-    const tried = world.start({ argv: shell(`"${node}" ${fixture('sleeper.mjs')} ${path('five')} & while [ ! -e ${path('five')} ]; do sleep 0.02; done; exit 7`) });
+    const tried = world.start({
+      argv: shell(
+        `"${node}" ${fixture('sleeper.mjs')} ${path('five')} & while [ ! -e ${path('five')} ]; do sleep 0.02; done; exit 7`,
+      ),
+    });
     const child = await pidIn(path('five'));
     assert.equal((await tried.exited).code, 7);
     assert.ok(!lives(child));
@@ -160,7 +187,9 @@ describe('a leader that exits by itself', () => {
   }
 
   test('the processes of its siblings are left alone', async () => {
-    const [one, other] = ['seven', 'eight'].map((name) => world.start({ argv: [fixture('stray.py'), path(name), 'stay'], ready })) as [Tried, Tried];
+    const [one, other] = ['seven', 'eight'].map((name) =>
+      world.start({ argv: [fixture('stray.py'), path(name), 'stay'], ready }),
+    ) as [Tried, Tried];
     const strays = await Promise.all([pidIn(path('seven')), pidIn(path('eight'))]);
     await Promise.all([one.ready, other.ready]);
     process.kill(one.pid, 'SIGKILL');
@@ -174,7 +203,11 @@ describe('a leader that exits by itself', () => {
   test('a pipe that an escaped process holds does not hold up the report', async () => {
     // Neither session, group, environment nor descent leads to it, and nobody has seen it before the leader ended.
     const file = path('nine');
-    const tried = world.start({ argv: shell(`env -i setsid sh -c 'echo $$ > ${file}.tmp; mv ${file}.tmp ${file}; exec sleep 600' & while [ ! -e ${file} ]; do sleep 0.02; done; echo last; exit 3`) });
+    const tried = world.start({
+      argv: shell(
+        `env -i setsid sh -c 'echo $$ > ${file}.tmp; mv ${file}.tmp ${file}; exec sleep 600' & while [ ! -e ${file} ]; do sleep 0.02; done; echo last; exit 3`,
+      ),
+    });
     const escaped = await pidIn(file);
     assert.deepEqual(await tried.exited, { code: 3, signal: null, error: null, lastLines: ['last'] });
     assert.ok(lives(escaped));
@@ -186,7 +219,11 @@ test('a pid that is another process by now gets no signal, nor does its group', 
   const stranger = spawn('sleep', ['600'], { detached: true });
   const { pid, startTimeTicks } = statOf(stranger.pid ?? 0) ?? assert.fail('no stranger');
   const strays = new Strays();
-  const tree = new ProcessTree({ ...strays.announce(['NO=such']), pid, startTimeTicks: startTimeTicks - 1 }, 'chain', []);
+  const tree = new ProcessTree(
+    { ...strays.announce(['NO=such']), pid, startTimeTicks: startTimeTicks - 1 },
+    'chain',
+    [],
+  );
   tree.terminate('SIGTERM');
   tree.signal('SIGKILL');
   tree.kill();
@@ -205,8 +242,16 @@ describe('when the master is killed', () => {
   for (const [name, wanted] of Object.entries(specs)) {
     const skip = 'identity' in wanted && process.getuid?.() !== 0 && 'needs root';
     test(`the kernel ends its worker: ${name}`, { skip }, async () => {
-      const spec = appSpec({ argv: ['sleep', '600'], ready: { kind: 'delay', delayMs: 100 }, stop: { signal: 'SIGINT', timeoutMs: 1000 }, ...wanted });
-      const master = spawn(node, [fixture('master.mjs'), JSON.stringify(spec)], { env: plainEnv, stdio: ['ignore', 'pipe', 'inherit'] });
+      const spec = appSpec({
+        argv: ['sleep', '600'],
+        ready: { kind: 'delay', delayMs: 100 },
+        stop: { signal: 'SIGINT', timeoutMs: 1000 },
+        ...wanted,
+      });
+      const master = spawn(node, [fixture('master.mjs'), JSON.stringify(spec)], {
+        env: plainEnv,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const [pid] = (await once(master.stdout, 'data')).map((data) => Number(String(data)));
       assert.ok(lives(pid ?? 0));
       master.kill('SIGKILL');
@@ -215,7 +260,18 @@ describe('when the master is killed', () => {
   }
 
   test('a program whose master was gone too early for that is not run at all', async () => {
-    const { argv } = wrap({ argv: ['/bin/echo', 'ran'], masterPid: process.pid + 1, deathSignal: 'SIGTERM', account: null, niceness: null, umask: 0, listenPid: 'none' }, { setpriv: '/usr/bin/setpriv', nice: null, setsid: null });
+    const { argv } = wrap(
+      {
+        argv: ['/bin/echo', 'ran'],
+        masterPid: process.pid + 1,
+        deathSignal: 'SIGTERM',
+        account: null,
+        niceness: null,
+        umask: 0,
+        listenPid: 'none',
+      },
+      { setpriv: '/usr/bin/setpriv', nice: null, setsid: null },
+    );
     const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
     child.stdout.on('data', (data) => (text += String(data)));

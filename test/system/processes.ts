@@ -17,7 +17,11 @@ export function fixture(name: string): string {
 }
 
 /** Killed when the test ends. */
-export function start(t: TestContext, command: readonly string[], options: SpawnOptions = {}): ChildProcess & { readonly pid: number } {
+export function start(
+  t: TestContext,
+  command: readonly string[],
+  options: SpawnOptions = {},
+): ChildProcess & { readonly pid: number } {
   const [program = '', ...words] = command;
   const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'], ...options });
   t.after(() => {
@@ -67,13 +71,16 @@ export function isAlive(pid: number): boolean {
 
 /** Live processes whose environment has exactly this `NAME=value`. */
 export function processesWith(variable: string): number[] {
-  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
-    try {
-      return isAlive(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(variable);
-    } catch {
-      return false;
-    }
-  });
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return isAlive(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(variable);
+      } catch {
+        return false;
+      }
+    });
 }
 
 export function commandLine(pid: number): string {

@@ -10,28 +10,48 @@ const rootOnly = { skip: process.getuid?.() !== 0 && 'needs root' };
 const world = new Spawning();
 after(() => world.close());
 
-const identity = (wanted: Partial<IdentitySpec>): IdentitySpec => ({ user: null, group: null, umask: null, nice: null, ...wanted });
-const script = (name: string, words: readonly string[] = [], wanted: Partial<AppSpec> = {}) => ({ kind: 'script' as const, argv: [fixture(name), ...words], ...wanted });
+const identity = (wanted: Partial<IdentitySpec>): IdentitySpec => ({
+  user: null,
+  group: null,
+  umask: null,
+  nice: null,
+  ...wanted,
+});
+const script = (name: string, words: readonly string[] = [], wanted: Partial<AppSpec> = {}) => ({
+  kind: 'script' as const,
+  argv: [fixture(name), ...words],
+  ...wanted,
+});
 
 /** Asks until each of these pids has answered once. */
 async function answersFromAll(where: number | string, pids: readonly number[]): Promise<void> {
   const missing = new Set(pids.map(String));
-  while (missing.size > 0) for (const answer of await Promise.all(Array.from({ length: 8 }, () => ask(where)))) missing.delete(answer);
+  while (missing.size > 0)
+    for (const answer of await Promise.all(Array.from({ length: 8 }, () => ask(where)))) missing.delete(answer);
 }
 
 describe('with listen: the preload on the inherited socket', () => {
-  for (const [name, seen] of Object.entries({ 'server.mjs': '"address":"127.0.0.1"', 'server.cjs': 'main true address {"address":"127.0.0.1"' })) {
+  for (const [name, seen] of Object.entries({
+    'server.mjs': '"address":"127.0.0.1"',
+    'server.cjs': 'main true address {"address":"127.0.0.1"',
+  })) {
     test(`two workers of an unmodified server share one socket: ${name}`, async () => {
       const listen = await world.listen();
       const workers = [0, 1].map(() => world.start(script(name, [String(listen.port)], { listen: [listen] })));
       await Promise.all(workers.map((one) => one.ready));
       const address = await workers[0]!.line(/address/);
       assert.ok(address.includes(seen) && address.includes(`"port":${listen.port}`), address);
-      await answersFromAll(listen.port, workers.map((one) => one.pid));
+      await answersFromAll(
+        listen.port,
+        workers.map((one) => one.pid),
+      );
       assert.ok(workers.every((one) => statOf(one.pid)?.session === one.pid));
       assert.equal(linkOf(`/proc/${workers[0]!.pid}/fd/3`), socketInode(world.sockets.fdOf(listen.url)));
       for (const one of workers) one.process.terminate('SIGTERM');
-      assert.deepEqual((await Promise.all(workers.map((one) => one.exited))).map((exit) => exit.code), [0, 0]);
+      assert.deepEqual(
+        (await Promise.all(workers.map((one) => one.exited))).map((exit) => exit.code),
+        [0, 0],
+      );
     });
   }
 
@@ -52,7 +72,9 @@ describe('with listen: the preload on the inherited socket', () => {
     const listen: ListenSpec[] = [{ kind: 'tcp', host: '127.0.0.1', port, url }, other];
     const tried = world.start(script('server.mjs', [String(port)], { listen }));
     await tried.ready;
-    const answers = await Promise.all(['127.0.0.1', '127.0.0.2'].map((host) => fetch(`http://${host}:${port}/`).then((response) => response.text())));
+    const answers = await Promise.all(
+      ['127.0.0.1', '127.0.0.2'].map((host) => fetch(`http://${host}:${port}/`).then((response) => response.text())),
+    );
     assert.deepEqual(answers, [String(tried.pid), String(tried.pid)]);
     tried.process.terminate('SIGTERM');
     assert.equal((await tried.exited).code, 0);
@@ -81,7 +103,10 @@ describe('with listen: the preload on the inherited socket', () => {
     assert.deepEqual(tried.reports, []);
     await tried.ready;
     assert.equal(tried.warnings.length, 1);
-    assert.match(tried.warnings[0] ?? '', new RegExp(`it listens on port \\d+, which is not in "listen" of web \\(${listen.url}\\)`));
+    assert.match(
+      tried.warnings[0] ?? '',
+      new RegExp(`it listens on port \\d+, which is not in "listen" of web \\(${listen.url}\\)`),
+    );
   });
 
   test('the channel does not keep a finished script alive', async () => {
@@ -101,7 +126,9 @@ describe('with listen: the preload on the inherited socket', () => {
 
   test('a stop signal goes to the script and not to its child', async () => {
     const listen = await world.listen();
-    const tried = world.start(script('with-child.mjs', [fixture('deaf.mjs'), String(listen.port)], { listen: [listen] }));
+    const tried = world.start(
+      script('with-child.mjs', [fixture('deaf.mjs'), String(listen.port)], { listen: [listen] }),
+    );
     await Promise.all([tried.ready, tried.line(/^deaf$/)]);
     tried.process.terminate('SIGTERM');
     const exit = await tried.exited;
@@ -111,13 +138,17 @@ describe('with listen: the preload on the inherited socket', () => {
 });
 
 describe('without listen: node:cluster', () => {
-  const serving = (port: number, wanted: Partial<AppSpec> = {}) => script('cluster.mjs', [], { env: { SERVE_PORT: String(port) }, ...wanted });
+  const serving = (port: number, wanted: Partial<AppSpec> = {}) =>
+    script('cluster.mjs', [], { env: { SERVE_PORT: String(port) }, ...wanted });
 
   test('two workers serve one port that they chose themselves, each in a session of its own', async () => {
     const port = await freePort();
     const workers = [world.start(serving(port)), world.start(serving(port))];
     await Promise.all(workers.map((one) => one.ready));
-    await answersFromAll(port, workers.map((one) => one.pid));
+    await answersFromAll(
+      port,
+      workers.map((one) => one.pid),
+    );
     for (const { pid } of workers) {
       const { session, pgid, ppid } = statOf(pid) ?? assert.fail('gone');
       assert.deepEqual([session, pgid, ppid], [pid, pid, process.pid]);
@@ -128,19 +159,49 @@ describe('without listen: node:cluster', () => {
     assert.equal(await ask(port), String(workers[1]!.pid));
   });
 
-  const shown = async (tried: Tried) => JSON.parse(await tried.line(/^\{/)) as { env: Record<string, string>; args: string[]; uid: number; groups: number[]; umask: number; nice: number; fds: Record<string, string>; cwd: string };
+  const shown = async (tried: Tried) =>
+    JSON.parse(await tried.line(/^\{/)) as {
+      env: Record<string, string>;
+      args: string[];
+      uid: number;
+      groups: number[];
+      umask: number;
+      nice: number;
+      fds: Record<string, string>;
+      cwd: string;
+    };
 
-  test('the settings of one app do not reach the next: user, umask, nice, cwd, words, environment', rootOnly, async () => {
-    process.env.ONLY_OF_THE_MASTER = 'x';
-    const one = world.start(script('show.mjs', ['{slot}', '{app}'], { identity: identity({ user: 'nobody', umask: 0o77, nice: 5 }), cwd: world.directory, env: { A: '{slot}' } }), { slot: 3 });
-    const first = await shown(one);
-    const second = await shown(world.start(script('show.mjs')));
-    delete process.env.ONLY_OF_THE_MASTER;
-    assert.deepEqual([first.uid, first.groups, first.umask, first.nice, first.cwd, first.args, first.env.A], [65534, [65534], 0o77, 5, world.directory, ['3', 'web'], '3']);
-    assert.deepEqual([second.uid, second.umask, second.nice, second.cwd, second.args, second.env.A], [0, process.umask(), 0, process.cwd(), [], undefined]);
-    assert.deepEqual([first.env.ONLY_OF_THE_MASTER, first.env.USER, first.env.SUPERVISE_SLOT, first.fds[0]], [undefined, 'nobody', '3', '/dev/null']);
-    assert.equal(second.env.PATH, plainEnv.PATH);
-  });
+  test(
+    'the settings of one app do not reach the next: user, umask, nice, cwd, words, environment',
+    rootOnly,
+    async () => {
+      process.env.ONLY_OF_THE_MASTER = 'x';
+      const one = world.start(
+        script('show.mjs', ['{slot}', '{app}'], {
+          identity: identity({ user: 'nobody', umask: 0o77, nice: 5 }),
+          cwd: world.directory,
+          env: { A: '{slot}' },
+        }),
+        { slot: 3 },
+      );
+      const first = await shown(one);
+      const second = await shown(world.start(script('show.mjs')));
+      delete process.env.ONLY_OF_THE_MASTER;
+      assert.deepEqual(
+        [first.uid, first.groups, first.umask, first.nice, first.cwd, first.args, first.env.A],
+        [65534, [65534], 0o77, 5, world.directory, ['3', 'web'], '3'],
+      );
+      assert.deepEqual(
+        [second.uid, second.umask, second.nice, second.cwd, second.args, second.env.A],
+        [0, process.umask(), 0, process.cwd(), [], undefined],
+      );
+      assert.deepEqual(
+        [first.env.ONLY_OF_THE_MASTER, first.env.USER, first.env.SUPERVISE_SLOT, first.fds[0]],
+        [undefined, 'nobody', '3', '/dev/null'],
+      );
+      assert.equal(second.env.PATH, plainEnv.PATH);
+    },
+  );
 
   test('process.send("ready") counts, and a script that is finished ends', async () => {
     await world.start(script('ready.mjs')).ready;

@@ -111,11 +111,18 @@ describe('from bound to served', () => {
       const sockets = socketsFor(t, [way]);
       const spec = tcp('127.0.0.1', 0);
       sockets.bind([tcp('127.0.0.2', 0), spec]);
-      const other = start(t, [process.execPath, '-e', `require('net').createServer().listen(${sockets.portOf(spec.url)}, '127.0.0.1', () => console.log('up'))`]);
+      const other = start(t, [
+        process.execPath,
+        '-e',
+        `require('net').createServer().listen(${sockets.portOf(spec.url)}, '127.0.0.1', () => console.log('up'))`,
+      ]);
       assert.equal(await linesOf(other)(), 'up');
       const error = refusal(() => sockets.listen());
       assert.equal(error.code, 'socket-in-use');
-      assert.match(error.message, new RegExp(`cannot listen on ${spec.url}: port ${sockets.portOf(spec.url)} is in use by pid ${other.pid} `));
+      assert.match(
+        error.message,
+        new RegExp(`cannot listen on ${spec.url}: port ${sockets.portOf(spec.url)} is in use by pid ${other.pid} `),
+      );
     });
   }
 
@@ -142,7 +149,11 @@ describe('from bound to served', () => {
     const [first, second] = [tcp('127.0.0.1', 0), tcp('127.0.0.2', 0)];
     sockets.bind([first]);
     sockets.listen();
-    const worker = start(t, [process.execPath, '-e', `require('net').createServer().listen({ fd: 3 }, () => console.log('up'))`], { stdio: ['ignore', 'pipe', 'ignore', sockets.fdOf(first.url)] });
+    const worker = start(
+      t,
+      [process.execPath, '-e', `require('net').createServer().listen({ fd: 3 }, () => console.log('up'))`],
+      { stdio: ['ignore', 'pipe', 'ignore', sockets.fdOf(first.url)] },
+    );
     assert.equal(await linesOf(worker)(), 'up');
     assert.equal(isNonBlocking(sockets.fdOf(first.url)), true, 'libuv of the worker has made it non-blocking');
 
@@ -214,23 +225,41 @@ describe('addresses', () => {
     assert.match(named.message, /expected an IP address, found "example"/);
   });
 
-  test('a privileged port is refused with a hint', { skip: process.getuid?.() !== 0 && 'needs root, to become somebody else' }, (t) => {
-    const lowest = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'));
-    if (lowest <= 1) return t.skip('this host has no privileged ports');
-    const program = `
+  test(
+    'a privileged port is refused with a hint',
+    { skip: process.getuid?.() !== 0 && 'needs root, to become somebody else' },
+    (t) => {
+      const lowest = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'));
+      if (lowest <= 1) return t.skip('this host has no privileged ports');
+      const program = `
       import { createSockets } from '${systemFolder}/sockets/sockets.js';
       import { createLocks } from '${systemFolder}/instance/locks.js';
       try { createSockets(createLocks()).bind([${JSON.stringify(tcp('127.0.0.1', 1))}]); } catch (error) { console.log(error.code, error.message, error.hint); }`;
-    const words = ['--reuid', '65534', '--clear-groups', '--inh-caps=-all', '--bounding-set=-all', process.execPath, '--input-type=module', '-e', program];
-    const { stdout, stderr } = spawnSync('setpriv', words, { encoding: 'utf8' });
-    assert.match(stdout, /^socket-cannot-bind .*EACCES .*CAP_NET_BIND_SERVICE/, stderr);
-  });
+      const words = [
+        '--reuid',
+        '65534',
+        '--clear-groups',
+        '--inh-caps=-all',
+        '--bounding-set=-all',
+        process.execPath,
+        '--input-type=module',
+        '-e',
+        program,
+      ];
+      const { stdout, stderr } = spawnSync('setpriv', words, { encoding: 'utf8' });
+      assert.match(stdout, /^socket-cannot-bind .*EACCES .*CAP_NET_BIND_SERVICE/, stderr);
+    },
+  );
 });
 
 describe('in use', () => {
   test('a listener of another process is named with pid and command', async (t) => {
     const port = await freePort();
-    const other = start(t, [process.execPath, '-e', `require('net').createServer().listen(${port}, '127.0.0.1', () => console.log('up'))`]);
+    const other = start(t, [
+      process.execPath,
+      '-e',
+      `require('net').createServer().listen(${port}, '127.0.0.1', () => console.log('up'))`,
+    ]);
     await linesOf(other)();
     for (const host of ['127.0.0.1', '0.0.0.0', '']) {
       const error = refusal(() => socketsFor(t).bind([tcp(host, port)]));
@@ -245,7 +274,10 @@ describe('in use', () => {
     const spec = tcp('127.0.0.1', 0);
     sockets.bind([spec]);
     sockets.listen();
-    const shell = start(t, ['/bin/sh', '-c', `python3 ${fixture('blocking-accept.py')}; true`], { stdio: ['ignore', 'ignore', 'ignore', sockets.fdOf(spec.url)], detached: true });
+    const shell = start(t, ['/bin/sh', '-c', `python3 ${fixture('blocking-accept.py')}; true`], {
+      stdio: ['ignore', 'ignore', 'ignore', sockets.fdOf(spec.url)],
+      detached: true,
+    });
     t.after(() => process.kill(-shell.pid, 'SIGKILL'));
     const port = sockets.portOf(spec.url) ?? 0;
     await say({ port, host: '127.0.0.1' });
@@ -255,13 +287,22 @@ describe('in use', () => {
 
   test('a socket of another supervise that does not listen yet is found by its lock', async (t) => {
     const port = await freePort();
-    const other = start(t, [process.execPath, fixture('bind-and-hold.mjs'), systemFolder, JSON.stringify(tcp('127.0.0.1', port))]);
+    const other = start(t, [
+      process.execPath,
+      fixture('bind-and-hold.mjs'),
+      systemFolder,
+      JSON.stringify(tcp('127.0.0.1', port)),
+    ]);
     assert.equal(await linesOf(other)(), 'bound');
     const sockets = socketsFor(t);
     for (const host of ['127.0.0.1', '0.0.0.0', '']) {
       const error = refusal(() => sockets.bind([tcp(host, port)]));
       assert.equal(error.code, 'socket-in-use');
-      assert.match(error.message, new RegExp(`another supervise has it: pid ${other.pid} \\(node .*bind-and-hold`), host);
+      assert.match(
+        error.message,
+        new RegExp(`another supervise has it: pid ${other.pid} \\(node .*bind-and-hold`),
+        host,
+      );
     }
     sockets.bind([tcp('127.0.0.2', port)]);
 
@@ -278,7 +319,9 @@ describe('in use', () => {
     const kept = tcp('127.0.0.1', 0);
     sockets.bind([kept]);
     const before = readdirSync('/proc/self/fd').length;
-    const error = refusal(() => sockets.bind([kept, tcp('127.0.0.1', port), tcp('127.0.0.1', (taken.address() as net.AddressInfo).port)]));
+    const error = refusal(() =>
+      sockets.bind([kept, tcp('127.0.0.1', port), tcp('127.0.0.1', (taken.address() as net.AddressInfo).port)]),
+    );
     assert.equal(error.code, 'socket-in-use');
     assert.throws(() => sockets.fdOf(tcp('127.0.0.1', port).url));
     assert.ok(sockets.fdOf(kept.url) > 0);
@@ -300,25 +343,37 @@ describe('unix sockets', () => {
     assert.equal(existsSync(path), false);
   });
 
-  test('a group is found by its name; an unknown one is refused', { skip: process.getuid?.() !== 0 && 'needs root, to give a file to a group' }, (t) => {
-    const path = join(temporaryDirectory(t), 'web.sock');
-    const [name, , gid] = readFileSync('/etc/group', 'utf8').split('\n')[1]?.split(':') ?? [];
-    socketsFor(t).bind([unix(path, 0o660, name)]);
-    assert.equal(statSync(path).gid, Number(gid));
-    const error = refusal(() => socketsFor(t).bind([unix(`${path}2`, 0o660, 'no-such-group')]));
-    assert.match(error.message, /found "no-such-group"/);
-    assert.equal(existsSync(`${path}2`), false);
-  });
+  test(
+    'a group is found by its name; an unknown one is refused',
+    { skip: process.getuid?.() !== 0 && 'needs root, to give a file to a group' },
+    (t) => {
+      const path = join(temporaryDirectory(t), 'web.sock');
+      const [name, , gid] = readFileSync('/etc/group', 'utf8').split('\n')[1]?.split(':') ?? [];
+      socketsFor(t).bind([unix(path, 0o660, name)]);
+      assert.equal(statSync(path).gid, Number(gid));
+      const error = refusal(() => socketsFor(t).bind([unix(`${path}2`, 0o660, 'no-such-group')]));
+      assert.match(error.message, /found "no-such-group"/);
+      assert.equal(existsSync(`${path}2`), false);
+    },
+  );
 
   test('a path that a killed process has left is taken over; a live one is 73 with its holder', async (t) => {
     const path = join(temporaryDirectory(t), 'web.sock');
-    const other = start(t, [process.execPath, '-e', `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`]);
+    const other = start(t, [
+      process.execPath,
+      '-e',
+      `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`,
+    ]);
     await linesOf(other)();
     const error = refusal(() => socketsFor(t).bind([unix(path)]));
     assert.equal(error.code, 'socket-in-use');
     assert.match(error.message, new RegExp(`in use by pid ${other.pid} `));
     assert.ok(isAlive(other.pid));
-    assert.equal(await Promise.race([say({ path }), new Promise((done) => setTimeout(done, 100, 'accepted'))]), 'accepted', 'it still serves');
+    assert.equal(
+      await Promise.race([say({ path }), new Promise((done) => setTimeout(done, 100, 'accepted'))]),
+      'accepted',
+      'it still serves',
+    );
 
     await killed(other);
     assert.ok(existsSync(path), 'it was left over');

@@ -29,9 +29,13 @@ const longestSocketPath = process.platform === 'linux' ? 107 : 103;
 /** RUNTIME and STATE of the master of that name; nothing is made. @throws SuperviseError usage when it cannot name a directory */
 export function directoriesFor(name: string, env: Environment): Directories {
   if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name) || Buffer.byteLength(name) > 64) {
-    throw new SuperviseError('usage', `expected a name that can be a directory's name, of at most 64 bytes, found ${JSON.stringify(name)}`, {
-      hint: 'use letters, digits, dots and dashes, as in --name shop',
-    });
+    throw new SuperviseError(
+      'usage',
+      `expected a name that can be a directory's name, of at most 64 bytes, found ${JSON.stringify(name)}`,
+      {
+        hint: 'use letters, digits, dots and dashes, as in --name shop',
+      },
+    );
   }
   const user = hostUser(usableEnvironment(env));
   return { runtime: runtimeDirectory(name, user), state: stateDirectory(name, user) };
@@ -42,7 +46,8 @@ export function directoriesFor(name: string, env: Environment): Directories {
  * @throws SuperviseError directory-unsafe
  */
 export function prepareDirectories(directories: Directories, env: Environment): Directories {
-  const isGiven = (path: string, list: string | undefined): boolean => (list ?? '').split(':')[0]?.replace(/\/$/, '') === path;
+  const isGiven = (path: string, list: string | undefined): boolean =>
+    (list ?? '').split(':')[0]?.replace(/\/$/, '') === path;
   return {
     runtime: prepare(directories.runtime, isGiven(directories.runtime, env.RUNTIME_DIRECTORY) ? 'given' : 'ours'),
     state: prepare(directories.state, isGiven(directories.state, env.STATE_DIRECTORY) ? 'given' : 'ours'),
@@ -54,7 +59,9 @@ export function socketPath(path: string): string {
   const bytes = Buffer.byteLength(path);
   if (bytes <= longestSocketPath) return path;
   const message = `expected a path of at most ${longestSocketPath} bytes for a unix socket (the kernel takes no more), found ${bytes} bytes: ${path}`;
-  throw new SuperviseError('socket-cannot-bind', message, { hint: 'use a shorter directory: /run/NAME, or a RUNTIME_DIRECTORY near the root' });
+  throw new SuperviseError('socket-cannot-bind', message, {
+    hint: 'use a shorter directory: /run/NAME, or a RUNTIME_DIRECTORY near the root',
+  });
 }
 
 function hostUser(env: Environment): HostUser {
@@ -84,7 +91,8 @@ function prepare(path: string, whose: 'ours' | 'given'): string {
   const stat = whose === 'given' ? statOrNull(path) : lstatOrNull(path);
   checkOwner(path, stat);
   if (whose === 'ours') chmodSync(path, 0o700);
-  else if ((stat.mode & 0o022) !== 0) throw unsafe(path, `mode ${(stat.mode & 0o777).toString(8)}: others can write to it`, `chmod go-w ${path}`);
+  else if ((stat.mode & 0o022) !== 0)
+    throw unsafe(path, `mode ${(stat.mode & 0o777).toString(8)}: others can write to it`, `chmod go-w ${path}`);
   return realpathSync(path);
 }
 
@@ -98,9 +106,15 @@ function makeParent(parent: string): void {
 function checkOwner(path: string, stat: Stats | null): asserts stat is Stats {
   const uid = process.getuid?.() ?? 0;
   if (stat === null) throw unsafe(path, 'nothing: it was taken away while we looked', 'start again');
-  if (stat.isSymbolicLink()) throw unsafe(path, 'a symbolic link', `look at it, and remove it if it is not yours: ls -l ${path}`);
+  if (stat.isSymbolicLink())
+    throw unsafe(path, 'a symbolic link', `look at it, and remove it if it is not yours: ls -l ${path}`);
   if (!stat.isDirectory()) throw unsafe(path, 'something that is no directory', `move it away: ${path}`);
-  if (stat.uid !== uid) throw unsafe(path, `one that belongs to uid ${stat.uid}`, 'run as that user, choose another --name, or set RUNTIME_DIRECTORY and STATE_DIRECTORY');
+  if (stat.uid !== uid)
+    throw unsafe(
+      path,
+      `one that belongs to uid ${stat.uid}`,
+      'run as that user, choose another --name, or set RUNTIME_DIRECTORY and STATE_DIRECTORY',
+    );
 }
 
 function attempt(path: string, make: () => void): void {
@@ -109,13 +123,19 @@ function attempt(path: string, make: () => void): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') return;
-    throw unsafe(path, `no way to make one: ${message}`, 'set RUNTIME_DIRECTORY and STATE_DIRECTORY to directories that this user can write to');
+    throw unsafe(
+      path,
+      `no way to make one: ${message}`,
+      'set RUNTIME_DIRECTORY and STATE_DIRECTORY to directories that this user can write to',
+    );
   }
 }
 
 function unsafe(path: string, found: string, hint: string): SuperviseError {
   const uid = process.getuid?.() ?? 0;
-  return new SuperviseError('directory-unsafe', `${path}: expected a directory of uid ${uid}, found ${found}`, { hint });
+  return new SuperviseError('directory-unsafe', `${path}: expected a directory of uid ${uid}, found ${found}`, {
+    hint,
+  });
 }
 
 function statOrNull(path: string): Stats | null {

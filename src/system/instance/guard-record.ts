@@ -49,7 +49,9 @@ export function openRecord(path: string, instance: string, failed: (message: str
       write();
     } catch (error) {
       fd = null;
-      failed(`cannot write ${path}: ${(error as Error).message}; if this master and its guard are both killed, the next start will not find the workers`);
+      failed(
+        `cannot write ${path}: ${(error as Error).message}; if this master and its guard are both killed, the next start will not find the workers`,
+      );
     }
   };
   const rewrite = (): void =>
@@ -89,7 +91,9 @@ export function openRecord(path: string, instance: string, failed: (message: str
 
 /** The records in a RUNTIME directory, absolute. */
 export function recordsIn(runtime: string): string[] {
-  return readdirSync(runtime).filter((name) => name === recordName || /^hooks-run\.\d+$/.test(name)).map((name) => join(runtime, name));
+  return readdirSync(runtime)
+    .filter((name) => name === recordName || /^hooks-run\.\d+$/.test(name))
+    .map((name) => join(runtime, name));
 }
 
 /** Names this process for good, within this boot: its pid and its start time. */

@@ -70,7 +70,9 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
     const ended = (how: string): void => {
       if (closing !== null) return closing();
       waitMs = performance.now() - startedAt < tooSoonMs ? Math.min(longestWaitMs, Math.max(tooSoonMs, waitMs * 2)) : 0;
-      restarted(`the guard process (pid ${child.pid ?? 'none'}) ended: ${how}; a new one is started ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`);
+      restarted(
+        `the guard process (pid ${child.pid ?? 'none'}) ended: ${how}; a new one is started ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`,
+      );
       setTimeout(launch, waitMs).unref();
     };
     child.on('error', (error) => ended(error.message));

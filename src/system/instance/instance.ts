@@ -92,9 +92,13 @@ export function isAlive(info: MasterInfo): boolean {
 
 function alreadyRunning(runtime: string, info: MasterInfo | null, holder: Holder | null): SuperviseError {
   if (info === null) {
-    return new SuperviseError('already-running', `another master already runs with ${runtime}: ${describeHolder(holder)}`, {
-      hint: 'stop it first, or give this one another name with --name',
-    });
+    return new SuperviseError(
+      'already-running',
+      `another master already runs with ${runtime}: ${describeHolder(holder)}`,
+      {
+        hint: 'stop it first, or give this one another name with --name',
+      },
+    );
   }
   const config = info.configFile === null ? 'no config file' : `config ${info.configFile}`;
   const message = `another master already runs with ${runtime}: pid ${info.pid}, --name ${info.name}, ${config}`;

@@ -39,7 +39,9 @@ export function createLedger(state: string, locks: Locks, warn: (message: string
       try {
         writeDurably(file, [...others.filter((one) => !surplus.includes(one)), { hook, key, at }]);
       } catch (error) {
-        warn(`cannot store in ${file} that hook ${hook} has succeeded for ${key}: ${(error as Error).message}; it will run again at the next start`);
+        warn(
+          `cannot store in ${file} that hook ${hook} has succeeded for ${key}: ${(error as Error).message}; it will run again at the next start`,
+        );
       }
     },
     lock: (waiting, granted) => waitFor(locks, `hooks/${process.getuid?.() ?? 0}${state}`, waiting, granted),
@@ -77,14 +79,17 @@ function read(file: string, warn: (message: string) => void): readonly Success[]
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') warn(`cannot read ${file}: ${(error as Error).message}; every hook counts as not yet run`);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+      warn(`cannot read ${file}: ${(error as Error).message}; every hook counts as not yet run`);
     return [];
   }
   try {
     return parse(text);
   } catch (error) {
     const aside = `${file}.corrupt-${new Date().toISOString().replace(/[:.]/g, '')}`;
-    warn(`${file} is not what supervise writes (${(error as Error).message}); it is moved to ${aside}, and every hook counts as not yet run`);
+    warn(
+      `${file} is not what supervise writes (${(error as Error).message}); it is moved to ${aside}, and every hook counts as not yet run`,
+    );
     try {
       renameSync(file, aside);
     } catch {
@@ -98,7 +103,8 @@ function parse(text: string): readonly Success[] {
   const value = JSON.parse(text) as { succeeded?: unknown } | null;
   const list = value?.succeeded;
   if (!Array.isArray(list)) throw new Error('expected a list as "succeeded"');
-  const isSuccess = (one: Partial<Success> | null): boolean => [one?.hook, one?.key, one?.at].every((field) => typeof field === 'string');
+  const isSuccess = (one: Partial<Success> | null): boolean =>
+    [one?.hook, one?.key, one?.at].every((field) => typeof field === 'string');
   if (!list.every(isSuccess)) throw new Error('expected hook, key and at in every entry');
   return list as readonly Success[];
 }

@@ -18,7 +18,9 @@ import type { Holder } from '../holders.ts';
 import { commandOf, holderOfUnix, unixRows } from '../holders.ts';
 import { createServerHandle } from '../sockets/server-handle.ts';
 
-export type LockResult = { readonly taken: true; readonly release: Cancel } | { readonly taken: false; readonly holder: Holder | null };
+export type LockResult =
+  | { readonly taken: true; readonly release: Cancel }
+  | { readonly taken: false; readonly holder: Holder | null };
 
 export interface Locks {
   /** Never waits. `holder` is null when it cannot be known. */
@@ -28,7 +30,10 @@ export interface Locks {
 }
 
 /** Locks by abstract sockets where there are such, else by files in `directory`. */
-export function createLocks(how: 'abstract' | 'files' = process.platform === 'linux' ? 'abstract' : 'files', directory = fileDirectory()): Locks {
+export function createLocks(
+  how: 'abstract' | 'files' = process.platform === 'linux' ? 'abstract' : 'files',
+  directory = fileDirectory(),
+): Locks {
   return how === 'abstract' ? abstractLocks : fileLocks(directory);
 }
 
@@ -46,7 +51,9 @@ const abstractLocks: Locks = {
     return { taken: false, holder: holderOfUnix(`@${address}`) };
   },
   held(prefix) {
-    const names = unixRows().filter((row) => row.path.startsWith(mark)).map((row) => nameFrom(row.path.slice(mark.length)));
+    const names = unixRows()
+      .filter((row) => row.path.startsWith(mark))
+      .map((row) => nameFrom(row.path.slice(mark.length)));
     return names.filter((name) => name.startsWith(prefix));
   },
 };
@@ -145,7 +152,9 @@ function removeOwn(file: string): void {
 
 function namesIn(directory: string): string[] {
   try {
-    return readdirSync(directory).filter((file) => !file.startsWith('.') && !file.startsWith('#')).map(decodeURIComponent);
+    return readdirSync(directory)
+      .filter((file) => !file.startsWith('.') && !file.startsWith('#'))
+      .map(decodeURIComponent);
   } catch {
     return [];
   }

@@ -67,9 +67,20 @@ function endAll(recorded: Recorded): Pick<CleanUp, 'killed' | 'left'> {
     });
     // Once more after the last one is gone: it may have forked before it died.
     if (ours.length === 0 || performance.now() > deadline) {
-      const stuck = alive.map((stat) => ({ pid: stat.pid, command: commandOf(stat.pid), reason: 'it does not die when it is killed' }));
-      const strangers = unclear.map((stat) => ({ pid: stat.pid, command: commandOf(stat.pid), reason: 'its environment cannot be read, so it may be a stranger' }));
-      return { killed: [...killed.values()].filter(({ pid }) => !stuck.some((other) => other.pid === pid)), left: [...stuck, ...strangers] };
+      const stuck = alive.map((stat) => ({
+        pid: stat.pid,
+        command: commandOf(stat.pid),
+        reason: 'it does not die when it is killed',
+      }));
+      const strangers = unclear.map((stat) => ({
+        pid: stat.pid,
+        command: commandOf(stat.pid),
+        reason: 'its environment cannot be read, so it may be a stranger',
+      }));
+      return {
+        killed: [...killed.values()].filter(({ pid }) => !stuck.some((other) => other.pid === pid)),
+        left: [...stuck, ...strangers],
+      };
     }
     sleep(5);
   }
@@ -110,7 +121,7 @@ function findLeft({ instance, processes }: Recorded): { ours: ProcStat[]; unclea
 }
 
 function addDescendants(ours: Set<number>, all: ReadonlyMap<number, ProcStat>): void {
-  for (let before = -1; before !== ours.size; ) {
+  for (let before = -1; before !== ours.size;) {
     before = ours.size;
     for (const stat of all.values()) if (ours.has(stat.ppid)) ours.add(stat.pid);
   }
@@ -141,7 +152,9 @@ function removeStale(runtime: string): string[] {
   const info = readMasterInfo(runtime);
   if (info !== null && isAlive(info)) return [];
   const isOurs = (stat: Stats): boolean => stat.isFile() || stat.isSocket() || stat.isSymbolicLink();
-  return [pidFileName, masterInfoName, controlSocketName].map((name) => join(runtime, name)).filter((path) => removeIf(path, isOurs));
+  return [pidFileName, masterInfoName, controlSocketName]
+    .map((name) => join(runtime, name))
+    .filter((path) => removeIf(path, isOurs));
 }
 
 function removeIf(path: string, wanted: (stat: Stats) => boolean): boolean {

@@ -47,7 +47,11 @@ export function accountOf(wish: AccountWish): Account | null {
   const numeric = wish.user !== null && /^\d+$/.test(wish.user);
   if (wish.user !== null && entry === null && !numeric) {
     const hint = `create it ("useradd --system ${wish.user}"), or correct "user"`;
-    throw new SuperviseError('launch-failed', `${wish.of}: user "${wish.user}" was not found in /etc/passwd or by getent`, { hint });
+    throw new SuperviseError(
+      'launch-failed',
+      `${wish.of}: user "${wish.user}" was not found in /etc/passwd or by getent`,
+      { hint },
+    );
   }
   const [masterUid, masterGid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0];
   const uid = entry?.uid ?? (numeric ? Number(wish.user) : masterUid);
@@ -70,9 +74,17 @@ export function accountOfApp(app: AppSpec): Account | null {
 }
 
 function refuse(wish: AccountWish, ids: { uid: number; gid: number; masterUid: number }): never {
-  const wanted = wish.user === null ? `group "${wish.group}" (gid ${ids.gid})` : `user "${wish.user}" (uid ${ids.uid}, gid ${ids.gid})`;
-  const hint = 'start supervise as root, or remove "user" and "group"; under systemd, User= of the unit does it for all';
-  throw new SuperviseError('launch-failed', `${wish.of}: expected to run as ${wanted}, but the master runs as uid ${ids.masterUid}, and only root may change that`, { hint });
+  const wanted =
+    wish.user === null
+      ? `group "${wish.group}" (gid ${ids.gid})`
+      : `user "${wish.user}" (uid ${ids.uid}, gid ${ids.gid})`;
+  const hint =
+    'start supervise as root, or remove "user" and "group"; under systemd, User= of the unit does it for all';
+  throw new SuperviseError(
+    'launch-failed',
+    `${wish.of}: expected to run as ${wanted}, but the master runs as uid ${ids.masterUid}, and only root may change that`,
+    { hint },
+  );
 }
 
 function groupId(group: string, of: string): number {
@@ -80,7 +92,9 @@ function groupId(group: string, of: string): number {
   const fields = entryIn('group', group);
   if (fields !== null) return Number(fields[2]);
   const hint = `create it ("groupadd --system ${group}"), or correct "group"`;
-  throw new SuperviseError('launch-failed', `${of}: group "${group}" was not found in /etc/group or by getent`, { hint });
+  throw new SuperviseError('launch-failed', `${of}: group "${group}" was not found in /etc/group or by getent`, {
+    hint,
+  });
 }
 
 function passwdEntry(user: string): PasswdEntry | null {
@@ -106,6 +120,10 @@ function findLine(text: string, wanted: string): string[] | null {
 }
 
 function askGetent(database: string, wanted: string): string {
-  const answer = spawnSync('getent', [database, wanted], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5_000 });
+  const answer = spawnSync('getent', [database, wanted], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 5_000,
+  });
   return answer.stdout ?? '';
 }

@@ -25,7 +25,11 @@ import { wrapperFailure } from './wrapping.ts';
 
 /** What is needed of output.ts. */
 export interface OutputPort {
-  attach(stream: Readable, source: { app: string; source: string; stream: 'stdout' | 'stderr'; format: LogFormat }, onLine?: (line: string) => void): void;
+  attach(
+    stream: Readable,
+    source: { app: string; source: string; stream: 'stdout' | 'stderr'; format: LogFormat },
+    onLine?: (line: string) => void,
+  ): void;
   tail(source: string, lines: number): readonly string[];
   forget(source: string): void;
 }
@@ -78,7 +82,12 @@ export class ChildLife implements RunningProcess {
   #timer: NodeJS.Timeout | null = null;
 
   /** Takes over a process that has just been spawned, before anything else can happen to it. */
-  constructor(child: ChildProcess & { pid: number }, leader: Leader, spec: LifeSpec, parts: LifeParts & { listener: Pick<ProcessListener, 'exited'> }) {
+  constructor(
+    child: ChildProcess & { pid: number },
+    leader: Leader,
+    spec: LifeSpec,
+    parts: LifeParts & { listener: Pick<ProcessListener, 'exited'> },
+  ) {
     this.pid = child.pid;
     this.#child = child;
     this.#leader = leader;
@@ -86,7 +95,12 @@ export class ChildLife implements RunningProcess {
     this.#parts = parts;
     this.#listener = parts.listener;
     this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
-    parts.guard.add({ pid: this.pid, signal: spec.stop.signal, timeoutMs: spec.stop.timeoutMs, pdeathsig: spec.pdeathsig });
+    parts.guard.add({
+      pid: this.pid,
+      signal: spec.stop.signal,
+      timeoutMs: spec.stop.timeoutMs,
+      pdeathsig: spec.pdeathsig,
+    });
     for (const stream of ['stdout', 'stderr'] as const) {
       const pipe = child[stream];
       if (pipe !== null) parts.output.attach(pipe, { ...spec.source, stream }, spec.onLine);
@@ -229,14 +243,26 @@ export function stillborn(error: string, listener: Pick<ProcessListener, 'exited
 }
 
 /** As stillborn, for a child that node:child_process has made without a pid: its 'error' says why. */
-export function unborn(child: ChildProcess, program: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
-  child.once('error', (error) => listener.exited({ code: null, signal: null, error: spawnFailure(error, program), lastLines: [] }));
+export function unborn(
+  child: ChildProcess,
+  program: string,
+  listener: Pick<ProcessListener, 'exited'>,
+): RunningProcess {
+  child.once('error', (error) =>
+    listener.exited({ code: null, signal: null, error: spawnFailure(error, program), lastLines: [] }),
+  );
   // Without a descriptor left (EMFILE) there are no streams at all, whatever the types say.
   for (const stream of (child.stdio as typeof child.stdio | undefined) ?? []) stream?.destroy();
   return withoutProcess;
 }
 
-const withoutProcess: RunningProcess = { pid: null, terminate: () => undefined, kill: () => undefined, signal: () => undefined, bindsOwnPort: () => false };
+const withoutProcess: RunningProcess = {
+  pid: null,
+  terminate: () => undefined,
+  kill: () => undefined,
+  signal: () => undefined,
+  bindsOwnPort: () => false,
+};
 
 /** In words, why spawn failed. */
 export function spawnFailure(error: unknown, program: string): string {

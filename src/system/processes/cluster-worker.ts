@@ -47,7 +47,11 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   forked.on('error', () => undefined);
   if (child.pid === undefined) return unborn(child, script, listener);
   const leader = parts.strays.adopt(birth, child.pid);
-  const { life, ready } = beginWorker({ child, leader, launch, listeners: [], pdeathsig: wrapped.pdeathsig, notifyFd: null }, parts, listener);
+  const { life, ready } = beginWorker(
+    { child, leader, launch, listeners: [], pdeathsig: wrapped.pdeathsig, notifyFd: null },
+    parts,
+    listener,
+  );
   forked.on('listening', () => ready.listens());
   return life;
 }
@@ -55,7 +59,9 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
 function ownSession(argv: readonly string[], warn: (message: string) => void): readonly string[] {
   const { setsid } = findTools();
   if (setsid !== null) return [setsid, ...argv];
-  warn('setsid is not installed (util-linux): script workers without "listen" stay in the session of the master, and Ctrl-C reaches them too');
+  warn(
+    'setsid is not installed (util-linux): script workers without "listen" stay in the session of the master, and Ctrl-C reaches them too',
+  );
   return argv;
 }
 

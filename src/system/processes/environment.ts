@@ -13,7 +13,8 @@ import { SuperviseError } from '../../core/errors.ts';
 
 export type Environment = Readonly<Record<string, string>>;
 
-const ofTheMaster = /^(?:NOTIFY_SOCKET|NOTIFY_FD|WATCHDOG_.*|LISTEN_(?:FDS|PID|FDNAMES|PIDFDID)|NODE_CHANNEL_.*|NODE_UNIQUE_ID|SUPERVISE_.*)$/;
+const ofTheMaster =
+  /^(?:NOTIFY_SOCKET|NOTIFY_FD|WATCHDOG_.*|LISTEN_(?:FDS|PID|FDNAMES|PIDFDID)|NODE_CHANNEL_.*|NODE_UNIQUE_ID|SUPERVISE_.*)$/;
 
 /** The environment without what concerns the master alone. */
 export function inheritable(env: Environment): Record<string, string> {

@@ -37,14 +37,21 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
   const script = app.kind === 'script' ? (argv[1] ?? '') : null;
   const gone = whyGone(argv, cwd, script);
   if (gone !== null) return stillborn(gone, listener);
-  const descriptors = descriptorsOf(app, app.listen.map((each) => parts.sockets.fdOf(each.url)));
+  const descriptors = descriptorsOf(
+    app,
+    app.listen.map((each) => parts.sockets.fdOf(each.url)),
+  );
   const env = { ...workerEnvironment(launch, parts), ...descriptors.env };
   const birth = parts.strays.announce(markOf(env, parts));
   let child: ChildProcess;
   let pdeathsig: boolean;
   try {
     const words = wordsOf(launch);
-    const wrapped = wrapWorker(launch, script === null ? words : withPreload(words), app.listen.length > 0 && !words.some(namesDescriptor) ? 'set' : 'none');
+    const wrapped = wrapWorker(
+      launch,
+      script === null ? words : withPreload(words),
+      app.listen.length > 0 && !words.some(namesDescriptor) ? 'set' : 'none',
+    );
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
     const [file = '', ...rest] = wrapped.argv;
     child = spawn(file, rest, { cwd, env, stdio: descriptors.stdio, detached: true, ...wrapped.ids });
@@ -55,7 +62,8 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
   if (child.pid === undefined) return unborn(child, argv[0] ?? '', listener);
   const listeners = app.listen.map((each) => socketInode(parts.sockets.fdOf(each.url)) ?? '');
   const leader = parts.strays.adopt(birth, child.pid);
-  return beginWorker({ child, leader, launch, listeners, pdeathsig, notifyFd: descriptors.notifyFd }, parts, listener).life;
+  return beginWorker({ child, leader, launch, listeners, pdeathsig, notifyFd: descriptors.notifyFd }, parts, listener)
+    .life;
 }
 
 /**
@@ -81,7 +89,10 @@ function copies(app: AppSpec, sockets: readonly number[], stdio: unknown[]): unk
   return app.listen.map((each, index) => {
     const fds = [firstSocketFd + index];
     while (fds.length < copiesOfSocket) fds.push(stdio.push(sockets[index]) - 1);
-    const where = each.kind === 'tcp' ? { host: each.host, port: each.port, path: null } : { host: '', port: null, path: each.path };
+    const where =
+      each.kind === 'tcp'
+        ? { host: each.host, port: each.port, path: null }
+        : { host: '', port: null, path: each.path };
     return { url: each.url, ...where, fds };
   });
 }

@@ -15,22 +15,46 @@ import { pinHook, type PinnedHook } from './pin.ts';
 const stop: { readonly signal: Signal; readonly timeoutMs: number } = { signal: 'SIGTERM', timeoutMs: 5_000 };
 
 /** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
-export function spawnHook(hook: HookSpec, baseEnv: Environment, parts: LaunchParts, listener: ProcessListener): RunningProcess {
+export function spawnHook(
+  hook: HookSpec,
+  baseEnv: Environment,
+  parts: LaunchParts,
+  listener: ProcessListener,
+): RunningProcess {
   let pinned: PinnedHook;
   try {
     pinned = pinHook(hook, baseEnv);
   } catch (error) {
     return stillborn(spawnFailure(error, hook.argv[0] ?? ''), listener);
   }
-  const env = { ...pinned.env, ...parts.guard.environment, SUPERVISE_NAME: parts.masterName, SUPERVISE_HOOK: hook.name, SUPERVISE_PHASE: hook.phase };
-  const wrapped = wrapProgram({ argv: pinned.argv, account: pinned.account, deathSignal: stop.signal, niceness: null, umask: null, listenPid: 'none' });
+  const env = {
+    ...pinned.env,
+    ...parts.guard.environment,
+    SUPERVISE_NAME: parts.masterName,
+    SUPERVISE_HOOK: hook.name,
+    SUPERVISE_PHASE: hook.phase,
+  };
+  const wrapped = wrapProgram({
+    argv: pinned.argv,
+    account: pinned.account,
+    deathSignal: stop.signal,
+    niceness: null,
+    umask: null,
+    listenPid: 'none',
+  });
   for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
   const birth = parts.strays.announce(markOf(env, parts));
   const program = pinned.argv[0] ?? '';
   const [file = '', ...rest] = wrapped.argv;
   let child: ChildProcess;
   try {
-    child = spawn(file, rest, { cwd: pinned.cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true, ...wrapped.ids });
+    child = spawn(file, rest, {
+      cwd: pinned.cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      ...wrapped.ids,
+    });
   } catch (error) {
     return stillborn(spawnFailure(error, program), listener);
   }
@@ -38,7 +62,13 @@ export function spawnHook(hook: HookSpec, baseEnv: Environment, parts: LaunchPar
   return new ChildLife(
     child as ChildProcess & { pid: number },
     parts.strays.adopt(birth, child.pid),
-    { source: { app: '', source: `hook.${hook.name}`, format: 'auto' }, shape: 'chain', listeners: [], stop, pdeathsig: wrapped.pdeathsig },
+    {
+      source: { app: '', source: `hook.${hook.name}`, format: 'auto' },
+      shape: 'chain',
+      listeners: [],
+      stop,
+      pdeathsig: wrapped.pdeathsig,
+    },
     { ...parts, listener },
   );
 }

@@ -37,7 +37,9 @@ export function workerEnvironment(launch: Launch, parts: LaunchParts): Record<st
     ...pinned.env,
     ...Object.fromEntries(configured),
     ...(values.port === null ? {} : { PORT: String(values.port) }),
-    ...(app.listen.length === 0 ? {} : { LISTEN_FDS: String(app.listen.length), LISTEN_FDNAMES: app.listen.map(() => app.name).join(':') }),
+    ...(app.listen.length === 0
+      ? {}
+      : { LISTEN_FDS: String(app.listen.length), LISTEN_FDNAMES: app.listen.map(() => app.name).join(':') }),
     ...parts.guard.environment,
     SUPERVISE_NAME: parts.masterName,
     SUPERVISE_APP: app.name,
@@ -57,9 +59,18 @@ export function markOf(env: Environment, parts: LaunchParts): string[] {
 export function wrapWorker(launch: Launch, argv: readonly string[], listenPid: 'set' | 'none'): Wrapped {
   const { app } = launch.pinned;
   const { identity, stop } = app;
-  return wrapProgram({ argv, account: accountOfApp(app), deathSignal: stop.signal, niceness: identity.nice, umask: identity.umask, listenPid });
+  return wrapProgram({
+    argv,
+    account: accountOfApp(app),
+    deathSignal: stop.signal,
+    niceness: identity.nice,
+    umask: identity.umask,
+    listenPid,
+  });
 }
 
-export function wrapProgram(what: Omit<Parameters<typeof wrap>[0], 'masterPid'> & { readonly deathSignal: Signal }): Wrapped {
+export function wrapProgram(
+  what: Omit<Parameters<typeof wrap>[0], 'masterPid'> & { readonly deathSignal: Signal },
+): Wrapped {
   return wrap({ ...what, masterPid: process.pid }, findTools());
 }

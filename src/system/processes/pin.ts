@@ -20,7 +20,8 @@ export function pin(app: AppSpec, revision: number, baseEnv: Environment): Pinne
   const env = environmentOf({ of, cwd, envFile: app.envFile, env: app.env, account }, baseEnv);
   const around: Surroundings = { of, givenCwd: app.cwd, cwd, env, user: app.identity.user };
   const [script = '', ...words] = app.argv;
-  const argv = app.kind === 'script' ? [process.execPath, findScript(script, around), ...words] : findProgram(app.argv, around);
+  const argv =
+    app.kind === 'script' ? [process.execPath, findScript(script, around), ...words] : findProgram(app.argv, around);
   return { app, revision, argv, env, cwd };
 }
 

@@ -14,9 +14,12 @@ let foundPreload: string | null = null;
 /** The built preload: beside dist/chunks and dist/cli, beside dist/index.mjs, or as tsc has compiled it. */
 function preloadUrl(): string {
   if (foundPreload !== null) return foundPreload;
-  const places = ['../worker/preload.mjs', './worker/preload.mjs', '../../worker/preload.js'].map((place) => new URL(place, import.meta.url));
+  const places = ['../worker/preload.mjs', './worker/preload.mjs', '../../worker/preload.js'].map(
+    (place) => new URL(place, import.meta.url),
+  );
   const found = places.find((place) => existsSync(fileURLToPath(place)));
-  if (found === undefined) throw new Error(`the preload for scripts is missing, expected at ${places[0]?.pathname}: reinstall supervise`);
+  if (found === undefined)
+    throw new Error(`the preload for scripts is missing, expected at ${places[0]?.pathname}: reinstall supervise`);
   foundPreload = found.href;
   return foundPreload;
 }

@@ -40,7 +40,8 @@ export class ProcessTree {
     for (const root of [this.leader, ...this.#seen.values()]) {
       if (!isAlive(root)) continue;
       for (const stat of statsOfTree(root.pid)) {
-        if (stat.pid !== this.leader.pid && !isDead(stat)) this.#seen.set(stat.pid, { pid: stat.pid, startTimeTicks: stat.startTimeTicks });
+        if (stat.pid !== this.leader.pid && !isDead(stat))
+          this.#seen.set(stat.pid, { pid: stat.pid, startTimeTicks: stat.startTimeTicks });
       }
     }
   }
@@ -96,7 +97,7 @@ export class ProcessTree {
     if (this.#shape === 'leader') return chain;
     const end = this.#listeners.length > 0 ? acceptingPid(this.leader.pid, this.#listeners) : null;
     const own = this.#listeners.length > 0 ? null : listeningSockets(this.leader.pid);
-    for (let last: ProcessId = this.leader; ; ) {
+    for (let last: ProcessId = this.leader; ;) {
       if (last.pid === end) return chain;
       const children = liveChildren(last.pid);
       const [only] = children;
@@ -110,7 +111,9 @@ export class ProcessTree {
 
 function liveChildren(pid: number): ProcessId[] {
   const stats = childrenOf(pid).map((child) => statOf(child));
-  return stats.filter((stat) => stat !== null && !isDead(stat)).map((stat) => ({ pid: stat!.pid, startTimeTicks: stat!.startTimeTicks }));
+  return stats
+    .filter((stat) => stat !== null && !isDead(stat))
+    .map((stat) => ({ pid: stat!.pid, startTimeTicks: stat!.startTimeTicks }));
 }
 
 /** Whether it holds one of these sockets (`socket:[inode]`). */

@@ -33,10 +33,17 @@ export function resolveCwd(cwd: string, of: string): string {
     const real = realpathSync(cwd);
     if (statSync(real).isDirectory()) return real;
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : `cannot be used (${(error as Error).message})`;
-    throw new SuperviseError('launch-failed', `${of}: the working directory ${cwd} ${why}`, { hint: 'create it, or correct "cwd"' });
+    const why =
+      (error as NodeJS.ErrnoException).code === 'ENOENT'
+        ? 'does not exist'
+        : `cannot be used (${(error as Error).message})`;
+    throw new SuperviseError('launch-failed', `${of}: the working directory ${cwd} ${why}`, {
+      hint: 'create it, or correct "cwd"',
+    });
   }
-  throw new SuperviseError('launch-failed', `${of}: the working directory ${cwd} is not a directory`, { hint: 'correct "cwd"' });
+  throw new SuperviseError('launch-failed', `${of}: the working directory ${cwd} is not a directory`, {
+    hint: 'correct "cwd"',
+  });
 }
 
 /**
@@ -45,7 +52,10 @@ export function resolveCwd(cwd: string, of: string): string {
  */
 export function findProgram(argv: readonly string[], around: Surroundings): readonly string[] {
   const [name = '', ...words] = argv;
-  const file = pinned(name.includes('/') ? checked(resolve(around.cwd, name), name, around) : lookUp(name, around), around);
+  const file = pinned(
+    name.includes('/') ? checked(resolve(around.cwd, name), name, around) : lookUp(name, around),
+    around,
+  );
   const interpreter = interpreterOf(file, name, around);
   return [...interpreter, file, ...words];
 }
@@ -55,8 +65,13 @@ export function findScript(name: string, around: Surroundings): string {
   const file = pinned(resolve(around.cwd, name), around);
   const found = fileAt(file);
   if (found?.isFile() && may(file, constants.R_OK)) return file;
-  const why = found === undefined ? 'does not exist, or is closed to us' : found.isFile() ? 'cannot be read' : 'is not a file';
-  throw cannotRun(`the script ${file} ${why}`, 'correct "script"; a relative path counts from the resolved cwd', around);
+  const why =
+    found === undefined ? 'does not exist, or is closed to us' : found.isFile() ? 'cannot be read' : 'is not a file';
+  throw cannotRun(
+    `the script ${file} ${why}`,
+    'correct "script"; a relative path counts from the resolved cwd',
+    around,
+  );
 }
 
 /**
@@ -82,18 +97,27 @@ function lookUp(name: string, around: Surroundings): string {
     if (may(file, constants.X_OK)) return file;
     unfit ??= file;
   }
-  if (unfit !== null) throw cannotRun(`${unfit} is not executable`, `"chmod +x ${unfit}", or name another program`, around);
+  if (unfit !== null)
+    throw cannotRun(`${unfit} is not executable`, `"chmod +x ${unfit}", or name another program`, around);
   const here = join(around.cwd, name);
   const isHere = fileAt(here)?.isFile() === true;
-  const hint = isHere ? `there is ${here}: write ./${name} to run it` : 'install it, write its absolute path, or set PATH in "env"';
+  const hint = isHere
+    ? `there is ${here}: write ./${name} to run it`
+    : 'install it, write its absolute path, or set PATH in "env"';
   throw cannotRun(`the program "${name}" was not found in PATH`, hint, around);
 }
 
 function checked(file: string, name: string, around: Surroundings): string {
   const found = fileAt(file);
-  if (found === undefined) throw cannotRun(`the program ${file} does not exist, or lies in a directory that is closed to us`, `correct "${name}"; a relative path counts from the resolved cwd`, around);
+  if (found === undefined)
+    throw cannotRun(
+      `the program ${file} does not exist, or lies in a directory that is closed to us`,
+      `correct "${name}"; a relative path counts from the resolved cwd`,
+      around,
+    );
   if (found.isDirectory()) throw cannotRun(`${file} is a directory, not a program`, `correct "${name}"`, around);
-  if (!may(file, constants.X_OK)) throw cannotRun(`${file} is not executable`, `"chmod +x ${file}", or start it through its interpreter`, around);
+  if (!may(file, constants.X_OK))
+    throw cannotRun(`${file} is not executable`, `"chmod +x ${file}", or start it through its interpreter`, around);
   return file;
 }
 
@@ -145,10 +169,16 @@ function interpreterOf(file: string, name: string, around: Surroundings): string
   const line = firstLine(file);
   if (!line.startsWith('#!')) return [];
   const [, interpreter = '', argument = ''] = /^#![ \t]*([^ \t]*)[ \t]*([^]*?)[ \t]*$/.exec(line) ?? [];
-  const hint = line.endsWith('\r') ? `its lines end with CR LF: "sed -i 's/\\r$//' ${file}"` : 'install the interpreter, or correct the first line';
+  const hint = line.endsWith('\r')
+    ? `its lines end with CR LF: "sed -i 's/\\r$//' ${file}"`
+    : 'install the interpreter, or correct the first line';
   const found = fileAt(resolve(around.cwd, interpreter));
   if (interpreter === '' || found === undefined) {
-    throw cannotRun(`${file} ("${name}") names the interpreter "${interpreter.replace('\r', '\\r')}" in its first line, which does not exist`, hint, around);
+    throw cannotRun(
+      `${file} ("${name}") names the interpreter "${interpreter.replace('\r', '\\r')}" in its first line, which does not exist`,
+      hint,
+      around,
+    );
   }
   if (interpreter.endsWith('/env')) checkEnvWord(argument, file, around);
   const real = pinned(resolve(around.cwd, interpreter), around);
@@ -162,8 +192,14 @@ function checkEnvWord(argument: string, file: string, around: Surroundings): voi
   try {
     lookUp(word, around);
   } catch {
-    const hint = word.endsWith('\r') ? `its lines end with CR LF: "sed -i 's/\\r$//' ${file}"` : `install it, or set PATH in "env"`;
-    throw cannotRun(`${file} asks env for the interpreter "${word.replace('\r', '\\r')}", which is not in PATH`, hint, around);
+    const hint = word.endsWith('\r')
+      ? `its lines end with CR LF: "sed -i 's/\\r$//' ${file}"`
+      : `install it, or set PATH in "env"`;
+    throw cannotRun(
+      `${file} asks env for the interpreter "${word.replace('\r', '\\r')}", which is not in PATH`,
+      hint,
+      around,
+    );
   }
 }
 
@@ -185,5 +221,9 @@ function firstLine(file: string): string {
 
 function cannotRun(what: string, hint: string, around: Surroundings): SuperviseError {
   const user = around.user ?? `uid ${process.getuid?.() ?? 0}, as the master`;
-  return new SuperviseError('program-cannot-run', `${around.of}: ${what} (user ${user}; cwd ${around.cwd}; PATH=${around.env.PATH ?? defaultPath})`, { hint });
+  return new SuperviseError(
+    'program-cannot-run',
+    `${around.of}: ${what} (user ${user}; cwd ${around.cwd}; PATH=${around.env.PATH ?? defaultPath})`,
+    { hint },
+  );
 }

@@ -40,7 +40,9 @@ export function createSpawner({ sockets, guard, output, masterName }: SpawnerPar
     pin,
     spawn: (launch, listener) => {
       const { kind, listen } = launch.pinned.app;
-      return kind === 'script' && listen.length === 0 ? spawnClusterWorker(launch, parts, listener) : spawnExecWorker(launch, parts, listener);
+      return kind === 'script' && listen.length === 0
+        ? spawnClusterWorker(launch, parts, listener)
+        : spawnExecWorker(launch, parts, listener);
     },
     runHook: (hook, baseEnv, listener) => spawnHook(hook, baseEnv, parts, listener),
   };

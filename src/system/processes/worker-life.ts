@@ -20,7 +20,11 @@ export interface Spawned {
 }
 
 /** Takes over a worker that has just been spawned. */
-export function beginWorker(spawned: Spawned, parts: LaunchParts, listener: ProcessListener): { readonly life: ChildLife; readonly ready: WorkerReady } {
+export function beginWorker(
+  spawned: Spawned,
+  parts: LaunchParts,
+  listener: ProcessListener,
+): { readonly life: ChildLife; readonly ready: WorkerReady } {
   const { child, leader, launch, listeners, pdeathsig } = spawned;
   const { app } = launch.pinned;
   const ready = new WorkerReady(app, {

@@ -40,16 +40,21 @@ export class WorkerReady {
   /** What is to see each line of both streams; undefined: nothing is. */
   get onLine(): ((line: string) => void) | undefined {
     const pattern = this.#pattern;
-    return pattern === null ? undefined : (line) => void (this.#state === 'waiting' && pattern.test(line) && this.#ready());
+    return pattern === null
+      ? undefined
+      : (line) => void (this.#state === 'waiting' && pattern.test(line) && this.#ready());
   }
 
   /** Watches from outside where that is what `ready` asks for. */
   watch({ app, pid, listeners, slot }: ReadyTarget): void {
     const port = app.port === null ? null : app.port + slot;
-    this.#cancelWatch = watchReadiness({ pid, ready: probeOfSlot(app.ready, slot), listeners, port, kind: app.kind }, {
-      ready: (waiting) => this.#ready(waiting),
-      warning: (message) => this.#listener.warning(message),
-    });
+    this.#cancelWatch = watchReadiness(
+      { pid, ready: probeOfSlot(app.ready, slot), listeners, port, kind: app.kind },
+      {
+        ready: (waiting) => this.#ready(waiting),
+        warning: (message) => this.#listener.warning(message),
+      },
+    );
     if (this.#state === 'over') this.#cancelWatch();
   }
 
@@ -100,13 +105,21 @@ export class WorkerReady {
   }
 }
 
-type OurMessage = { readonly supervise: 'listening'; readonly url: string } | { readonly supervise: 'elsewhere'; readonly at: AddressInfo | string | null };
+type OurMessage =
+  | { readonly supervise: 'listening'; readonly url: string }
+  | { readonly supervise: 'elsewhere'; readonly at: AddressInfo | string | null };
 
 function isOurs(message: unknown): message is OurMessage {
-  return typeof message === 'object' && message !== null && ['listening', 'elsewhere'].includes((message as { supervise?: string }).supervise ?? '');
+  return (
+    typeof message === 'object' &&
+    message !== null &&
+    ['listening', 'elsewhere'].includes((message as { supervise?: string }).supervise ?? '')
+  );
 }
 
 /** A probe's port is counted up by slot, as the app's own: workers side by side cannot share one. */
 function probeOfSlot(ready: ReadySpec, slot: number): ReadySpec {
-  return (ready.kind === 'http' || ready.kind === 'tcp') && ready.port !== null ? { ...ready, port: ready.port + slot } : ready;
+  return (ready.kind === 'http' || ready.kind === 'tcp') && ready.port !== null
+    ? { ...ready, port: ready.port + slot }
+    : ready;
 }

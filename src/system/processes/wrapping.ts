@@ -54,15 +54,17 @@ export function wrap(what: Wrapping, tools: Tools): Wrapped {
     if (tools.nice === null) warnings.push('nice is not installed (coreutils): "nice" has no effect');
     else outer.push(tools.nice, '-n', String(what.niceness));
   }
-  if (tools.setpriv !== null) outer.push(tools.setpriv, '--pdeathsig', what.deathSignal.slice('SIG'.length), ...idWords(account), '--');
-  else if (account !== null) warnings.push('setpriv is not installed (util-linux): the user is set, but without its supplementary groups');
+  if (tools.setpriv !== null)
+    outer.push(tools.setpriv, '--pdeathsig', what.deathSignal.slice('SIG'.length), ...idWords(account), '--');
+  else if (account !== null)
+    warnings.push('setpriv is not installed (util-linux): the user is set, but without its supplementary groups');
   const ids = tools.setpriv === null && account !== null ? { uid: account.uid, gid: account.gid } : {};
   return { argv: [...outer, ...inner, ...what.argv], ids, pdeathsig: tools.setpriv !== null, warnings };
 }
 
 function idWords(account: Account | null): string[] {
   if (account === null) return [];
-  const groups = { 'of-account': '--init-groups', none: '--clear-groups', kept: '--keep-groups' }[account.groups];
+  const groups = { 'of-account': '--init-groups', 'none': '--clear-groups', 'kept': '--keep-groups' }[account.groups];
   return ['--reuid', String(account.uid), '--regid', String(account.gid), groups];
 }
 
@@ -96,7 +98,11 @@ let foundTools: Tools | null = null;
 
 /** Looks for the tools once, at their usual places: a look at a file each, no process. */
 export function findTools(): Tools {
-  foundTools ??= { setpriv: firstExecutable('setpriv'), nice: firstExecutable('nice'), setsid: firstExecutable('setsid') };
+  foundTools ??= {
+    setpriv: firstExecutable('setpriv'),
+    nice: firstExecutable('nice'),
+    setsid: firstExecutable('setsid'),
+  };
   return foundTools;
 }
 

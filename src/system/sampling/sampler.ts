@@ -18,7 +18,8 @@ import { cpuPercent, type ProcessReading, type TreeReading } from './tree-cpu.ts
 import { TreeWalk, type Trees } from './tree-walk.ts';
 import { UsageReader, type Usage } from './usage.ts';
 
-export function createSampler(): Sampler {
+/** `settled` resolves when no sample is under way: at its first one pidusage runs other programs (getconf). */
+export function createSampler(): Sampler & { settled(): Promise<void> } {
   return new TreeSampler();
 }
 
@@ -37,6 +38,11 @@ class TreeSampler implements Sampler {
   readonly #treeWalk = new TreeWalk();
   #before: ReadonlyMap<string, TreeReading> = new Map();
   #running = false;
+  #answered: Promise<void> = Promise.resolve();
+
+  settled(): Promise<void> {
+    return this.#answered;
+  }
 
   sample(leaders: ReadonlyMap<string, number>, done: Done): void {
     if (this.#running) return;
@@ -44,7 +50,7 @@ class TreeSampler implements Sampler {
     const procStat = readText('/proc/stat');
     const walk = this.#walk(leaders, procStat);
     const host = this.#readHost(procStat);
-    void this.#answer(walk, host, done);
+    this.#answered = this.#answer(walk, host, done);
   }
 
   async #answer(walk: Walk, host: HostSample, done: Done): Promise<void> {

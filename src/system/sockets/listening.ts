@@ -23,7 +23,9 @@ export type ListenWay = 'perl' | 'koffi' | 'node';
 export const listenWays: readonly ListenWay[] = ['perl', 'koffi', 'node'];
 
 /** `errno` is that of the socket at `index`. */
-export type ListenResult = { readonly done: true } | { readonly done: false; readonly index: number; readonly errno: number };
+export type ListenResult =
+  | { readonly done: true }
+  | { readonly done: false; readonly index: number; readonly errno: number };
 
 /** Makes all of them listen, or stops at the first that cannot. null: none of these ways exists on this host. */
 export function makeListen(fds: readonly number[], ways: readonly ListenWay[] = listenWays): ListenResult | null {
@@ -36,7 +38,8 @@ export function makeListen(fds: readonly number[], ways: readonly ListenWay[] = 
 }
 
 const listeners: Readonly<Record<ListenWay, (fds: readonly number[]) => ListenResult | null>> = {
-  perl: (fds) => byChild('perl', ['-e', perlProgram, String(fds.length), String(backlog), String(constants.O_NONBLOCK)], fds),
+  perl: (fds) =>
+    byChild('perl', ['-e', perlProgram, String(fds.length), String(backlog), String(constants.O_NONBLOCK)], fds),
   koffi: listenByKoffi,
   node: listenByNode,
 };
@@ -77,7 +80,8 @@ function listenByNode(fds: readonly number[]): ListenResult | null {
   const result = byChild(process.execPath, ['-e', nodeProgram, String(fds.length), String(backlog)], fds);
   if (result?.done !== true) return result;
   for (const fd of fds) {
-    if (spawnSync('/bin/sh', ['-c', ':'], { stdio: [fd, 'ignore', 'ignore'], env: {} }).error !== undefined) return null;
+    if (spawnSync('/bin/sh', ['-c', ':'], { stdio: [fd, 'ignore', 'ignore'], env: {} }).error !== undefined)
+      return null;
   }
   return result;
 }
@@ -85,7 +89,12 @@ function listenByNode(fds: readonly number[]): ListenResult | null {
 /** Runs a program with the sockets as fds from 3 on. Exit 9 and "INDEX ERRNO": that socket cannot. Another failure: try another way. */
 function byChild(program: string, words: readonly string[], fds: readonly number[]): ListenResult | null {
   const stdio: StdioOptions = ['ignore', 'pipe', 'ignore', ...fds];
-  const { status, stdout } = spawnSync(program, words, { stdio, env: { PATH: process.env.PATH }, encoding: 'utf8', timeout: 10_000 });
+  const { status, stdout } = spawnSync(program, words, {
+    stdio,
+    env: { PATH: process.env.PATH },
+    encoding: 'utf8',
+    timeout: 10_000,
+  });
   if (status === 0) return { done: true };
   const failed = /^(\d+) (\d+)$/.exec(stdout ?? '');
   return status === 9 && failed !== null ? { done: false, index: Number(failed[1]), errno: Number(failed[2]) } : null;

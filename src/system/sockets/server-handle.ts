@@ -16,13 +16,24 @@ export interface ServerHandle {
   setNoDelay?(on: boolean): number;
 }
 
-type CreateServerHandle = (address: string | null, port: number, family: 4 | 6 | -1, fd?: number, flags?: number) => ServerHandle | number;
+type CreateServerHandle = (
+  address: string | null,
+  port: number,
+  family: 4 | 6 | -1,
+  fd?: number,
+  flags?: number,
+) => ServerHandle | number;
 
 /**
  * Binds TCP (family 4 or 6, a literal address), or a unix socket (port and family -1; a leading NUL makes it abstract).
  * Close-on-exec, non-blocking. A number is a negative errno. For TCP a port in use is found by getsockname() only.
  */
-export function createServerHandle(address: string, port: number, family: 4 | 6 | -1, flags = 0): ServerHandle | number {
+export function createServerHandle(
+  address: string,
+  port: number,
+  family: 4 | 6 | -1,
+  flags = 0,
+): ServerHandle | number {
   const create = (net as unknown as { _createServerHandle?: CreateServerHandle })._createServerHandle;
   if (typeof create !== 'function') {
     throw new SuperviseError('bug', `expected net._createServerHandle, found none in Node ${process.version}`, {

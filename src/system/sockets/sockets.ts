@@ -55,7 +55,10 @@ export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenW
   const boundAs = (url: string): Bound => {
     const bound = all.get(url);
     if (bound !== undefined) return bound;
-    throw new SuperviseError('bug', `expected ${url} to be bound, found: ${[...all.keys()].join(', ') || 'nothing is'}`);
+    throw new SuperviseError(
+      'bug',
+      `expected ${url} to be bound, found: ${[...all.keys()].join(', ') || 'nothing is'}`,
+    );
   };
   const close = (urls: readonly string[]): void => {
     for (const url of urls) {
@@ -84,7 +87,10 @@ export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenW
     },
     listen() {
       const waiting = [...all.values()].filter((bound) => bound.state === 'bound');
-      const result = makeListen(waiting.map((bound) => bound.handle.fd), ways);
+      const result = makeListen(
+        waiting.map((bound) => bound.handle.fd),
+        ways,
+      );
       if (result === null) throw noWay(ways);
       if (!result.done) throw listenFailed(waiting[result.index], result.errno);
       for (const bound of waiting) bound.state = 'listening';
@@ -142,7 +148,10 @@ function openTcp(spec: TcpSpec, locks: Locks): OpenSocket {
     const own = host === '' ? '*' : canonicalIp(host);
     const release = lockAddress(url, `${prefix}${own}`, locks);
     // Ours is taken before the others are looked at: of two that start together at least one sees the other.
-    const clash = locks.held(prefix).map((name) => name.slice(prefix.length)).find((other) => other !== own && overlap(own, other));
+    const clash = locks
+      .held(prefix)
+      .map((name) => name.slice(prefix.length))
+      .find((other) => other !== own && overlap(own, other));
     if (clash === undefined) return release;
     release();
     throw heldBySupervise(url, locks.take(`${prefix}${clash}`));
@@ -157,8 +166,12 @@ function bindTcp(spec: TcpSpec): ServerHandle {
       hint: 'write the address itself, as 127.0.0.1 or [::1]; an empty host, as in ":8000", is all addresses',
     });
   }
-  let result = family === 4 ? createServerHandle(host, port, 4) : createServerHandle(host === '' ? '::' : host, port, 6, host === '::' ? ipv6Only : 0);
-  if (host === '' && typeof result === 'number' && withoutIpv6.has(getSystemErrorName(result))) result = createServerHandle('0.0.0.0', port, 4);
+  let result =
+    family === 4
+      ? createServerHandle(host, port, 4)
+      : createServerHandle(host === '' ? '::' : host, port, 6, host === '::' ? ipv6Only : 0);
+  if (host === '' && typeof result === 'number' && withoutIpv6.has(getSystemErrorName(result)))
+    result = createServerHandle('0.0.0.0', port, 4);
   if (typeof result === 'number') throw tcpFailed(spec, result);
   return result;
 }
@@ -168,14 +181,17 @@ const withoutIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL', 'EPROTON
 
 /** `*` is everything, 0.0.0.0 all of IPv4, :: all of IPv6. */
 function overlap(one: string, other: string): boolean {
-  const covers = (a: string, b: string): boolean => a === '*' || (a === '0.0.0.0' && isIP(b) === 4) || (a === '::' && isIP(b) === 6);
+  const covers = (a: string, b: string): boolean =>
+    a === '*' || (a === '0.0.0.0' && isIP(b) === 4) || (a === '::' && isIP(b) === 6);
   return covers(one, other) || covers(other, one);
 }
 
 function tcpFailed(spec: TcpSpec, error: number): SuperviseError {
   const name = getSystemErrorName(error);
   if (name === 'EADDRINUSE') return inUse('bind', spec, spec.port, 'stop it, or listen elsewhere');
-  return new SuperviseError('socket-cannot-bind', `cannot bind ${spec.url}: ${name}`, { hint: tcpHints[name] ?? 'see bind(2) for what this means' });
+  return new SuperviseError('socket-cannot-bind', `cannot bind ${spec.url}: ${name}`, {
+    hint: tcpHints[name] ?? 'see bind(2) for what this means',
+  });
 }
 
 function inUse(what: 'bind' | 'listen on', { url, host }: TcpSpec, port: number, hint: string): SuperviseError {
@@ -184,8 +200,10 @@ function inUse(what: 'bind' | 'listen on', { url, host }: TcpSpec, port: number,
 }
 
 const tcpHints: Readonly<Record<string, string>> = {
-  EACCES: 'ports below 1024 need root or CAP_NET_BIND_SERVICE (AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit); or use a higher port behind a proxy',
-  EADDRNOTAVAIL: 'no interface of this host has that address; see "ip address", or listen on all with an empty host, as in ":8000"',
+  EACCES:
+    'ports below 1024 need root or CAP_NET_BIND_SERVICE (AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit); or use a higher port behind a proxy',
+  EADDRNOTAVAIL:
+    'no interface of this host has that address; see "ip address", or listen on all with an empty host, as in ":8000"',
   EAFNOSUPPORT: 'this host has no IPv6; use an IPv4 address',
   EINVAL: 'a link-local address needs its interface, as in [fe80::1%eth0]:8000',
 };
@@ -201,7 +219,9 @@ function lockAddress(url: string, name: string, locks: Locks): Cancel {
 function heldBySupervise(url: string, result: ReturnType<Locks['take']>): SuperviseError {
   if (result.taken) result.release();
   const holder = describeHolder(result.taken ? null : result.holder);
-  return new SuperviseError('socket-in-use', `cannot bind ${url}: another supervise has it: ${holder}`, { hint: 'stop that one, or listen elsewhere' });
+  return new SuperviseError('socket-in-use', `cannot bind ${url}: another supervise has it: ${holder}`, {
+    hint: 'stop that one, or listen elsewhere',
+  });
 }
 
 function listenFailed(bound: Bound | undefined, errno: number): SuperviseError {
@@ -209,11 +229,17 @@ function listenFailed(bound: Bound | undefined, errno: number): SuperviseError {
   if (bound?.spec.kind === 'tcp' && name === 'EADDRINUSE') {
     return inUse('listen on', bound.spec, bound.port ?? 0, 'it began to listen while the hooks ran; stop it');
   }
-  return new SuperviseError('socket-cannot-bind', `cannot listen on ${bound?.spec.url}: ${name}`, { hint: 'see listen(2) for what this means' });
+  return new SuperviseError('socket-cannot-bind', `cannot listen on ${bound?.spec.url}: ${name}`, {
+    hint: 'see listen(2) for what this means',
+  });
 }
 
 function noWay(ways: readonly ListenWay[]): SuperviseError {
-  return new SuperviseError('socket-cannot-bind', `expected one of ${ways.join(', ')} to call listen() for the master, found none that works`, {
-    hint: 'install perl, or the optional package koffi (npm install koffi)',
-  });
+  return new SuperviseError(
+    'socket-cannot-bind',
+    `expected one of ${ways.join(', ')} to call listen() for the master, found none that works`,
+    {
+      hint: 'install perl, or the optional package koffi (npm install koffi)',
+    },
+  );
 }

@@ -71,15 +71,21 @@ function makeRoom(spec: UnixSpec): void {
   const stat = look(spec.path);
   if (stat === null) return;
   if (!stat.isSocket()) {
-    throw new SuperviseError('socket-cannot-bind', `cannot bind ${spec.url}: expected nothing or a socket at ${spec.path}, found ${kindOf(stat)}`, {
-      hint: 'it is left as it is; move it away, or listen at another path',
-    });
+    throw new SuperviseError(
+      'socket-cannot-bind',
+      `cannot bind ${spec.url}: expected nothing or a socket at ${spec.path}, found ${kindOf(stat)}`,
+      {
+        hint: 'it is left as it is; move it away, or listen at another path',
+      },
+    );
   }
   const answer = connectError(spec.path);
   if (answer === 'ENOENT') return;
   if (answer !== 'ECONNREFUSED') {
     const holder = describeHolder(holderOfUnix(spec.path));
-    throw new SuperviseError('socket-in-use', `cannot bind ${spec.url}: it is in use by ${holder}`, { hint: 'stop it, or listen at another path' });
+    throw new SuperviseError('socket-in-use', `cannot bind ${spec.url}: it is in use by ${holder}`, {
+      hint: 'stop it, or listen at another path',
+    });
   }
   try {
     unlinkSync(spec.path);
@@ -95,7 +101,11 @@ require('net').connect(process.argv[1])
 
 /** How a connection ends: 'none' when it is taken. By a Node child (some 60 ms), because nothing in Node connects and waits; needed after a kill only. */
 function connectError(path: string): string {
-  const { stdout } = spawnSync(process.execPath, ['-e', connectProgram, path], { encoding: 'utf8', env: {}, timeout: 10_000 });
+  const { stdout } = spawnSync(process.execPath, ['-e', connectProgram, path], {
+    encoding: 'utf8',
+    env: {},
+    timeout: 10_000,
+  });
   return stdout === '' ? 'unknown' : stdout;
 }
 
@@ -103,15 +113,21 @@ function bindFailed(spec: UnixSpec, code: string): SuperviseError {
   const folder = dirname(spec.path);
   const missing = look(folder) === null;
   const message = `cannot bind ${spec.url}: ${missing ? `expected a directory ${folder}, found none` : code}`;
-  const hint = missing ? `make it for this user: install -d -o USER ${folder}` : `this user has to be able to write to ${folder}`;
+  const hint = missing
+    ? `make it for this user: install -d -o USER ${folder}`
+    : `this user has to be able to write to ${folder}`;
   return new SuperviseError('socket-cannot-bind', message, { hint });
 }
 
 function gidOf(group: string): number {
   if (/^\d+$/.test(group)) return Number(group);
-  const line = lineOf(readFileSync('/etc/group', 'utf8'), group) ?? lineOf(spawnSync('getent', ['group', group], { encoding: 'utf8' }).stdout ?? '', group);
+  const line =
+    lineOf(readFileSync('/etc/group', 'utf8'), group) ??
+    lineOf(spawnSync('getent', ['group', group], { encoding: 'utf8' }).stdout ?? '', group);
   if (line !== undefined) return Number(line.split(':')[2]);
-  throw new SuperviseError('socket-cannot-bind', `expected a group of this host as socket_group, found "${group}"`, { hint: 'getent group lists them' });
+  throw new SuperviseError('socket-cannot-bind', `expected a group of this host as socket_group, found "${group}"`, {
+    hint: 'getent group lists them',
+  });
 }
 
 function lineOf(groups: string, group: string): string | undefined {
