@@ -85,7 +85,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     level: options.quiet ? 'warn' : 'info',
     name: spec.name,
   });
-  const notifier = createNotifier(process.env);
+  const notifier = createNotifier(process.env, { failed: say });
   if (notifier) master.subscribe(reportToSystemd(notifier, () => master.snapshot()));
   const bug = stopOnBug(master, log);
   const ignoreSignals = takeSignals(

@@ -97,7 +97,7 @@ export class ControlClient {
   }
 
   async #text(path: string): Promise<string> {
-    const response = await this.#send({ method: 'GET', path, body: null }, answerWithinMs, {});
+    const response = await this.#send({ method: 'GET', path, body: null }, 'whole', {});
     let text = '';
     try {
       for await (const piece of response) text += String(piece);
@@ -108,7 +108,7 @@ export class ControlClient {
   }
 
   async *#stream<T>(method: 'GET' | 'POST', path: string, body: string | null, waiting: Waiting): AsyncGenerator<T> {
-    const response = await this.#send({ method, path, body }, null, waiting);
+    const response = await this.#send({ method, path, body }, 'head', waiting);
     try {
       for await (const line of linesOf(response)) yield this.#parse<T>(line);
     } catch (error) {
@@ -118,10 +118,10 @@ export class ControlClient {
     }
   }
 
-  /** Resolves with a successful answer's head. `withinMs` null: an operation's head may take its time. */
+  /** Resolves with a successful answer's head. `prompt`: what has to come in time; a stream may be silent after its head. */
   #send(
     what: { method: string; path: string; body: string | null },
-    withinMs: number | null,
+    prompt: 'head' | 'whole',
     { signal }: Waiting,
   ): Promise<IncomingMessage> {
     const { method, path, body } = what;
@@ -137,9 +137,10 @@ export class ControlClient {
         ...(signal === undefined ? {} : { signal }),
       });
       outgoing.on('error', (error) => reject(this.#failure(error)));
-      if (withinMs !== null) outgoing.setTimeout(withinMs, () => outgoing.destroy(this.#hangs(withinMs)));
+      outgoing.setTimeout(answerWithinMs, () => outgoing.destroy(this.#hangs(answerWithinMs)));
       outgoing.on('response', (response) => {
         response.setEncoding('utf8');
+        if (prompt === 'head') outgoing.setTimeout(0);
         if (response.statusCode === 200) return resolve(response);
         this.#refusal(response).then(reject, reject);
       });
@@ -189,10 +190,10 @@ export class ControlClient {
 
   #hangs(afterMs: number): SuperviseError {
     return new SuperviseError(
-      'operation-failed',
+      'no-answer',
       `the master at ${this.socketPath} did not answer within ${afterMs / 1000} s`,
       {
-        hint: 'it may be stopped (SIGSTOP) or the host is overloaded',
+        hint: 'it may be stopped (SIGSTOP), or the host is overloaded; `supervise stop --now` kills it',
       },
     );
   }

@@ -26,6 +26,7 @@ export const errorCodes = {
   'socket-cannot-bind': ExitCode.cannotBind,
   'already-running': ExitCode.alreadyRunning,
   'no-master': ExitCode.noMaster,
+  'no-answer': ExitCode.failed,
   'directory-unsafe': ExitCode.failed,
   'hook-failed': ExitCode.failed,
   'program-cannot-run': ExitCode.failed,

@@ -147,3 +147,44 @@ describe('pre-start hooks', () => {
     await master.stop();
   });
 });
+
+describe('the other hooks', () => {
+  test('run when their time has come: post_start after every app serves, pre_stop before a worker is asked, post_stop after the last is gone', async (t) => {
+    const site = new Site(t);
+    const note = (name: string) => [{ name, command: `echo ${name} >> order`, shell: true }];
+    const worker = 'trap "echo worker asked >> order; exit 0" TERM; echo worker starts >> order; while :; do sleep 0.05; done';
+    site.config({
+      hooks: { pre_start: note('pre_start'), post_start: note('post_start'), pre_stop: note('pre_stop'), post_stop: note('post_stop') },
+      apps: { web: { command: ['/bin/sh', '-c', worker], ready: { delay: '300ms' } } },
+    });
+    const master = await site.start().serves();
+    await master.stop();
+    const order = readFileSync(site.path('order'), 'utf8').trim().split('\n');
+    assert.deepEqual(order, ['pre_start', 'worker starts', 'post_start', 'pre_stop', 'worker asked', 'post_stop']);
+  });
+
+  test('do not end the service when they fail, unless they are told to abort', async (t) => {
+    const site = new Site(t);
+    site.config({
+      hooks: { post_start: ['/bin/false'], pre_stop: ['/bin/false'] },
+      apps: { web: { command: 'sleep 1000', ready: { delay: '50ms' } } },
+    });
+    const master = await site.start().serves();
+    assert.equal((await master.event('hook.failed')).phase, 'post_start');
+    await master.stop();
+  });
+});
+
+test('a hook inherits nothing of the master: no socket, no descriptor above 2', async (t) => {
+  const site = new Site(t);
+  const port = await site.port();
+  site.config({
+    hooks: { pre_start: [{ name: 'look', command: ['/bin/sh', '-c', 'for fd in /proc/$$$$/fd/*; do echo $${fd##*/}; done > fds'] }] },
+    apps: { web: { command: ['/usr/bin/python3', fixture('only-accepts.py')], listen: [`127.0.0.1:${port}`] } },
+  });
+  const master = await site.start().serves();
+  const open = readFileSync(site.path('fds'), 'utf8').trim().split('\n').map(Number);
+  // dash keeps the stdout that it replaced for the loop at 10.
+  assert.deepEqual(open.filter((fd) => fd !== 10), [0, 1, 2]);
+  await master.stop();
+});

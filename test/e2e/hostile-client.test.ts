@@ -33,7 +33,15 @@ test('clients that hang, flood and send garbage disturb neither the master nor a
   const site = new Site(t);
   const port = await site.port();
   site.config({
-    apps: { web: { script: fixture('slow-answers.mjs'), env: { PORT: port }, workers: 2, listen: [`127.0.0.1:${port}`], reload: { canary: '100ms' } } },
+    apps: {
+      web: {
+        script: fixture('slow-answers.mjs'),
+        env: { PORT: port },
+        workers: 2,
+        listen: [`127.0.0.1:${port}`],
+        reload: { canary: '100ms' },
+      },
+    },
   });
   const master = await site.start().serves();
   const path = master.client.socketPath;
@@ -47,14 +55,27 @@ test('clients that hang, flood and send garbage disturb neither the master nor a
     ...Array.from({ length: 5 }, () => attack(t, path, post('/v1/scale', 50), '{"app":')),
   ];
   // Follows everything, and reads nothing.
-  const deaf = Array.from({ length: 5 }, () => attack(t, path, 'GET /v1/events?since=0&follow=1 HTTP/1.1\r\nhost: x\r\n\r\n').pause());
+  const deaf = Array.from({ length: 5 }, () =>
+    attack(t, path, 'GET /v1/events?since=0&follow=1 HTTP/1.1\r\nhost: x\r\n\r\n').pause(),
+  );
   assert.match(await site.ok('status'), /web\.1/);
 
-  const garbage = [randomBytes(4096), '\u0016\u0003\u0001', 'GET / HTTP/9.9\r\n\r\n', `GET /${'a'.repeat(200_000)} HTTP/1.1\r\n\r\n`, `${post('/v1/scale', 9)}{"app":1}`, `${post('/v1/stop', 4)}null`, 'DELETE /v1/status HTTP/1.1\r\nhost: x\r\n\r\n', `GET /v1/../../etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n`];
+  const garbage = [
+    randomBytes(4096),
+    '\u0016\u0003\u0001',
+    'GET / HTTP/9.9\r\n\r\n',
+    `GET /${'a'.repeat(200_000)} HTTP/1.1\r\n\r\n`,
+    `${post('/v1/scale', 9)}{"app":1}`,
+    `${post('/v1/stop', 4)}null`,
+    'DELETE /v1/status HTTP/1.1\r\nhost: x\r\n\r\n',
+    `GET /v1/../../etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n`,
+  ];
   await cutOff(garbage.map((bytes) => attack(t, path, bytes)));
   await cutOff([attack(t, path, post('/v1/reload', 10_000_000_000), Buffer.alloc(1024 * 1024))]);
   for (let wave = 0; wave < 5; wave++) {
-    const flood = Array.from({ length: 200 }, () => attack(t, path, 'GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(20)));
+    const flood = Array.from({ length: 200 }, () =>
+      attack(t, path, 'GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(20)),
+    );
     await sleep(50);
     for (const socket of flood) socket.destroy();
   }
@@ -96,7 +117,9 @@ test('a client that is stopped in the middle of `events -f` does not hold up a s
 
 test('without a reader of its output the master goes on, and a stop is still clean', async (t) => {
   const site = new Site(t);
-  site.config({ apps: { web: { command: ['/bin/sh', '-c', 'while :; do echo line; sleep 0.01; done'], ready: { delay: '50ms' } } } });
+  site.config({
+    apps: { web: { command: ['/bin/sh', '-c', 'while :; do echo line; sleep 0.01; done'], ready: { delay: '50ms' } } },
+  });
   const master = site.start();
   await master.serves();
   master.closeOutput();

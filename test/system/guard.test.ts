@@ -258,6 +258,16 @@ describe('the guard itself', () => {
     assert.equal(isAlive(mine.pid), false);
   });
 
+  test('finds what was spawned and never registered, but after a clean stop looks for nobody', async (t) => {
+    const instance = `1-${statOf(process.pid)?.startTimeTicks}`;
+    const child = start(t, ['sleep', '100'], { detached: true, env: { ...process.env, SUPERVISE_INSTANCE: instance } });
+    await until(() => processesWith(`SUPERVISE_INSTANCE=${instance}`).includes(child.pid), 'the child');
+    await guardTold(t, 'bye\n');
+    assert.equal(isAlive(child.pid), true);
+    await guardTold(t, '');
+    assert.equal(isAlive(child.pid), false);
+  });
+
   test('forgets a worker that is gone', async (t) => {
     const removed = start(t, ['sleep', '100'], { detached: true });
     await guardTold(t, `add ${removed.pid} ${statOf(removed.pid)?.startTimeTicks} 15 0 0\ndel ${removed.pid}\n`);

@@ -1,7 +1,10 @@
 /**
  * `stop`: asks the master to stop and waits until it is gone: its socket, then its process. Without a master there is
- * nothing to stop: exit 0. Exit 1 only if something is left.
+ * nothing to stop: exit 0. Exit 1 only if something is left. A master that does not answer is killed by --now: its guard
+ * ends the workers.
  */
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlClient, OperationResult } from '../../control/client.ts';
 import { resultOf } from '../../control/client.ts';
@@ -24,18 +27,54 @@ export async function stop(invocation: Invocation): Promise<number> {
   if (connection === null) return say(invocation, 'no master runs: nothing to stop');
   const { client, name } = connection;
   const progress = new Progress(terminal, globals.quiet);
-  const mark = await markFor(client);
+  const how = hasOption(invocation, 'now') ? 'now' : 'graceful';
   try {
-    const result = await ask(client, hasOption(invocation, 'now') ? 'now' : 'graceful', progress);
+    const mark = await markFor(client);
+    const result = await ask(client, how, progress);
     progress.update(`${name}: the last steps of the master`);
     await untilGone(client, mark);
     progress.clear();
     if (result !== null && !result.ok)
       throw new SuperviseError('operation-failed', result.message, { lastLines: result.lastLines });
+  } catch (error) {
+    if (how !== 'now' || !isSilence(error)) throw error;
+    await killSilent(client);
+    progress.clear();
+    return say(invocation, `${name} did not answer and was killed; its guard ends the workers`);
   } finally {
     progress.clear();
   }
   return say(invocation, `${name} has stopped`);
+}
+
+function isSilence(error: unknown): boolean {
+  return error instanceof SuperviseError && error.code === 'no-answer';
+}
+
+/** @throws SuperviseError operation-failed when nobody can say which process it is, or it does not die */
+async function killSilent(client: ControlClient): Promise<void> {
+  const pidFile = join(dirname(client.socketPath), 'supervise.pid');
+  const pid = Number(orNothing(() => readFileSync(pidFile, 'utf8')));
+  const mark = Number.isInteger(pid) && pid > 1 ? markOf(pid) : null;
+  if (mark === null) {
+    throw new SuperviseError(
+      'operation-failed',
+      `the master does not answer, and ${pidFile} does not say which process it is`,
+      {
+        hint: 'find its pid (ps, systemctl status) and kill it; its guard ends the workers',
+      },
+    );
+  }
+  process.kill(pid, 'SIGKILL');
+  await untilGone(client, mark);
+}
+
+function orNothing(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return '';
+  }
 }
 
 function say({ terminal, globals }: Invocation, message: string): number {
@@ -69,7 +108,7 @@ async function unlessGone<T>(client: ControlClient, act: () => Promise<T>): Prom
   try {
     return await act();
   } catch (error) {
-    if (await answersAgain(client)) throw error;
+    if (isSilence(error) || (await answersAgain(client))) throw error;
     return null;
   }
 }
@@ -104,6 +143,7 @@ async function ping(client: ControlClient): Promise<'answers' | 'cut' | 'gone'> 
     await client.hooks();
     return 'answers';
   } catch (error) {
+    if (isSilence(error)) throw error;
     return error instanceof SuperviseError && error.code === 'no-master' ? 'gone' : 'cut';
   }
 }

@@ -27,6 +27,7 @@ while read -r word pid rest; do
     add) eval "w_$pid='$rest'" ;;
     ends) eval "e_$pid=$rest" ;;
     del) unset "w_$pid" "e_$pid" ;;
+    bye) exit 0 ;;
   esac
 done
 
