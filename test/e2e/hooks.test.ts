@@ -152,9 +152,15 @@ describe('the other hooks', () => {
   test('run when their time has come: post_start after every app serves, pre_stop before a worker is asked, post_stop after the last is gone', async (t) => {
     const site = new Site(t);
     const note = (name: string) => [{ name, command: `echo ${name} >> order`, shell: true }];
-    const worker = 'trap "echo worker asked >> order; exit 0" TERM; echo worker starts >> order; while :; do sleep 0.05; done';
+    const worker =
+      'trap "echo worker asked >> order; exit 0" TERM; echo worker starts >> order; while :; do sleep 0.05; done';
     site.config({
-      hooks: { pre_start: note('pre_start'), post_start: note('post_start'), pre_stop: note('pre_stop'), post_stop: note('post_stop') },
+      hooks: {
+        pre_start: note('pre_start'),
+        post_start: note('post_start'),
+        pre_stop: note('pre_stop'),
+        post_stop: note('post_stop'),
+      },
       apps: { web: { command: ['/bin/sh', '-c', worker], ready: { delay: '300ms' } } },
     });
     const master = await site.start().serves();
@@ -179,12 +185,19 @@ test('a hook inherits nothing of the master: no socket, no descriptor above 2', 
   const site = new Site(t);
   const port = await site.port();
   site.config({
-    hooks: { pre_start: [{ name: 'look', command: ['/bin/sh', '-c', 'for fd in /proc/$$$$/fd/*; do echo $${fd##*/}; done > fds'] }] },
+    hooks: {
+      pre_start: [
+        { name: 'look', command: ['/bin/sh', '-c', 'for fd in /proc/$$$$/fd/*; do echo $${fd##*/}; done > fds'] },
+      ],
+    },
     apps: { web: { command: ['/usr/bin/python3', fixture('only-accepts.py')], listen: [`127.0.0.1:${port}`] } },
   });
   const master = await site.start().serves();
   const open = readFileSync(site.path('fds'), 'utf8').trim().split('\n').map(Number);
   // dash keeps the stdout that it replaced for the loop at 10.
-  assert.deepEqual(open.filter((fd) => fd !== 10), [0, 1, 2]);
+  assert.deepEqual(
+    open.filter((fd) => fd !== 10),
+    [0, 1, 2],
+  );
   await master.stop();
 });

@@ -7,7 +7,14 @@ import { ControlClient } from '../../src/control/client.ts';
 import type { AppSnapshot, Event, EventType, Snapshot, WorkerSnapshot } from '../../src/core/protocol.ts';
 import type { Site } from './e2e-site.ts';
 
-type EventOf<T extends EventType> = Extract<Event, { type: T }>;
+/** One row of the union may stand for several types. */
+type EventOf<T extends EventType> = Event extends infer One
+  ? One extends { type: infer Types }
+    ? T extends Types
+      ? One
+      : never
+    : never
+  : never;
 
 export interface MasterEnd {
   readonly code: number | null;

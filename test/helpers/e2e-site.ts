@@ -166,7 +166,7 @@ export class Site {
   }
 
   #isGuard(pid: number): boolean {
-    const instance = /supervise-guard (\d+)-\d+$/.exec(commandLine(pid))?.[1];
+    const instance = /worker-guard (\d+)-\d+$/.exec(commandLine(pid))?.[1];
     return instance !== undefined && this.#masters.includes(Number(instance));
   }
 

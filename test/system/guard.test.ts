@@ -25,7 +25,6 @@ import {
 interface Worker {
   readonly words: readonly string[];
   readonly timeoutMs?: number;
-  readonly pdeathsig?: boolean;
 }
 
 interface Scene {
@@ -40,7 +39,7 @@ interface Scene {
 
 async function scene(t: TestContext, workers: readonly Worker[]): Promise<Scene> {
   const record = join(temporaryDirectory(t), 'workers');
-  const full = workers.map((worker) => ({ timeoutMs: 30_000, pdeathsig: false, ...worker }));
+  const full = workers.map((worker) => ({ timeoutMs: 30_000, ...worker }));
   const master = start(t, [
     process.execPath,
     fixture('guarded-master.mjs'),
@@ -62,7 +61,7 @@ async function scene(t: TestContext, workers: readonly Worker[]): Promise<Scene>
 
 async function guardOf(master: number, notThis = 0): Promise<number> {
   const find = (): number | undefined =>
-    childrenOf(master).find((pid) => pid !== notThis && commandLine(pid).includes('supervise-guard'));
+    childrenOf(master).find((pid) => pid !== notThis && commandLine(pid).includes('worker-guard'));
   await until(() => find() !== undefined, 'the guard');
   return find() ?? 0;
 }
@@ -86,7 +85,7 @@ async function allGone({ living, guard }: Scene): Promise<void> {
 
 /** The program alone, told by hand. */
 async function guardTold(t: TestContext, text: string, program = guardProgram): Promise<void> {
-  const guard = spawn('/bin/sh', ['-c', program, 'supervise-guard', `1-${statOf(process.pid)?.startTimeTicks}`], {
+  const guard = spawn('/bin/sh', ['-c', program, 'worker-guard', `1-${statOf(process.pid)?.startTimeTicks}`], {
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   t.after(() => guard.kill('SIGKILL'));
@@ -104,13 +103,6 @@ describe('kill -9 of the master leaves nothing', () => {
 
   test('shell wrapper with a grandchild', async (t) => {
     const it = await scene(t, [{ words: shell('sleep 100; true') }]);
-    await until(() => it.living().length === 2, 'the grandchild');
-    await killed(it.master);
-    await allGone(it);
-  });
-
-  test('shell wrapper with a grandchild, whose leader the kernel has ended already', async (t) => {
-    const it = await scene(t, [{ words: shell('sleep 100; true'), pdeathsig: true }]);
     await until(() => it.living().length === 2, 'the grandchild');
     await killed(it.master);
     await allGone(it);
@@ -180,25 +172,14 @@ marks.write(sys.argv[2] + "\\n")`;
     assert.equal(marked(marks), 'up\nTERM\ndone\n');
   });
 
-  for (const pdeathsig of [false, true]) {
-    test(`so does one behind a shell (${pdeathsig ? 'the kernel has asked the shell' : 'the guard asks both'})`, async (t) => {
-      const { words, marks } = counting(t, 'done');
-      const quoted = words.map((word) => `'${word}'`).join(' ');
-      const it = await scene(t, [{ words: shell(`${quoted}; true`), pdeathsig }]);
-      await until(() => marked(marks) === 'up\n', 'the worker');
-      await killed(it.master);
-      await allGone(it);
-      assert.equal(marked(marks), 'up\nTERM\ndone\n');
-    });
-  }
-
-  test('a leader that the kernel asks is not asked again, and killed when its time is up', async (t) => {
+  test('so does one behind a shell', async (t) => {
     const { words, marks } = counting(t, 'done');
-    const worker = start(t, words, { detached: true });
+    const quoted = words.map((word) => `'${word}'`).join(' ');
+    const it = await scene(t, [{ words: shell(`${quoted}; true`) }]);
     await until(() => marked(marks) === 'up\n', 'the worker');
-    await guardTold(t, `add ${worker.pid} ${statOf(worker.pid)?.startTimeTicks} 15 400 1\n`);
-    assert.equal(isAlive(worker.pid), false);
-    assert.equal(marked(marks), 'up\n');
+    await killed(it.master);
+    await allGone(it);
+    assert.equal(marked(marks), 'up\nTERM\ndone\n');
   });
 });
 
@@ -252,7 +233,7 @@ describe('the guard itself', () => {
     const ticks = (pid: number): number => statOf(pid)?.startTimeTicks ?? 0;
     await guardTold(
       t,
-      `add ${stranger.pid} ${ticks(stranger.pid) - 1} 15 0 0\nadd ${mine.pid} ${ticks(mine.pid)} 15 0 0\n`,
+      `add ${stranger.pid} ${ticks(stranger.pid) - 1} 15 0\nadd ${mine.pid} ${ticks(mine.pid)} 15 0\n`,
     );
     assert.equal(isAlive(stranger.pid), true);
     assert.equal(isAlive(mine.pid), false);
@@ -270,7 +251,7 @@ describe('the guard itself', () => {
 
   test('forgets a worker that is gone', async (t) => {
     const removed = start(t, ['sleep', '100'], { detached: true });
-    await guardTold(t, `add ${removed.pid} ${statOf(removed.pid)?.startTimeTicks} 15 0 0\ndel ${removed.pid}\n`);
+    await guardTold(t, `add ${removed.pid} ${statOf(removed.pid)?.startTimeTicks} 15 0\ndel ${removed.pid}\n`);
     assert.equal(isAlive(removed.pid), true);
   });
 
@@ -280,7 +261,7 @@ describe('the guard itself', () => {
     assert.equal(await line(), 'up');
     const only = (pid: number): number => childrenOf(pid)[0] ?? 0;
     const chain = [top.pid, only(top.pid), only(only(top.pid)), only(only(only(top.pid)))];
-    await guardTold(t, `add ${top.pid} ${statOf(top.pid)?.startTimeTicks} 15 400 0\nends ${top.pid} ${chain[2]}\n`);
+    await guardTold(t, `add ${top.pid} ${statOf(top.pid)?.startTimeTicks} 15 400\nends ${top.pid} ${chain[2]}\n`);
     assert.deepEqual([await line(), await line(), await line()].toSorted(), ['asked 1', 'asked 2', 'asked 3']);
     assert.equal(await line(), '', 'the fourth was asked');
     assert.deepEqual(chain.map(isAlive), [false, false, false, false]);
@@ -291,7 +272,7 @@ describe('the guard itself', () => {
     const odd = start(t, ['python3', '-c', program], { detached: true });
     await linesOf(odd)();
     assert.match(readFileSync(`/proc/${odd.pid}/stat`, 'utf8'), /\n/);
-    await guardTold(t, `add ${odd.pid} ${statOf(odd.pid)?.startTimeTicks} 15 5000 0\n`);
+    await guardTold(t, `add ${odd.pid} ${statOf(odd.pid)?.startTimeTicks} 15 5000\n`);
     assert.equal(isAlive(odd.pid), false);
   });
 
@@ -301,7 +282,7 @@ describe('the guard itself', () => {
     const sleeper = childrenOf(worker.pid)[0] ?? 0;
     await guardTold(
       t,
-      `add ${worker.pid} 0 15 1000 0\n`,
+      `add ${worker.pid} 0 15 1000\n`,
       guardProgram.replaceAll('/proc/', '/no-such/').replaceAll('-lt 50', '-lt 3'),
     );
     await until(() => !isAlive(worker.pid) && !isAlive(sleeper), 'the group to be gone');

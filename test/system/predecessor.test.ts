@@ -28,7 +28,7 @@ function ticksOf(pid: number): number {
 for (const record of ['workers', 'hooks-run.1']) {
   test(`workers, wrappers, grandchildren and daemons of a killed master are ended (RUNTIME/${record})`, async (t) => {
     const runtime = temporaryDirectory(t);
-    const shell = (program: string) => ({ words: ['/bin/sh', '-c', program], timeoutMs: 30_000, pdeathsig: false });
+    const shell = (program: string) => ({ words: ['/bin/sh', '-c', program], timeoutMs: 30_000 });
     const workers = [
       shell('exec sleep 100'),
       shell(`trap '' TERM; sleep 100; true`),
@@ -51,7 +51,7 @@ for (const record of ['workers', 'hooks-run.1']) {
     assert.deepEqual(cleanUpPredecessor(runtime), { killed: [], left: [], removed: [] }, 'the master lives');
     assert.deepEqual(living(), alive);
 
-    const guard = childrenOf(master.pid).find((pid) => commandLine(pid).includes('supervise-guard')) ?? 0;
+    const guard = childrenOf(master.pid).find((pid) => commandLine(pid).includes('worker-guard')) ?? 0;
     process.kill(guard, 'SIGSTOP');
     await killed(master);
     process.kill(guard, 'SIGKILL');

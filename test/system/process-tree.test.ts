@@ -234,50 +234,23 @@ test('a pid that is another process by now gets no signal, nor does its group', 
   await once(stranger, 'exit');
 });
 
-describe('when the master is killed', () => {
-  const specs = {
-    'a plain program': {},
-    'a program as another user, in a shell': { identity: { user: 'nobody', group: null, umask: 0o22, nice: null } },
-  };
-  for (const [name, wanted] of Object.entries(specs)) {
-    const skip = 'identity' in wanted && process.getuid?.() !== 0 && 'needs root';
-    test(`the kernel ends its worker: ${name}`, { skip }, async () => {
-      const spec = appSpec({
-        argv: ['sleep', '600'],
-        ready: { kind: 'delay', delayMs: 100 },
-        stop: { signal: 'SIGINT', timeoutMs: 1000 },
-        ...wanted,
-      });
-      const master = spawn(node, [fixture('master.mjs'), JSON.stringify(spec)], {
-        env: plainEnv,
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      const [pid] = (await once(master.stdout, 'data')).map((data) => Number(String(data)));
-      assert.ok(lives(pid ?? 0));
-      master.kill('SIGKILL');
-      await until(() => !lives(pid ?? 0));
-    });
-  }
-
-  test('a program whose master was gone too early for that is not run at all', async () => {
-    const { argv } = wrap(
-      {
-        argv: ['/bin/echo', 'ran'],
-        masterPid: process.pid + 1,
-        deathSignal: 'SIGTERM',
-        account: null,
-        niceness: null,
-        umask: 0,
-        listenPid: 'none',
-      },
-      { setpriv: '/usr/bin/setpriv', nice: null, setsid: null },
-    );
-    const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
-    let text = '';
-    child.stdout.on('data', (data) => (text += String(data)));
-    assert.deepEqual(await once(child, 'close'), [143, null]);
-    assert.equal(text, '');
-  });
+test('a program in a shell whose master was gone at its spawn is not run at all', async () => {
+  const { argv } = wrap(
+    {
+      argv: ['/bin/echo', 'ran'],
+      masterPid: process.pid + 1,
+      account: null,
+      niceness: null,
+      umask: 0,
+      listenPid: 'none',
+    },
+    { setpriv: '/usr/bin/setpriv', nice: null, setsid: null },
+  );
+  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (data) => (text += String(data)));
+  assert.deepEqual(await once(child, 'close'), [143, null]);
+  assert.equal(text, '');
 });
 
 test('200 workers that are killed at once are all reported, once each', async () => {

@@ -10,7 +10,6 @@ const shop: Account = { uid: 1001, gid: 1002, groups: 'of-account', env: {}, cha
 const plain: Wrapping = {
   argv: ['/bin/serve', 'x'],
   masterPid: 42,
-  deathSignal: 'SIGQUIT',
   account: null,
   niceness: null,
   umask: null,
@@ -19,25 +18,25 @@ const plain: Wrapping = {
 const words = (what: Partial<Wrapping>, tools: Tools = all) => wrap({ ...plain, ...what }, tools).argv.join(' ');
 
 describe('wrap', () => {
-  test('a plain program gets its parent-death signal and no shell', () => {
-    assert.equal(words({}), '/usr/bin/setpriv --pdeathsig QUIT -- /bin/serve x');
+  test('a plain program has nothing before it', () => {
+    assert.equal(words({}), '/bin/serve x');
   });
 
   test('a shell where there is something to do, which then checks its parent too', () => {
     assert.equal(
       words({ listenPid: 'set' }),
-      '/usr/bin/setpriv --pdeathsig QUIT -- /bin/sh -c [ "$PPID" = 42 ] || exit 143; export LISTEN_PID=$$; exec "$@" supervise /bin/serve x',
+      '/bin/sh -c [ "$PPID" = 42 ] || exit 143; export LISTEN_PID=$$; exec "$@" supervise /bin/serve x',
     );
     assert.equal(
       words({ umask: 0o27 }),
-      '/usr/bin/setpriv --pdeathsig QUIT -- /bin/sh -c [ "$PPID" = 42 ] || exit 143; umask 0027; exec "$@" supervise /bin/serve x',
+      '/bin/sh -c [ "$PPID" = 42 ] || exit 143; umask 0027; exec "$@" supervise /bin/serve x',
     );
   });
 
-  test('niceness before the user changes, the signal with the ids', () => {
+  test('niceness before the user changes', () => {
     assert.match(
       words({ niceness: -5, account: shop }),
-      /^\/usr\/bin\/nice -n -5 \/usr\/bin\/setpriv --pdeathsig QUIT --reuid 1001 --regid 1002 --init-groups -- \/bin\/sh/,
+      /^\/usr\/bin\/nice -n -5 \/usr\/bin\/setpriv --reuid 1001 --regid 1002 --init-groups -- \/bin\/sh/,
     );
     assert.match(words({ account: { ...shop, groups: 'none' } }), / --clear-groups -- /);
     assert.match(words({ account: { ...shop, groups: 'kept' } }), / --keep-groups -- /);
@@ -47,17 +46,16 @@ describe('wrap', () => {
   test('without the tools: the ids by spawn, and a warning for what cannot be had', () => {
     const wrapped = wrap({ ...plain, account: shop, niceness: 5, listenPid: 'set' }, none);
     assert.deepEqual(wrapped.ids, { uid: 1001, gid: 1002 });
-    assert.equal(wrapped.pdeathsig, false);
     assert.deepEqual(wrapped.argv, [
       '/bin/sh',
       '-c',
-      'export LISTEN_PID=$$; exec "$@"',
+      '[ "$PPID" = 42 ] || exit 143; export LISTEN_PID=$$; exec "$@"',
       'supervise',
       '/bin/serve',
       'x',
     ]);
     assert.equal(wrapped.warnings.length, 2);
-    assert.deepEqual(wrap(plain, none), { argv: plain.argv, ids: {}, pdeathsig: false, warnings: [] });
+    assert.deepEqual(wrap(plain, none), { argv: plain.argv, ids: {}, warnings: [] });
   });
 });
 

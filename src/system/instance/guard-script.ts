@@ -42,7 +42,7 @@ unset IFS
 if ! [ -r /proc/self/stat ]; then
   for worker in $workers; do
     eval 'set -- $w_'$worker
-    [ "$4" = 1 ] || kill -"$2" "$worker" 2>/dev/null
+    kill -"$2" "$worker" 2>/dev/null
   done
   waits=0
   while [ $waits -lt 50 ]; do
@@ -148,8 +148,6 @@ while [ "$workers" ]; do
     if [ $(((now - start) * 10)) -ge "$limit" ]; then
       kill -9 $own 2>/dev/null
     elif [ "$leads" ]; then
-      # The kernel has sent the leader its signal, if it was asked to when it started.
-      [ "$4" = 0 ] || eval "a_$worker=yes"
       [ $looks != 0 ] || ask "$worker" "$2" "$end"
     else
       for pid in $own; do

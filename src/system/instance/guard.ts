@@ -1,13 +1,12 @@
 /**
- * A process that outlives the kill -9 of its master and ends what the master has left: the last line of defence behind
- * pdeathsig, which reaches the workers' leaders only.
+ * A process that outlives the kill -9 of its master and ends what the master has left.
  *
  * Rules
  * - It is a shell in a session of its own that ignores every signal it can. Its standard input is a socket whose other end only the
  *   master has (close-on-exec, so no child keeps it open): its end of file is the death of the master, however it died.
- * - At the end of file it asks every worker that is registered to stop (the signal goes to the leader, unless the kernel sent it
- *   already, and down its chain of only children, the accepting process being the last), waits until the group is gone or for the lesser of
- *   the worker's timeout and 5 s, and kills the tree. After a clean stop it is told so, and just ends.
+ * - At the end of file it asks every worker that is registered to stop, once (the signal goes to the leader and down its
+ *   chain of only children, the accepting process being the last), waits until the group is gone or for the lesser of the
+ *   worker's timeout and 5 s, and kills the tree. After a clean stop it is told so, and just ends.
  * - It never signals a stranger: a leader is its pid and its start time; members are found from there, by process group, session and
  *   descent. What has left all of these is known by the variable that `environment` gives to every worker and hook.
  * - Everything registered also stands in a record file, for the next start to find when master and guard were both killed.
@@ -27,8 +26,6 @@ export interface Guarded {
   /** How it is asked to stop. */
   readonly signal: Signal;
   readonly timeoutMs: number;
-  /** Whether the kernel sends `signal` to the leader when the master dies. */
-  readonly pdeathsig: boolean;
 }
 
 export interface Guard {
@@ -83,10 +80,10 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
 
   return {
     environment: { [instanceVariable]: instance },
-    add({ pid, signal, timeoutMs, pdeathsig }) {
+    add({ pid, signal, timeoutMs }) {
       const ticks = statOf(pid)?.startTimeTicks ?? 0;
       const number = constants.signals[signal as NodeJS.Signals] ?? constants.signals.SIGTERM;
-      const add = `add ${pid} ${ticks} ${number} ${Math.round(timeoutMs)} ${pdeathsig ? 1 : 0}\n`;
+      const add = `add ${pid} ${ticks} ${number} ${Math.round(timeoutMs)}\n`;
       entries.set(pid, { add, ends: '' });
       record.add(pid, ticks);
       tell(add);
@@ -113,10 +110,14 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
   };
 }
 
-/** The program travels in the environment, so that ps shows one short line. A clean environment besides: it is nobody's worker. */
+/**
+ * The program travels in the environment, so that ps shows one short line; its name does not hold "supervise", so that a
+ * hasty `pkill -9 -f supervise` takes the master only.
+ * A clean environment besides: it is nobody's worker.
+ */
 function startShell(instance: string): ChildProcess {
   const path = `/usr/bin:/bin:${process.env.PATH ?? ''}`;
-  const child = spawn('/bin/sh', ['-c', 'eval "$GUARD_PROGRAM"', 'supervise-guard', instance], {
+  const child = spawn('/bin/sh', ['-c', 'eval "$GUARD_PROGRAM"', 'worker-guard', instance], {
     cwd: '/',
     detached: true,
     env: { PATH: path, LC_ALL: 'C', GUARD_PROGRAM: guardProgram },

@@ -38,7 +38,7 @@ export interface OutputPort {
 export interface GuardPort {
   /** Names this very master: to be put into every environment. */
   readonly environment: Readonly<Record<string, string>>;
-  add(entry: { pid: number; signal: Signal; timeoutMs: number; pdeathsig: boolean }): void;
+  add(entry: { pid: number; signal: Signal; timeoutMs: number }): void;
   endsAt(pid: number, acceptingPid: number): void;
   remove(pid: number): void;
 }
@@ -55,8 +55,6 @@ export interface LifeSpec {
   /** `socket:[inode]` of its inherited sockets. */
   readonly listeners: readonly string[];
   readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
-  /** Whether the kernel ends it with the master. */
-  readonly pdeathsig: boolean;
   /** Sees each line of both streams. */
   readonly onLine?: (line: string) => void;
 }
@@ -99,7 +97,6 @@ export class ChildLife implements RunningProcess {
       pid: this.pid,
       signal: spec.stop.signal,
       timeoutMs: spec.stop.timeoutMs,
-      pdeathsig: spec.pdeathsig,
     });
     for (const stream of ['stdout', 'stderr'] as const) {
       const pipe = child[stream];
@@ -269,7 +266,7 @@ export function spawnFailure(error: unknown, program: string): string {
   if (error instanceof SuperviseError) return error.hint === null ? error.message : `${error.message}: ${error.hint}`;
   const { code, message } = error as NodeJS.ErrnoException;
   const known: Record<string, string> = {
-    ENOENT: 'it does not exist',
+    ENOENT: 'it, or the interpreter that its first line names, does not exist',
     EACCES: 'permission denied: it is not executable, or a directory above it is closed to this user',
     EAGAIN: 'no more processes are allowed (ulimit -u, TasksMax of the unit, pids.max of the cgroup)',
     EMFILE: 'the master has no more file descriptors (ulimit -n, LimitNOFILE of the unit)',

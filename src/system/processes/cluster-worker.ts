@@ -2,7 +2,7 @@
  * Starts a worker of a script that chooses its ports itself, under node:cluster: the workers share what they listen on, and
  * each accepts by itself (SCHED_NONE; round robin would make the master carry every connection).
  *
- * node:cluster knows neither `detached` nor umask, niceness or a parent-death signal. So its program is not node but a chain
+ * node:cluster knows neither `detached` nor umask nor niceness. So its program is not node but a chain
  * that ends in node, each of which execs the next, with the pid and the IPC channel kept:
  *
  *   setsid, [nice], setpriv, [sh], node --import PRELOAD SCRIPT
@@ -47,11 +47,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   forked.on('error', () => undefined);
   if (child.pid === undefined) return unborn(child, script, listener);
   const leader = parts.strays.adopt(birth, child.pid);
-  const { life, ready } = beginWorker(
-    { child, leader, launch, listeners: [], pdeathsig: wrapped.pdeathsig, notifyFd: null },
-    parts,
-    listener,
-  );
+  const { life, ready } = beginWorker({ child, leader, launch, listeners: [], notifyFd: null }, parts, listener);
   forked.on('listening', () => ready.listens());
   return life;
 }

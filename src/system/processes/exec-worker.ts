@@ -44,7 +44,6 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
   const env = { ...workerEnvironment(launch, parts), ...descriptors.env };
   const birth = parts.strays.announce(markOf(env, parts));
   let child: ChildProcess;
-  let pdeathsig: boolean;
   try {
     const words = wordsOf(launch);
     const wrapped = wrapWorker(
@@ -55,15 +54,13 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
     const [file = '', ...rest] = wrapped.argv;
     child = spawn(file, rest, { cwd, env, stdio: descriptors.stdio, detached: true, ...wrapped.ids });
-    pdeathsig = wrapped.pdeathsig;
   } catch (error) {
     return stillborn(spawnFailure(error, argv[0] ?? ''), listener);
   }
   if (child.pid === undefined) return unborn(child, argv[0] ?? '', listener);
   const listeners = app.listen.map((each) => socketInode(parts.sockets.fdOf(each.url)) ?? '');
   const leader = parts.strays.adopt(birth, child.pid);
-  return beginWorker({ child, leader, launch, listeners, pdeathsig, notifyFd: descriptors.notifyFd }, parts, listener)
-    .life;
+  return beginWorker({ child, leader, launch, listeners, notifyFd: descriptors.notifyFd }, parts, listener).life;
 }
 
 /**

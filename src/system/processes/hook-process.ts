@@ -37,7 +37,6 @@ export function spawnHook(
   const wrapped = wrapProgram({
     argv: pinned.argv,
     account: pinned.account,
-    deathSignal: stop.signal,
     niceness: null,
     umask: null,
     listenPid: 'none',
@@ -67,7 +66,6 @@ export function spawnHook(
       shape: 'chain',
       listeners: [],
       stop,
-      pdeathsig: wrapped.pdeathsig,
     },
     { ...parts, listener },
   );

@@ -58,19 +58,16 @@ export function markOf(env: Environment, parts: LaunchParts): string[] {
 /** Wraps a worker's program. @throws SuperviseError launch-failed: the account is gone */
 export function wrapWorker(launch: Launch, argv: readonly string[], listenPid: 'set' | 'none'): Wrapped {
   const { app } = launch.pinned;
-  const { identity, stop } = app;
+  const { identity } = app;
   return wrapProgram({
     argv,
     account: accountOfApp(app),
-    deathSignal: stop.signal,
     niceness: identity.nice,
     umask: identity.umask,
     listenPid,
   });
 }
 
-export function wrapProgram(
-  what: Omit<Parameters<typeof wrap>[0], 'masterPid'> & { readonly deathSignal: Signal },
-): Wrapped {
+export function wrapProgram(what: Omit<Parameters<typeof wrap>[0], 'masterPid'>): Wrapped {
   return wrap({ ...what, masterPid: process.pid }, findTools());
 }

@@ -14,7 +14,6 @@ export interface Spawned {
   readonly leader: Leader;
   readonly launch: Launch;
   readonly listeners: readonly string[];
-  readonly pdeathsig: boolean;
   /** The index of its NOTIFY_FD among the child's descriptors. */
   readonly notifyFd: number | null;
 }
@@ -25,7 +24,7 @@ export function beginWorker(
   parts: LaunchParts,
   listener: ProcessListener,
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
-  const { child, leader, launch, listeners, pdeathsig } = spawned;
+  const { child, leader, launch, listeners } = spawned;
   const { app } = launch.pinned;
   const ready = new WorkerReady(app, {
     ready: (waiting) => {
@@ -41,7 +40,6 @@ export function beginWorker(
     shape: app.kind === 'script' ? 'leader' : 'chain',
     listeners,
     stop: app.stop,
-    pdeathsig,
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });

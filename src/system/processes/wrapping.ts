@@ -1,18 +1,17 @@
 /**
- * The words that stand before a program so that it starts with the right user, niceness, umask and LISTEN_PID, and does
- * not outlive the master. Pure: which tools there are is passed in (see `findTools`).
+ * The words that stand before a program so that it starts with the right user, niceness, umask and LISTEN_PID. Pure: which
+ * tools there are is passed in (see `findTools`). A plain program has none.
  *
- *   nice -n N                       before the user changes: a negative N needs root
- *   setpriv --pdeathsig SIG [ids]   util-linux; sets the signal after the ids, because a change of the uid clears it
+ *   nice -n N        before the user changes: a negative N needs root
+ *   setpriv [ids]    util-linux; sets the supplementary groups too, which spawn cannot
  *   sh -c 'check; umask; …; exec "$@"'
  *
- * Each of them execs the next, so the pid stays. The shell costs 0.8 ms, so it stands there only where it has something to do.
- * It closes a race then: a master that died before setpriv had run sends no signal any more, but then the parent is another
- * one. (Without the shell the guard closes it: it ends whoever carries the mark of this master.) What the shell says of a program that it cannot
- * execute begins with `supervise:`, by which `wrapperFailure` knows it from a program's own exit codes 126 and 127.
+ * Each of them execs the next, so the pid stays, and costs most of a millisecond, so it stands there only where it has something to do.
+ * The shell also ends a program whose master died at its spawn: then its parent is another one. That matters for another user's
+ * process, whose environment the guard may not read. No parent-death signal is set: docs/decisions/0004 says why. What the shell
+ * says of a program that it cannot execute begins with `supervise:`, by which `wrapperFailure` knows it from a program's own exit codes 126 and 127.
  */
 import { accessSync, constants } from 'node:fs';
-import type { Signal } from '../../core/spec.ts';
 import type { Account } from './accounts.ts';
 
 /** Absolute paths; null: this host does not have it. */
@@ -26,8 +25,6 @@ export interface Wrapping {
   /** The program and its words. */
   readonly argv: readonly string[];
   readonly masterPid: number;
-  /** What the kernel sends when the master dies. */
-  readonly deathSignal: Signal;
   readonly account: Account | null;
   readonly niceness: number | null;
   readonly umask: number | null;
@@ -39,8 +36,6 @@ export interface Wrapped {
   readonly argv: readonly string[];
   /** For spawn's options: only where setpriv is missing. */
   readonly ids: { readonly uid?: number; readonly gid?: number };
-  /** Whether the kernel ends it with the master. */
-  readonly pdeathsig: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -48,34 +43,32 @@ export interface Wrapped {
 export function wrap(what: Wrapping, tools: Tools): Wrapped {
   const warnings: string[] = [];
   const account = what.account?.change === 'needed' ? what.account : null;
-  const inner = shellWords(what, tools.setpriv !== null, account !== null);
+  const inner = shellWords(what, account !== null);
   const outer: string[] = [];
   if (what.niceness !== null) {
     if (tools.nice === null) warnings.push('nice is not installed (coreutils): "nice" has no effect');
     else outer.push(tools.nice, '-n', String(what.niceness));
   }
-  if (tools.setpriv !== null)
-    outer.push(tools.setpriv, '--pdeathsig', what.deathSignal.slice('SIG'.length), ...idWords(account), '--');
+  if (tools.setpriv !== null && account !== null) outer.push(tools.setpriv, ...idWords(account), '--');
   else if (account !== null)
     warnings.push('setpriv is not installed (util-linux): the user is set, but without its supplementary groups');
   const ids = tools.setpriv === null && account !== null ? { uid: account.uid, gid: account.gid } : {};
-  return { argv: [...outer, ...inner, ...what.argv], ids, pdeathsig: tools.setpriv !== null, warnings };
+  return { argv: [...outer, ...inner, ...what.argv], ids, warnings };
 }
 
-function idWords(account: Account | null): string[] {
-  if (account === null) return [];
+function idWords(account: Account): string[] {
   const groups = { 'of-account': '--init-groups', 'none': '--clear-groups', 'kept': '--keep-groups' }[account.groups];
   return ['--reuid', String(account.uid), '--regid', String(account.gid), groups];
 }
 
 /** The shell and its script, or nothing where it has nothing to do. A guard may not look into another user's process. */
-function shellWords(what: Wrapping, deathSignal: boolean, otherUser: boolean): string[] {
+function shellWords(what: Wrapping, otherUser: boolean): string[] {
   const steps: string[] = [];
   if (what.umask !== null) steps.push(`umask ${what.umask.toString(8).padStart(4, '0')}`);
   if (what.listenPid === 'set') steps.push('export LISTEN_PID=$$');
-  if (steps.length === 0 && !(deathSignal && otherUser)) return [];
+  if (steps.length === 0 && !otherUser) return [];
   // 143: as if SIGTERM had ended it. Nobody is left to read it.
-  if (deathSignal) steps.unshift(`[ "$PPID" = ${what.masterPid} ] || exit 143`);
+  steps.unshift(`[ "$PPID" = ${what.masterPid} ] || exit 143`);
   return ['/bin/sh', '-c', [...steps, 'exec "$@"'].join('; '), shellName];
 }
 
