@@ -9,17 +9,7 @@ import { ProcessTree } from '../../src/system/processes/process-tree.ts';
 import { statOf, treeOf } from '../../src/system/procfs.ts';
 import { Strays } from '../../src/system/processes/strays.ts';
 import { wrap } from '../../src/system/processes/wrapping.ts';
-import {
-  appSpec,
-  fixture,
-  freePort,
-  lives,
-  pidIn,
-  plainEnv,
-  Spawning,
-  until,
-  type Tried,
-} from '../helpers/spawning.ts';
+import { fixture, freePort, lives, pidIn, Spawning, until, type Tried } from '../helpers/spawning.ts';
 
 const world = new Spawning();
 after(() => world.close());

@@ -1,7 +1,6 @@
 /**
  * What every kind of process needs at its spawn: the words before its program, and the variables that are its own.
  */
-import type { Signal } from '../../core/spec.ts';
 import type { Launch } from '../../ports.ts';
 import { accountOfApp } from './accounts.ts';
 import type { LifeParts } from './child-life.ts';
