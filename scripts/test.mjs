@@ -30,7 +30,7 @@ const suites = {
     budgetSeconds: 240,
     fileLimitSeconds: 120,
   },
-  e2e: { match: /^e2e\/(?!smoke|systemd)/, budgetSeconds: 1500, fileLimitSeconds: 600 },
+  e2e: { match: /^e2e\/(?!smoke|systemd)/, budgetSeconds: 900, fileLimitSeconds: 600 },
   systemd: { match: /^e2e\/systemd/, budgetSeconds: 240, fileLimitSeconds: 200 },
 };
 

@@ -348,8 +348,9 @@ describe('output: real processes', () => {
       }),
     );
     await new Promise<void>((resolve) => output.close(resolve));
+    const read = once(reader, 'close');
     await fd.close();
-    await once(reader, 'close');
+    await read;
     const next = new Map(writers.map((source) => [source, 0]));
     for (const line of Buffer.concat(chunks).toString().trimEnd().split('\n')) {
       const source = line.slice(0, 5);
