@@ -4,9 +4,9 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Output } from '../build/src/system/output.js';
-import { Sink } from '../build/src/system/sink.js';
-import { openFileTarget } from '../build/src/system/sink-target.js';
+import { Output } from '../build/src/system/output/output.js';
+import { Sink } from '../build/src/system/output/sink.js';
+import { openFileTarget } from '../build/src/system/output/sink-target.js';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-logs-'));
 const input = path.join(dir, 'input');
