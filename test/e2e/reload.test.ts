@@ -13,8 +13,11 @@ const reload = { canary: '300ms' };
 const sleeps = { command: 'sleep 1000', ready: { delay: '50ms' }, reload };
 
 interface Reloads {
+  readonly port: number;
   readonly times: number;
   readonly workers: number;
+  /** As Load has it; without it no request may be sent twice. */
+  readonly taken?: (id: string) => boolean;
 }
 
 /** Reloads under load: each time every worker is replaced, and no request fails. */
@@ -22,9 +25,9 @@ async function rollsWithoutLoss(
   t: TestContext,
   master: Master,
   site: Site,
-  { port, times, workers }: Reloads & { port: number },
+  { port, times, workers, taken }: Reloads,
 ): Promise<void> {
-  const load = new Load(t, port, { clients: 4, pauseMs: 20, path: '/40' });
+  const load = new Load(t, port, { clients: 4, pauseMs: 20, path: '/40', ...(taken && { taken }) });
   for (let time = 1; time <= times; time++) {
     const before = await master.pids();
     assert.equal(before.length, workers);
@@ -36,7 +39,8 @@ async function rollsWithoutLoss(
       after.filter((pid) => before.includes(pid)),
       [],
     );
-    assert.deepEqual(before.filter(isAlive), []);
+    // The last of them may still have a request in hand.
+    await master.until('the old workers are gone', () => !before.some(isAlive));
   }
   await load.end();
   assert.deepEqual(load.failures, []);
@@ -95,7 +99,9 @@ describe('a rolling reload under load loses no request', () => {
       },
     });
     const master = await site.start().serves();
-    await rollsWithoutLoss(t, master, site, { port, times: 3, workers: 2 });
+    // uvicorn closes a connection that has not brought its request yet when it is asked to end.
+    const taken = (id: string) => readFileSync(site.path('taken'), 'utf8').split('\n').includes(`id=${id}`);
+    await rollsWithoutLoss(t, master, site, { port, times: 3, workers: 2, taken });
     await master.stop();
   });
 });
@@ -187,6 +193,13 @@ describe('a reload to a revision that is broken', () => {
   });
 });
 
+function isRefused(port: number): Promise<boolean> {
+  return ask(port).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED',
+  );
+}
+
 describe('a reload with a config', () => {
   test('that is invalid exits 78 with file:line:column and touches nothing', async (t) => {
     const site = new Site(t);
@@ -244,7 +257,7 @@ describe('a reload with a config', () => {
       come,
       (await master.pids('fresh')).map((pid) => [pid]),
     );
-    await assert.rejects(ask(left), { code: 'ECONNREFUSED' });
+    await master.until('the old port is closed', () => isRefused(left));
     assert.equal(readFileSync(site.path('hook.log'), 'utf8'), 'ran\n');
     await master.stop();
   });
@@ -266,7 +279,7 @@ describe('a reload with a config', () => {
       to,
       (await master.pids()).map((pid) => [pid]),
     );
-    await assert.rejects(ask(from), { code: 'ECONNREFUSED' });
+    await master.until('the old port is closed', () => isRefused(from));
     await master.stop();
   });
 

@@ -90,7 +90,7 @@ describe('HUP', () => {
     await master.event('rollout.succeeded');
     await master.serves();
     assert.equal((await master.pids()).length, 3);
-    assert.deepEqual(pids.filter(isAlive), []);
+    await master.until('the old workers are gone', () => !pids.some(isAlive));
     await master.stop();
   });
 

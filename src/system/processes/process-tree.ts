@@ -95,17 +95,27 @@ export class ProcessTree {
   #chain(): ProcessId[] {
     const chain: ProcessId[] = [this.leader];
     if (this.#shape === 'leader') return chain;
-    const end = this.#listeners.length > 0 ? acceptingPid(this.leader.pid, this.#listeners) : null;
-    const own = this.#listeners.length > 0 ? null : listeningSockets(this.leader.pid);
+    let isServer: ((pid: number) => boolean) | null = null;
     for (let last: ProcessId = this.leader; ;) {
-      if (last.pid === end) return chain;
       const children = liveChildren(last.pid);
       const [only] = children;
       if (only === undefined || children.length > 1 || chain.some((one) => one.pid === only.pid)) return chain;
-      if (own !== null && holds(last.pid, own)) return chain;
+      // Costly, so it is asked only of what has a child.
+      isServer ??= this.#serverTest();
+      if (isServer(last.pid)) return chain;
       chain.push(only);
       last = only;
     }
+  }
+
+  /** What tells the program that serves from a wrapper around it. */
+  #serverTest(): (pid: number) => boolean {
+    if (this.#listeners.length > 0) {
+      const accepting = acceptingPid(this.leader.pid, this.#listeners);
+      return (pid) => pid === accepting;
+    }
+    const sockets = listeningSockets(this.leader.pid);
+    return (pid) => holds(pid, sockets);
   }
 }
 
