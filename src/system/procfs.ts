@@ -47,7 +47,7 @@ export function parseStat(text: string): ProcStat | null {
   const close = text.lastIndexOf(')');
   if (open < 0 || close < open) return null;
   // Field 3 of proc(5), the state, is fields[0].
-  const fields = text.slice(close + 2).split(' ');
+  const fields = text.slice(close + 2).split(' ', 22);
   const numberAt = (field: number): number => Number(fields[field - 3]);
   if (fields.length < 22) return null;
   return {
@@ -78,9 +78,12 @@ export function treeOf(pid: number): number[] {
   return statsOfTree(pid).map((stat) => stat.pid);
 }
 
-/** As treeOf, with what was read on the way; processes that went away meanwhile are not in it. */
-export function statsOfTree(pid: number): ProcStat[] {
-  const leader = statOf(pid);
+/**
+ * As treeOf, with what was read on the way; processes that went away meanwhile are not in it.
+ * @param read how one process is read
+ */
+export function statsOfTree(pid: number, read: (pid: number) => ProcStat | null = statOf): ProcStat[] {
+  const leader = read(pid);
   if (leader === null) return [];
   const byParent = hasChildrenFiles() ? null : childrenByScan();
   const childrenOfOne = (stat: ProcStat): number[] =>
@@ -90,7 +93,7 @@ export function statsOfTree(pid: number): ProcStat[] {
   const seen = new Set([pid]);
   for (const parent of tree) {
     for (const child of childrenOfOne(parent)) {
-      const stat = seen.has(child) ? null : statOf(child);
+      const stat = seen.has(child) ? null : read(child);
       seen.add(child);
       if (stat !== null) tree.push(stat);
     }

@@ -282,10 +282,9 @@ test('start --dry-run starts nothing, and shows where values come from, with sec
 
 test('the bin says what to do when it was not built', async (t) => {
   const stage = new Stage(t);
-  const { copyFileSync, mkdirSync } = await import('node:fs');
-  mkdirSync(join(stage.directory, 'bin'));
-  copyFileSync(resolve('bin/supervise.js'), join(stage.directory, 'bin/supervise.mjs'));
-  const { code, err } = await resultOf(spawn(process.execPath, [join(stage.directory, 'bin/supervise.mjs'), 'status']));
+  const { cpSync } = await import('node:fs');
+  cpSync(resolve('bin'), join(stage.directory, 'bin'), { recursive: true });
+  const { code, err } = await resultOf(spawn(process.execPath, [join(stage.directory, 'bin/supervise.js'), 'status']));
   assert.equal(code, 70);
-  assert.match(err, /main\.mjs is missing: the package was not built\nhint: run npm run build/);
+  assert.match(err, /main\.cjs is missing: the package was not built\nhint: run npm run build/);
 });

@@ -96,13 +96,14 @@ export class Load {
 
   async #loop(): Promise<void> {
     const { path = '/', pauseMs = 20, taken } = this.#options;
+    const query = (id: string) => (taken === undefined ? path : `${path}?id=${id}`);
     while (this.#state === 'runs') {
       const id = String(++this.#ids);
       try {
-        await this.#count(`${path}?id=${id}`);
+        await this.#count(query(id));
       } catch (error) {
         if (taken === undefined || taken(id)) this.#fail(error);
-        else await this.#count(`${path}?id=${id}-again`).catch((again: unknown) => this.#fail(again));
+        else await this.#count(query(`${id}-again`)).catch((again: unknown) => this.#fail(again));
       }
       await sleep(pauseMs);
     }

@@ -9,7 +9,7 @@ import { after, describe, test } from 'node:test';
 import type { HostSample } from '../../src/core/protocol.ts';
 import type { Sampler, TreeSample } from '../../src/ports.ts';
 import { parseCpuTimes } from '../../src/system/sampling/host.ts';
-import { treeOf } from '../../src/system/procfs.ts';
+import { statOf, treeOf } from '../../src/system/procfs.ts';
 import { createSampler } from '../../src/system/sampling/sampler.ts';
 import { cpuPercent, type ProcessReading, type TreeReading } from '../../src/system/sampling/tree-cpu.ts';
 import { TreeWalk } from '../../src/system/sampling/tree-walk.ts';
@@ -294,6 +294,26 @@ test('a tree is walked again when something was started on the host, and looked 
   assert.equal(processes(null), 4);
   await end(worker);
   assert.equal(processes(null), 0);
+});
+
+test('a process that has done nothing is the same object at the next walk, one that has is another', async () => {
+  const idle = await start(['sh', '-c', 'echo up; kill -STOP $$']);
+  const busy = await start(['sh', '-c', 'echo up; while :; do :; done']);
+  const leaders = new Map([
+    ['idle', idle.pid],
+    ['busy', busy.pid],
+  ]);
+  const walk = new TreeWalk();
+  const leadersSeen = (): unknown[] => [...walk.walk(leaders, null).values()].map((tree) => tree[0]);
+  while (statOf(idle.pid)?.state !== 'T') await sleep(5);
+  const before = leadersSeen();
+  const usedTicks = (): number => (statOf(busy.pid)?.utimeTicks ?? 0) + (statOf(busy.pid)?.stimeTicks ?? 0);
+  const ticksBefore = usedTicks();
+  while (usedTicks() < ticksBefore + 2) await sleep(5);
+  const now = leadersSeen();
+  assert.equal(now[0], before[0]);
+  assert.notEqual(now[1], before[1]);
+  await end(idle, busy);
 });
 
 describe('the arithmetic of a tree', () => {

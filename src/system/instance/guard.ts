@@ -9,6 +9,8 @@
  *   worker's timeout and 5 s, and kills the tree. After a clean stop it is told so, and just ends.
  * - It never signals a stranger: a leader is its pid and its start time; members are found from there, by process group, session and
  *   descent. What has left all of these is known by the variable that `environment` gives to every worker and hook.
+ * - It is told of many workers at once rather than of each: a write wakes it, which costs a master that starts hundreds of
+ *   them more than the rest of it. What it has not been told yet when the master dies it finds by that variable.
  * - Everything registered also stands in a record file, for the next start to find when master and guard were both killed.
  * - If the guard dies, a new one is started and told everything.
  */
@@ -46,6 +48,9 @@ export const instanceVariable = 'SUPERVISE_INSTANCE';
 const tooSoonMs = 1000;
 const longestWaitMs = 60_000;
 
+/** Words for the guard go out at the end of the turn of the event loop, and within a longer turn after this time. */
+const collectMs = 10;
+
 /** `restarted` hears, as a sentence, that the guard has died and what happens next. The record is written to `recordFile`. */
 export function startGuard(recordFile: string, restarted: (message: string) => void = () => undefined): Guard {
   const instance = ownInstance();
@@ -55,9 +60,21 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
   let closing: (() => void) | null = null;
   let waitMs = 0;
 
-  const tell = (text: string): void => {
+  let unsaid = '';
+  let unsaidSinceMs = 0;
+
+  const say = (): void => {
     // Goes to the kernel at once; a guard that is gone or does not read is noticed by its exit, not here.
-    child.stdin?.write(text);
+    if (unsaid !== '') child.stdin?.write(unsaid);
+    unsaid = '';
+  };
+  const tell = (text: string): void => {
+    if (unsaid === '') {
+      unsaidSinceMs = performance.now();
+      setImmediate(say);
+    }
+    unsaid += text;
+    if (performance.now() - unsaidSinceMs > collectMs) say();
   };
   const launch = (): void => {
     if (closing !== null) return;
@@ -74,7 +91,8 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
     };
     child.on('error', (error) => ended(error.message));
     child.on('exit', (code, signal) => ended(signal ?? `exit code ${code}`));
-    for (const { add, ends } of entries.values()) tell(add + ends);
+    unsaid = [...entries.values()].map(({ add, ends }) => add + ends).join('');
+    say();
   };
   launch();
 
@@ -102,6 +120,7 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
     close(done = () => undefined) {
       closing = done;
       record.close();
+      say();
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return done();
       child.ref();
       // A master that ends in order has nobody left to look for: looking takes a millisecond for each younger process.

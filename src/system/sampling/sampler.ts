@@ -7,6 +7,8 @@
  * - A process is its pid and its start time: a reused pid is another process and is never mixed with the one before.
  * - The first sample of a tree has no CPU; tree-cpu.ts says how the later ones are counted.
  * - A leader that is gone, or a zombie, is missing from the answer.
+ * - A process that has done nothing since the sample before (tree-walk.ts says how that is known) is as it was then: it
+ *   costs one read. Workers that idle are the many, and the CPU of a master that idles is to be next to none.
  * - While a sample is running, a further call does nothing: the running one answers its own caller.
  * - Without /proc (macOS) a tree is its leader alone, as pidusage sees it through ps.
  */
@@ -16,7 +18,7 @@ import { createHostReader, parseForks } from './host.ts';
 import { pageSizeBytes, readText, residentBytes, tickMs, uptimeMs, type ProcStat } from '../procfs.ts';
 import { cpuPercent, type ProcessReading, type TreeReading } from './tree-cpu.ts';
 import { TreeWalk, type Trees } from './tree-walk.ts';
-import { UsageReader, type Usage } from './usage.ts';
+import { UsageReader, type ProcessRef, type Usage } from './usage.ts';
 
 /** `settled` resolves when no sample is under way: at its first one pidusage runs other programs (getconf). */
 export function createSampler(): Sampler & { settled(): Promise<void> } {
@@ -32,11 +34,18 @@ interface Walk {
   readonly trees: Trees;
 }
 
+/** What a process had used, and held, when its stat was read. */
+interface Measured {
+  readonly reading: ProcessReading;
+  readonly memoryBytes: number;
+}
+
 class TreeSampler implements Sampler {
   readonly #usage = new UsageReader();
   readonly #readHost = createHostReader();
   readonly #treeWalk = new TreeWalk();
   #before: ReadonlyMap<string, TreeReading> = new Map();
+  #measured: ReadonlyMap<ProcessRef, Measured> = new Map();
   #running = false;
   #answered: Promise<void> = Promise.resolve();
 
@@ -55,7 +64,7 @@ class TreeSampler implements Sampler {
 
   async #answer(walk: Walk, host: HostSample, done: Done): Promise<void> {
     const living = [...walk.trees.values()].flat().filter(isLiving);
-    const usages = await this.#usage.read(living, walk.uptimeMs);
+    const usages = await this.#usage.read(living, walk.uptimeMs, (stat) => this.#measured.has(stat));
     this.#running = false;
     done(this.#conclude(walk, usages), host);
   }
@@ -71,21 +80,24 @@ class TreeSampler implements Sampler {
   #conclude(walk: Walk, usages: ReadonlyMap<number, Usage>): Map<string, TreeSample> {
     const samples = new Map<string, TreeSample>();
     const readings = new Map<string, TreeReading>();
+    const measured = new Map<ProcessRef, Measured>();
     for (const [worker, stats] of walk.trees) {
       // Without /proc a process that pidusage does not know is gone.
       const living = stats.filter((stat) => isLiving(stat) && (walk.uptimeMs !== null || usages.has(stat.pid)));
       const leader = stats[0];
       if (leader === undefined || living[0] !== leader) continue;
-      const processes = new Map(stats.map((stat) => [stat.pid, readingOf(stat, usages.get(stat.pid))]));
+      for (const stat of stats) measured.set(stat, this.#measured.get(stat) ?? measure(stat, usages.get(stat.pid)));
+      const processes = new Map(stats.map((stat) => [stat.pid, measured.get(stat)!.reading]));
       const reading = { leader: leader.pid, atMs: walk.atMs, uptimeMs: walk.uptimeMs ?? 0, processes };
       readings.set(worker, reading);
       samples.set(worker, {
         cpuPercent: cpuPercent(this.#before.get(worker), reading),
-        memoryBytes: living.reduce((sum, stat) => sum + memoryOf(stat, usages.get(stat.pid)), 0),
+        memoryBytes: living.reduce((sum, stat) => sum + measured.get(stat)!.memoryBytes, 0),
         processes: living.length,
       });
     }
     this.#before = readings;
+    this.#measured = measured;
     return samples;
   }
 }
@@ -94,14 +106,11 @@ function isLiving(stat: ProcStat): boolean {
   return stat.state !== 'Z' && stat.state !== 'X';
 }
 
-function readingOf(stat: ProcStat, usage: Usage | undefined): ProcessReading {
+function measure(stat: ProcStat, usage: Usage | undefined): Measured {
   const { pid, startTimeTicks } = stat;
   const cpuMs = usage?.cpuMs ?? (stat.utimeTicks + stat.stimeTicks) * tickMs;
-  return { pid, startTimeTicks, cpuMs, childMs: stat.childTicks * tickMs };
-}
-
-function memoryOf(stat: ProcStat, usage: Usage | undefined): number {
-  return residentBytes(stat.pid) ?? usage?.memoryBytes ?? stat.rssPages * pageSizeBytes();
+  const memoryBytes = residentBytes(pid) ?? usage?.memoryBytes ?? stat.rssPages * pageSizeBytes();
+  return { reading: { pid, startTimeTicks, cpuMs, childMs: stat.childTicks * tickMs }, memoryBytes };
 }
 
 /** A process of which only the pid is known. */

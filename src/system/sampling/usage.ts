@@ -46,9 +46,14 @@ export class UsageReader {
   /**
    * The usage of those processes that pidusage knows; what is missing the caller reads himself.
    * @param uptimeMs since boot, now; without /proc the start times are not known and nothing is compared
+   * @param isKnown for whom nothing has changed since it was read: nobody is asked again
    */
-  async read(living: readonly ProcessRef[], uptimeMs: number | null): Promise<Map<number, Usage>> {
-    const asked = this.#choose(living);
+  async read(
+    living: readonly ProcessRef[],
+    uptimeMs: number | null,
+    isKnown: (process: ProcessRef) => boolean = () => false,
+  ): Promise<Map<number, Usage>> {
+    const asked = this.#choose(living, isKnown);
     const usages = new Map<number, Usage>();
     if (asked.length === 0) return usages;
     const stats = await this.#ask(asked.map((process) => process.pid));
@@ -61,7 +66,7 @@ export class UsageReader {
     return usages;
   }
 
-  #choose(living: readonly ProcessRef[]): ProcessRef[] {
+  #choose(living: readonly ProcessRef[], isKnown: (process: ProcessRef) => boolean): ProcessRef[] {
     const nowMs = performance.now();
     const alive = new Set(living.map((process) => process.pid));
     let dead = 0;
@@ -72,6 +77,7 @@ export class UsageReader {
     const seenBefore = this.#seen;
     this.#seen = new Set(living.map(identity));
     const chosen = living.filter((process) => {
+      if (isKnown(process)) return false;
       const known = this.#asked.get(process.pid);
       if (known !== undefined) return known.startTimeTicks === process.startTimeTicks;
       return !hasProcfs() || (seenBefore.has(identity(process)) && dead <= maxDead);
