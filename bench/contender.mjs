@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lives, treeOf } from './processes.mjs';
+import { environmentOf, lives, treeOf } from './processes.mjs';
 import { Reports } from './reports.mjs';
 
 const endWithinMs = 15_000;
@@ -71,7 +71,7 @@ export class Contender {
       .filter((pid) => reported.has(pid));
   }
 
-  /** Ends it in its own way; what is left after some seconds is killed, each by its pid and start time. */
+  /** Ends it in its own way; what is left after some seconds, or was left behind, is killed, each by its pid. */
   async stop() {
     const tree = treeOf(this.#root);
     if (this.#launched.stop)
@@ -80,6 +80,8 @@ export class Contender {
     for (const untilMs = performance.now() + endWithinMs; tree.some(lives) && performance.now() < untilMs;)
       await sleep(20);
     for (const one of tree) if (lives(one)) process.kill(one.pid, 'SIGKILL');
+    const mark = `BENCH_REPORT=${this.reports.path}`;
+    for (const pid of this.reports.pids) if (environmentOf(pid).includes(mark)) process.kill(pid, 'SIGKILL');
     this.reports.close();
   }
 }

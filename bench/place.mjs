@@ -1,8 +1,12 @@
 /**
- * Where the bench works: a folder below node_modules, which git ignores and `npm ci` removes. Programs are compiled and
- * peers are installed there; each launch has a folder of its own in it.
+ * Where the bench works.
+ *
+ *   node_modules/.cache/bench   peers from npm, kept for the next run; git ignores it and `npm ci` removes it
+ *   …/run-PID                   the copy of this product that is measured, and the compiled programs of this run
+ *   $TMPDIR/bench-…             a folder for each launch; its path is short, because unix sockets will be in it
  */
-import { accessSync, constants, mkdirSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -12,17 +16,20 @@ const programDirs = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', 
 export class Place {
   root = fileURLToPath(new URL('..', import.meta.url));
   programs = fileURLToPath(new URL('programs', import.meta.url));
-  dir = join(this.root, 'node_modules/.cache/bench');
+  cache = join(this.root, 'node_modules/.cache/bench');
+  dir = join(this.cache, `run-${process.pid}`);
+  worker = join(this.dir, 'worker');
+  #launchesDir = mkdtempSync(join(tmpdir(), 'bench-'));
   #launches = 0;
 
   constructor() {
     mkdirSync(this.dir, { recursive: true });
-    rmSync(join(this.dir, 'launches'), { recursive: true, force: true });
     this.compile('worker');
   }
 
-  get worker() {
-    return join(this.dir, 'worker');
+  /** Leaves only what the next run can use. */
+  close() {
+    for (const dir of [this.dir, this.#launchesDir]) rmSync(dir, { recursive: true, force: true });
   }
 
   /** Compiles programs/NAME.c to dir/NAME. @throws Error without a compiler */
@@ -43,10 +50,10 @@ export class Place {
     return programDirs.map((dir) => join(dir, program)).find(isExecutable) ?? null;
   }
 
-  /** An empty folder. Short, because unix sockets will be in it. */
+  /** An empty folder. */
   launchDir() {
-    const dir = join(this.dir, 'launches', String(++this.#launches));
-    mkdirSync(dir, { recursive: true });
+    const dir = join(this.#launchesDir, String(++this.#launches));
+    mkdirSync(dir);
     return dir;
   }
 }

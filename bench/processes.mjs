@@ -40,6 +40,11 @@ export function lives({ pid, startTicks }) {
   return stat !== null && stat.startTicks === startTicks && stat.state !== 'Z';
 }
 
+/** `NAME=value` each; empty when it is gone. */
+export function environmentOf(pid) {
+  return read(`/proc/${pid}/environ`).split('\0');
+}
+
 /** RSS, PSS and USS of some processes together, in bytes: smaps_rollup of proc(5). */
 export function memoryOf(pids) {
   const sum = { rss: 0, pss: 0, uss: 0 };

@@ -80,6 +80,7 @@ function add(name, samples) {
   }
 }
 
+place.close();
 const [cpu] = cpus();
 const machine = `${cpus().length} cores (${cpu?.model ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}, Node ${process.version.slice(1)}`;
 const text = page({ figures, versions, skipped, machine, rounds, date: new Date().toISOString().slice(0, 10) });

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 let bin = '';
 
 function prepare(place) {
-  const dir = join(place.dir, 'pm2');
+  const dir = join(place.cache, 'pm2');
   bin = join(dir, 'node_modules/pm2/bin/pm2');
   if (!existsSync(bin)) {
     const npm = spawnSync(

@@ -1,4 +1,7 @@
-/** The log subscribes to the stream. It is loaded after the first worker; what happens before that waits in a list. */
+/**
+ * The log subscribes to the stream. It is loaded after the first worker; what happens before that waits in a list. What
+ * happens later waits for the end of the turn of the event loop: after a crash the next start comes first, then its story.
+ */
 import { narrate } from '../core/narrate.ts';
 import type { Event } from '../core/protocol.ts';
 import type { Cancel } from '../ports.ts';
@@ -24,9 +27,23 @@ export function followLog(subscribe: (listener: (event: Event) => void) => Cance
     waiting.forEach(write);
   };
   const opened = new Promise<void>((resolve, reject) => setImmediate(() => void open().then(resolve, reject)));
+  let untold: Event[] = [];
+  const tell = (): void => {
+    const events = untold;
+    untold = [];
+    for (const { level, message, fields } of events.map(narrate)) write((log) => log[level](fields, message));
+  };
   subscribe((event) => {
-    const { level, message, fields } = narrate(event);
-    write((log) => log[level](fields, message));
+    if (untold.push(event) === 1) setImmediate(tell);
   });
-  return { bug: (err) => write((log) => log.error({ err }, 'a bug in supervise: stopping')), flushed: () => opened };
+  return {
+    bug: (err) => {
+      tell();
+      write((log) => log.error({ err }, 'a bug in supervise: stopping'));
+    },
+    flushed: () => {
+      tell();
+      return opened;
+    },
+  };
 }
