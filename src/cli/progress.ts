@@ -49,7 +49,7 @@ export function showEvent(progress: Progress, event: Event): void {
     case 'rollout.superseded':
       return progress.keep(`${event.app}: revision ${event.to} was superseded by a later reload`);
     case 'rollout.rolled_back':
-      return progress.keep(`${event.app}: rolled back from revision ${event.from} to ${event.to}: ${event.reason}`);
+      return progress.keep(`${event.app}: rolled back from revision ${event.to} to ${event.from}: ${event.reason}`);
     default:
   }
 }

@@ -102,10 +102,7 @@ const sentences: Sentences = {
   ],
   'rollout.succeeded': (e) => ['info', `${e.app} now runs revision ${e.to}`],
   'rollout.superseded': (e) => ['warn', `${e.app}: the reload to revision ${e.to} was superseded by a later one`],
-  'rollout.rolled_back': (e) => [
-    'error',
-    `${e.app} is rolled back from revision ${e.from} to ${e.to}: ${e.worker === null ? '' : `${e.worker} `}${e.reason}`,
-  ],
+  'rollout.rolled_back': (e) => ['error', `${e.app} is rolled back from revision ${e.to} to ${e.from}: ${e.reason}`],
 
   'operation.started': (e) => ['debug', `${e.name} has begun${colon(e.message)}`],
   'operation.progress': (e) => ['debug', `${e.name}${colon(e.message)}`],

@@ -105,14 +105,14 @@ const table: readonly (readonly [EventBody, Narration['level'], string])[] = [
     {
       type: 'rollout.rolled_back',
       app: 'web',
-      from: 3,
-      to: 2,
+      from: 2,
+      to: 3,
       worker: 'web.9',
-      reason: 'exited with code 1',
+      reason: 'web.9 of revision 3: exit code 1',
       lastLines: ['x'],
     },
     'error',
-    'web is rolled back from revision 3 to 2: web.9 exited with code 1',
+    'web is rolled back from revision 3 to 2: web.9 of revision 3: exit code 1',
   ],
   [
     { type: 'rollout.progress', app: 'web', to: 3, replaced: 1, total: 4, step: 'canary' },
