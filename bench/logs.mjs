@@ -1,5 +1,7 @@
-// Throughput of worker output: 200 MB in lines of 100 bytes, from a writing process through Output to a file and to
-// /dev/null, against `cat > file` of the same bytes in the same run. Usage: npm run build, then node bench/logs.mjs
+/**
+ * Throughput of worker output: 200 MB in lines of 100 bytes, from a writing process through Output to a file and to
+ * /dev/null, beside `cat` of the same bytes. Needs `npm run build`. With --json a line of JSON for each result.
+ */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -10,15 +12,15 @@ import { openFileTarget } from '../build/src/system/output/sink-target.js';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-logs-'));
 const input = path.join(dir, 'input');
+const file = path.join(dir, 'output');
 const totalBytes = 200_000_000;
-const block = 'x'.repeat(99).concat('\n').repeat(10_000);
-for (let bytes = 0; bytes < totalBytes; bytes += block.length) fs.appendFileSync(input, block);
 
 const ended = (child) => new Promise((resolve) => child.on('close', resolve));
 
 async function cat(to) {
   const fd = fs.openSync(to, 'w');
   await ended(spawn('cat', [input], { stdio: ['ignore', fd, 'inherit'] }));
+  fs.closeSync(fd);
 }
 
 async function throughOutput(format, to) {
@@ -30,23 +32,33 @@ async function throughOutput(format, to) {
   await new Promise((resolve) => output.close(resolve));
 }
 
-const file = path.join(dir, 'output');
-const runs = [
-  ['cat > file', () => cat(file)],
-  ['cat > /dev/null', () => cat('/dev/null')],
-];
-for (const format of ['raw', 'prefix', 'json'])
-  for (const to of [file, '/dev/null'])
-    runs.push([`${format} > ${to === file ? 'file' : to}`, () => throughOutput(format, to)]);
-for (const [name, run] of runs) {
+/** What a run took; CPU and memory are those of this process. */
+async function measured(name, run) {
   fs.rmSync(file, { force: true });
   const cpu = process.cpuUsage();
   const startMs = performance.now();
   await run();
-  const seconds = (performance.now() - startMs) / 1000;
+  const mbPerSecond = totalBytes / 1e6 / ((performance.now() - startMs) / 1000);
   const { user, system } = process.cpuUsage(cpu);
-  console.log(
-    `${name.padEnd(20)} ${seconds.toFixed(2)} s ${(totalBytes / 1e6 / seconds).toFixed(0).padStart(6)} MB/s, own CPU ${((user + system) / 1e6).toFixed(2)} s, RSS ${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB`,
-  );
+  return { name, mbPerSecond, cpuMs: (user + system) / 1000, rssBytes: process.memoryUsage.rss() };
 }
-fs.rmSync(dir, { recursive: true });
+
+function print(result) {
+  const { name, mbPerSecond, cpuMs, rssBytes } = result;
+  const own = cpuMs === null ? '' : `, own CPU ${(cpuMs / 1000).toFixed(2)} s, RSS ${(rssBytes / 1e6).toFixed(0)} MB`;
+  const line = `${name.padEnd(20)} ${mbPerSecond.toFixed(0).padStart(6)} MB/s${own}`;
+  console.log(process.argv.includes('--json') ? JSON.stringify(result) : line);
+}
+
+try {
+  const block = 'x'.repeat(99).concat('\n').repeat(10_000);
+  for (let bytes = 0; bytes < totalBytes; bytes += block.length) fs.appendFileSync(input, block);
+  for (const to of [file, '/dev/null']) {
+    const shown = to === file ? 'a file' : to;
+    print({ ...(await measured(`\`cat\` to ${shown}`, () => cat(to))), cpuMs: null, rssBytes: null });
+    for (const format of ['raw', 'prefix', 'json'])
+      print(await measured(`${format} to ${shown}`, () => throughOutput(format, to)));
+  }
+} finally {
+  fs.rmSync(dir, { recursive: true, force: true });
+}

@@ -10,6 +10,11 @@ import { cpuMsOf, memoryOf } from './processes.mjs';
 const settleMs = 2500;
 const gapMs = 100;
 
+/** By then a start has left nothing to be done: V8 has shrunk its heap, pm2's workers have told all about themselves. */
+const restMs = 30_000;
+const idleMs = 20_000;
+const idleWindows = 3;
+
 async function during(peer, place, count, measure) {
   const contender = new Contender(peer, place, count);
   try {
@@ -53,25 +58,13 @@ export function eightWorkers(peer, place) {
   });
 }
 
-/** With 64 workers: until they run, memory, and the CPU that the contender itself uses while nothing happens. */
-export function sixtyFourWorkers(peer, place, idleSeconds) {
+/** With 64 workers: until they run, then memory. */
+export function sixtyFourWorkers(peer, place) {
   return during(peer, place, 64, async (contender) => {
     const all = await contender.reports.waitFor(64);
     await sleep(settleMs);
     const memory = memoryOf(contender.own());
-    const samples = {
-      all64: [contender.since(last(all))],
-      rss64: [memory.rss],
-      pss64: [memory.pss],
-      uss64: [memory.uss],
-    };
-    if (idleSeconds === 0) return samples;
-    await sleep(settleMs);
-    const own = contender.own();
-    const [beforeMs, startMs] = [cpuMsOf(own), performance.now()];
-    await sleep(idleSeconds * 1000);
-    const usedMs = cpuMsOf(own) - beforeMs;
-    return { ...samples, idle64: [usedMs / ((performance.now() - startMs) / 1000)] };
+    return { all64: [contender.since(last(all))], rss64: [memory.rss], pss64: [memory.pss], uss64: [memory.uss] };
   });
 }
 
@@ -87,6 +80,34 @@ export function manyWorkers(peer, place) {
     const back = (await reports.waitFor(before + workers.length)).slice(before);
     return { all256: [contender.since(last(all))], back256: [contender.since(last(back), killedNs)] };
   });
+}
+
+/**
+ * With 64 workers each, all contenders side by side while nothing happens: the CPU that their own processes use, in ms
+ * per second. In the same seconds, because what else happens on the machine costs some of them something.
+ * @returns contender -> a sample for each window
+ */
+export async function idleTogether(peers, place) {
+  const contenders = [];
+  try {
+    for (const peer of peers) {
+      const contender = new Contender(peer, place, 64);
+      contenders.push([peer.name, contender]);
+      await contender.reports.waitFor(64);
+    }
+    await sleep(restMs);
+    const measured = new Map(contenders.map(([name]) => [name, []]));
+    const used = () => contenders.map(([, contender]) => cpuMsOf(contender.own()));
+    for (let window = 0; window < idleWindows; window++) {
+      const [before, startMs] = [used(), performance.now()];
+      await sleep(idleMs);
+      const seconds = (performance.now() - startMs) / 1000;
+      used().forEach((ms, index) => measured.get(contenders[index][0]).push((ms - before[index]) / seconds));
+    }
+    return measured;
+  } finally {
+    for (const [, contender] of contenders) await contender.stop();
+  }
 }
 
 function last(reports) {

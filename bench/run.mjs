@@ -2,13 +2,16 @@
  * `npm run bench`: this product beside its peers, in one run. Rounds go through all contenders in turn (A B C, A B C), so
  * that a machine that is slow for a while is slow for all. Quote the ratios, not the times.
  *
- *   npm run build && npm run bench               prints the tables and writes docs/benchmarks.md
- *   npm run bench -- --rounds 1 --no-write       a quick look
+ *   npm run build && npm run bench                    prints the tables and writes docs/benchmarks.md
+ *   npm run bench -- --rounds 1 --no-write            a quick look
+ *   npm run bench -- --only crashes,many --no-write   some of the measures: first, crashes, some, many, idle, logs
  */
-import { cpus, release, totalmem } from 'node:os';
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { eightWorkers, firstWorker, manyWorkers, sixtyFourWorkers } from './measures.mjs';
+import { eightWorkers, firstWorker, idleTogether, manyWorkers, sixtyFourWorkers } from './measures.mjs';
 import { gunicorn, puma, runit, supervisord } from './peers/debian.mjs';
 import { forkLoop, nodeLoop } from './peers/floors.mjs';
 import { pm2, pm2Cluster } from './peers/pm2.mjs';
@@ -17,50 +20,69 @@ import { Place } from './place.mjs';
 import { page } from './report.mjs';
 
 const { values: flags } = parseArgs({
-  options: { 'rounds': { type: 'string', default: '5' }, 'no-write': { type: 'boolean', default: false } },
+  options: {
+    'rounds': { type: 'string', default: '5' },
+    'only': { type: 'string', default: 'first,crashes,some,many,idle,logs' },
+    'no-write': { type: 'boolean', default: false },
+  },
 });
 const rounds = Number(flags.rounds);
-/** The longer measures need fewer rounds: each holds many samples, or takes many seconds. */
-const fewRounds = Math.max(1, Math.round(rounds / 2));
-const idleSeconds = 20;
+const only = flags.only.split(',');
 
-const everyone = [supervise, pm2, supervisord, gunicorn, puma, runit, forkLoop];
-const plan = [
-  { measure: firstWorker, peers: [...everyone, superviseFlags, nodeLoop], rounds: rounds * 2 },
-  { measure: eightWorkers, peers: everyone, rounds: fewRounds },
-  {
-    measure: (peer, place) => sixtyFourWorkers(peer, place, 0),
-    peers: [pm2, gunicorn, puma, runit, forkLoop],
-    rounds: fewRounds,
-  },
-  {
-    measure: (peer, place) => sixtyFourWorkers(peer, place, idleSeconds),
-    peers: [supervise, superviseScript, pm2Cluster, supervisord],
-    rounds: fewRounds,
-  },
+const everyone = [supervise, pm2, supervisord, gunicorn, puma, runit, nodeLoop, forkLoop];
+const plan = {
+  first: { measure: firstWorker, peers: [superviseFlags, ...everyone], rounds: rounds * 3 },
+  crashes: { measure: eightWorkers, peers: everyone, rounds },
+  some: { measure: sixtyFourWorkers, peers: everyone, rounds: Math.max(1, Math.round(rounds / 2)) },
   // gunicorn sleeps a random time before each fork: 256 of them take a quarter of a minute, and say nothing more.
-  { measure: manyWorkers, peers: [supervise, pm2, supervisord, puma, runit, forkLoop], rounds: fewRounds },
-];
+  many: { measure: manyWorkers, peers: everyone.filter((peer) => peer !== gunicorn), rounds },
+};
+const idlers = [supervise, superviseScript, pm2, pm2Cluster, supervisord];
 
 const place = new Place();
 const versions = new Map();
 const skipped = new Map();
-for (const peer of new Set(plan.flatMap(({ peers }) => peers))) {
-  const { version, skip } = peer.prepare(place);
-  if (skip) skipped.set(peer.name, skip);
-  else versions.set(peer.name, version);
+/** Figure -> contender -> the samples of each round. */
+const figures = new Map();
+
+try {
+  const loadAtStart = loadavg()[0];
+  prepare([...new Set([...everyone, superviseFlags, ...idlers])]);
+  for (const name of only) await run(name);
+  const logs = only.includes('logs') ? workerOutput() : [];
+  const text = page({ figures, versions, skipped, logs, machine: machine(loadAtStart), rounds, date: today() });
+  process.stdout.write(text);
+  if (!flags['no-write']) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), text);
+} finally {
+  place.close();
 }
 
-/** Figure -> contender -> samples. */
-const figures = new Map();
-for (const { measure, peers, rounds: times } of plan) {
-  const present = peers.filter(({ name }) => versions.has(name));
+function prepare(peers) {
+  for (const peer of peers) {
+    const { version, skip } = peer.prepare(place);
+    if (skip) skipped.set(peer.name, skip);
+    else versions.set(peer.name, version);
+  }
+}
+
+async function run(name) {
+  if (name === 'idle') {
+    process.stderr.write('idle: all at once\n');
+    const measured = await idleTogether(idlers.filter(isPresent), place);
+    for (const [peer, windows] of measured) for (const sample of windows) add('idle64', peer, [sample]);
+    return;
+  }
+  const { measure, peers, rounds: times } = plan[name] ?? { peers: [], rounds: 0 };
   for (let round = 1; round <= times; round++) {
-    for (const peer of present) {
-      process.stderr.write(`${measure.name || 'sixtyFourWorkers'} ${round}/${times} ${peer.name}\n`);
-      add(peer.name, await sampled(peer, measure));
+    for (const peer of peers.filter(isPresent)) {
+      process.stderr.write(`${name} ${round}/${times} ${peer.name}\n`);
+      for (const [figure, samples] of Object.entries(await sampled(peer, measure))) add(figure, peer.name, samples);
     }
   }
+}
+
+function isPresent({ name }) {
+  return versions.has(name);
 }
 
 /** One that fails once is told, and the others go on. */
@@ -73,16 +95,30 @@ async function sampled(peer, measure) {
   }
 }
 
-function add(name, samples) {
-  for (const [figure, values] of Object.entries(samples)) {
-    const row = figures.get(figure) ?? new Map();
-    figures.set(figure, row.set(name, [...(row.get(name) ?? []), ...values]));
-  }
+function add(figure, name, samples) {
+  const row = figures.get(figure) ?? new Map();
+  figures.set(figure, row.set(name, [...(row.get(name) ?? []), samples]));
 }
 
-place.close();
-const [cpu] = cpus();
-const machine = `${cpus().length} cores (${cpu?.model ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}, Node ${process.version.slice(1)}`;
-const text = page({ figures, versions, skipped, machine, rounds, date: new Date().toISOString().slice(0, 10) });
-process.stdout.write(text);
-if (!flags['no-write']) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), text);
+/** In a process of its own, because it measures its own memory and CPU. */
+function workerOutput() {
+  process.stderr.write('logs\n');
+  const script = fileURLToPath(new URL('logs.mjs', import.meta.url));
+  const { stdout, stderr } = spawnSync(process.execPath, [script, '--json'], { encoding: 'utf8' });
+  process.stderr.write(stderr);
+  return stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+function machine(loadAtStart) {
+  const [cpu] = cpus();
+  const cores = `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'})`;
+  const load = `load average ${loadAtStart.toFixed(1)} before it began`;
+  return `${cores}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}, Node ${process.version.slice(1)}; ${load}`;
+}
+
+function today() {
+  return new Date().toISOString().slice(0, 10);
+}

@@ -3,7 +3,7 @@
  * a fake clock and fake processes. Nothing here is async: what takes time reports through a listener.
  */
 import type { Exit, HostSample } from './core/protocol.ts';
-import type { AppSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
+import type { AppSpec, HealthSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
 
 export type Cancel = () => void;
 
@@ -53,6 +53,11 @@ export interface ProcessListener {
   warning(message: string): void;
 }
 
+export interface WorkerListener extends ProcessListener {
+  /** Ready before, it was seen to hang (why, in words), or to go on again (null). Only for an app with `stall`. */
+  stalled(reason: string | null): void;
+}
+
 export interface RunningProcess {
   /** null when it could not be started; `exited` follows. */
   readonly pid: number | null;
@@ -62,6 +67,8 @@ export interface RunningProcess {
   kill(): void;
   /** Sends a signal to the real program (through wrappers), as `supervise signal` asks. */
   signal(signal: Signal): void;
+  /** Probes its health once. `done` is called once, unless it is cancelled: null, or why it is not healthy, in words. */
+  probe(health: HealthSpec, done: (failure: string | null) => void): Cancel;
   /** Whether a process of its tree has a listening TCP socket that is not one of the app's `listen`. */
   bindsOwnPort(): boolean;
 }
@@ -70,7 +77,7 @@ export interface Spawner {
   /** Resolves the cwd's symlinks, reads env_file, finds the program. @throws SuperviseError program-cannot-run, launch-failed */
   pin(app: AppSpec, revision: number, baseEnv: Readonly<Record<string, string>>): Pinned;
   /** Never throws: what cannot be started is an `exited` with an error, after this has returned. */
-  spawn(launch: Launch, listener: ProcessListener): RunningProcess;
+  spawn(launch: Launch, listener: WorkerListener): RunningProcess;
   /** A hook has no sockets, no control fd, and its own output prefix. Never throws, as spawn. */
   runHook(hook: HookSpec, baseEnv: Readonly<Record<string, string>>, listener: ProcessListener): RunningProcess;
 }

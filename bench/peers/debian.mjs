@@ -53,6 +53,7 @@ export const gunicorn = {
   prepare: packaged('gunicorn', 'gunicorn'),
   launch: ({ place }) => ({
     argv: [place.find('gunicorn'), '-c', join(place.programs, 'gunicorn_conf.py'), 'gunicorn_conf:app'],
+    env: { PYTHONDONTWRITEBYTECODE: '1' },
   }),
 };
 

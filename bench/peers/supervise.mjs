@@ -23,7 +23,9 @@ function surroundings(dir) {
 
 function launch({ dir, count, program }, app) {
   const config = join(dir, 'supervise.yaml');
-  writeFileSync(config, `name: bench\napps:\n  worker:\n    ${app}: ${program}\n    workers: ${count}\n`);
+  // The script never listens, so it would not be ready in time: as a queue worker it has to say what ready means.
+  const worker = { [app]: program, workers: count, ...(app === 'script' && { ready: 'spawned' }) };
+  writeFileSync(config, JSON.stringify({ name: 'bench', apps: { worker } }));
   return { argv: [process.execPath, bin, 'start', '-c', config], env: surroundings(dir) };
 }
 

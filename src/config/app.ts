@@ -1,7 +1,7 @@
 /** One app: from its checked settings to its AppSpec, with the checks between its keys. */
 import { resolve } from 'node:path';
-import type { AppSpec, ListenSpec, ReadySpec } from '../core/spec.ts';
-import { isBroken, ms, report, tooLongSocketPath, type Building } from './building.ts';
+import type { AppSpec, Balance, HealthProbe, HealthSpec, ListenSpec, LogsSpec, ReadySpec } from '../core/spec.ts';
+import { bytes, isBroken, ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf } from './command.ts';
 import { listOf, signalName } from './fields.ts';
 import { listenSpec, maxSocketPathBytes, parseListen } from './listen.ts';
@@ -42,6 +42,7 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
       umask: app.umask === null ? null : octalValue(app.umask),
       nice: app.nice,
     },
+    dependsOn: app.depends_on,
     port: app.port,
     ready: readyOf(app, path, building),
     readyTimeoutMs: ms(app.ready_timeout),
@@ -58,7 +59,40 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
     },
     stop: { signal: signalName(app.stop.signal), timeoutMs: ms(app.stop.timeout) },
     reload: { maxSurge: reload.max_surge, maxUnavailable: reload.max_unavailable, canaryMs: ms(reload.canary) },
-    logFormat: typeof app.logs === 'string' ? 'auto' : (app.logs.format ?? 'auto'),
+    balance: app.balance as Balance,
+    health: healthOf(app, path, building),
+    stall: app.stall && {
+      afterMs: ms(app.stall.after),
+      action: app.stall.action,
+      signal: app.stall.signal === null ? null : signalName(app.stall.signal),
+    },
+    limits: {
+      memoryBytes: app.limits.memory === null ? null : bytes(app.limits.memory),
+      lifetimeMs: app.limits.lifetime === null ? null : ms(app.limits.lifetime),
+      jitter: app.limits.jitter,
+    },
+    watch: app.watch && { paths: app.watch.paths, ignore: app.watch.ignore, debounceMs: ms(app.watch.debounce) },
+    tlsFiles: app.tls_files,
+    logs: logsOf(app, path, building),
+  };
+}
+
+function logsOf({ logs, port }: AppSettings, path: Path, building: Building): LogsSpec {
+  if (typeof logs === 'string') return { kind: 'inherit' };
+  if (logs.file?.includes('{port}') && port === null && !isBroken(building, [...path, 'port'])) {
+    report(
+      building,
+      [...path, 'logs', 'file'],
+      'expected a port for {port}, found none. Use {slot}, or set port of the app',
+    );
+  }
+  return {
+    kind: 'captured',
+    format: logs.format ?? 'auto',
+    file: logs.file === null ? null : resolve(building.dir, logs.file),
+    maxSizeBytes: bytes(logs.max_size),
+    keep: logs.keep,
+    gzip: logs.gzip,
   };
 }
 
@@ -188,6 +222,34 @@ function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
   return { kind: 'tcp', port };
 }
 
+function healthOf(app: AppSettings, path: Path, building: Building): HealthSpec | null {
+  const { health } = app;
+  if (health === null) return null;
+  const rest = { intervalMs: ms(health.interval), timeoutMs: ms(health.timeout), failures: health.failures };
+  return { probe: healthProbeOf(health, app, path, building), ...rest };
+}
+
+function healthProbeOf(
+  { http, tcp, exec }: NonNullable<AppSettings['health']>,
+  app: AppSettings,
+  path: Path,
+  building: Building,
+): HealthProbe {
+  const place = [...path, 'health'];
+  if (exec !== undefined) {
+    const written = { kind: 'app', path: [...place, 'exec'], shell: false, hasPort: app.port !== null } as const;
+    return { kind: 'exec', argv: commandOf(exec, written, building), shell: false };
+  }
+  if (http !== undefined) {
+    const port = typeof http === 'string' ? null : (http.port ?? null);
+    checkProbe('http', port, { app, place, building });
+    return { kind: 'http', path: typeof http === 'string' ? http : http.path, port };
+  }
+  const port = typeof tcp === 'number' ? tcp : (tcp?.port ?? null);
+  checkProbe('tcp', port, { app, place, building });
+  return { kind: 'tcp', port };
+}
+
 /**
  * A probe has to reach one certain worker, which a socket that all workers share cannot do. A port of the probe is
  * that of slot 0; slot n has port + n, as with `port` of the app.
@@ -201,8 +263,10 @@ function checkProbe(
   const path = [...place, kind];
   const own = kind === 'http' ? '{http: {path: /healthz, port: 9100}}' : '{tcp: {port: 9100}}';
   const addresses = typeof app.listen === 'string' ? [app.listen] : app.listen;
-  const why = 'Any worker may answer there, so the probe cannot tell which one is ready';
-  const instead = `Give the probe a port of the worker's own, as in ${own}, where slot n answers at 9100 + n, or use accepting`;
+  const aim = place.at(-1) === 'health' ? 'is healthy' : 'is ready';
+  const why = `Any worker may answer there, so the probe cannot tell which one ${aim}`;
+  const other = place.at(-1) === 'health' ? 'exec' : 'accepting';
+  const instead = `Give the probe a port of the worker's own, as in ${own}, where slot n answers at 9100 + n, or use ${other}`;
   if (port === null) {
     if (addresses.length > 0) {
       const shared = listOf(addresses.map(quoted), 'and');

@@ -7,6 +7,7 @@ import type { HookPhase, HookSpec, ListenSpec, Spec } from '../core/spec.ts';
 import { buildApp } from './app.ts';
 import { ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf, programName } from './command.ts';
+import { inDependencyOrder } from './dependencies.ts';
 import type { Variables } from './expand.ts';
 import { collide, maxSocketPathBytes } from './listen.ts';
 import type { HookSettings, Settings } from './schema.ts';
@@ -16,6 +17,7 @@ import { describe, formatOrigin, formatPath, nodeAt, originAt, quoted, type Path
 export function build(settings: Settings, building: Building): Spec {
   const apps = Object.entries(settings.apps).map(([name, app]) => buildApp(name, app, building));
   checkAddresses(apps, building);
+  const ordered = inDependencyOrder(apps, building);
   const { socket } = settings.control;
   const controlSocket = socket === null ? null : resolve(building.dir, socket);
   if (controlSocket !== null && Buffer.byteLength(controlSocket) > maxSocketPathBytes) {
@@ -29,10 +31,12 @@ export function build(settings: Settings, building: Building): Spec {
     hooks: {
       pre_start: buildPhase('pre_start', settings.hooks.pre_start, building),
       post_start: buildPhase('post_start', settings.hooks.post_start, building),
+      pre_reload: buildPhase('pre_reload', settings.hooks.pre_reload, building),
+      post_reload: buildPhase('post_reload', settings.hooks.post_reload, building),
       pre_stop: buildPhase('pre_stop', settings.hooks.pre_stop, building),
       post_stop: buildPhase('post_stop', settings.hooks.post_stop, building),
     },
-    apps,
+    apps: ordered,
     sampleEveryMs: ms(settings.resources.sample_every),
     controlSocket,
   };
@@ -97,7 +101,7 @@ function buildHook({ phase, hook, path, commandPath, names }: WrittenHook, build
     retries: hook.retries ?? 0,
     retryDelayMs: ms(hook.retry_delay ?? '5s'),
     oncePer: hook.once_per ?? '',
-    onFailure: hook.on_failure ?? (phase === 'pre_start' ? 'abort' : 'continue'),
+    onFailure: hook.on_failure ?? (phase === 'pre_start' || phase === 'pre_reload' ? 'abort' : 'continue'),
   };
 }
 

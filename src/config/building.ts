@@ -1,5 +1,5 @@
 /** What the parts of a Spec are built with, and how they report what does not go together. */
-import { parseDuration } from '../core/units.ts';
+import { parseDuration, parseSize } from '../core/units.ts';
 import { maxSocketPathBytes } from './listen.ts';
 import type { Settling } from './settle.ts';
 import { formatPath, originAt, quoted, type Expanded, type Path, type Tree } from './tree.ts';
@@ -28,6 +28,12 @@ export function isBroken(building: Building, path: Path): boolean {
 /** A duration that the schema has accepted, in milliseconds. */
 export function ms(text: string): number {
   const parsed = parseDuration(text);
+  return parsed.ok ? parsed.value : 0;
+}
+
+/** A size that the schema has accepted, in bytes. */
+export function bytes(text: string): number {
+  const parsed = parseSize(text);
   return parsed.ok ? parsed.value : 0;
 }
 

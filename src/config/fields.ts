@@ -6,7 +6,16 @@
 import { constants } from 'node:os';
 import * as z from 'zod/mini';
 import type { Signal } from '../core/spec.ts';
-import { durationPattern, formatDuration, parseDuration, percentPattern, type Parsed } from '../core/units.ts';
+import {
+  durationPattern,
+  formatBytes,
+  formatDuration,
+  parseDuration,
+  parseSize,
+  percentPattern,
+  sizePattern,
+  type Parsed,
+} from '../core/units.ts';
 import { nearest } from './problems.ts';
 
 // zod would otherwise compile its checks with `new Function`
@@ -76,6 +85,19 @@ export function duration(least: 'above zero' | 'zero' | { readonly ms: number } 
       return { expected: leastMs === 1 ? 'a duration above 0' : `a duration of at least ${formatDuration(leastMs)}` };
     },
     { pattern: durationPattern },
+  );
+}
+
+/** A size of at least `leastBytes`. */
+export function size(leastBytes: number) {
+  return text(
+    'a size such as 512MB or 1.5GiB',
+    (value) => {
+      const parsed = parseSize(value);
+      if (!parsed.ok) return wrongUnit(parsed);
+      return parsed.value >= leastBytes ? null : { expected: `a size of at least ${formatBytes(leastBytes)}` };
+    },
+    { pattern: sizePattern },
   );
 }
 

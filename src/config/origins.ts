@@ -80,14 +80,17 @@ function effectiveHook(hook: HookSpec, written: Settings['hooks']['pre_start'][n
 
 function effectiveApp(app: AppSpec, written: AppSettings | undefined): View {
   if (written === undefined) return null;
-  const { command: _command, script: _script, logs: _logs, cwd: _cwd, ...others } = written;
+  const { command: _command, script: _script, logs, cwd: _cwd, ...others } = written;
   return {
     [app.kind]: joinWords(app.argv),
     cwd: app.cwd,
     ...others,
     listen: app.listen.map(({ url }) => url),
     stop: { ...others.stop, signal: app.stop.signal },
-    logs: { format: app.logFormat },
+    logs:
+      app.logs.kind === 'inherit'
+        ? 'inherit'
+        : { ...(typeof logs === 'string' ? {} : logs), format: app.logs.format, file: app.logs.file },
   };
 }
 

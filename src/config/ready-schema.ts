@@ -1,6 +1,7 @@
 /** The forms of `ready`: a word, or a map with the one thing to wait for. */
 import * as z from 'zod/mini';
 import {
+  command,
   didYouMean,
   duration,
   given,
@@ -10,6 +11,7 @@ import {
   section,
   shaped,
   text,
+  usual,
   whole,
   type Wrong,
 } from './fields.ts';
@@ -69,6 +71,40 @@ const readyMap = section('ready', {
   ),
   delay: maybe('Ready when still alive after this time.', duration()),
 }).check(judged(oneKind));
+
+const healthKinds = ['http', 'tcp', 'exec'] as const;
+
+function oneProbe(value: Readonly<Record<string, unknown>>): Wrong | null {
+  const kinds = healthKinds.filter((kind) => kind in value);
+  if (kinds.length === 1) return null;
+  return {
+    expected: `one of ${listOf(healthKinds, 'and')}`,
+    found: kinds.length === 0 ? 'none' : listOf(kinds, 'and'),
+  };
+}
+
+export const healthMap = section('health', {
+  http: maybe(
+    'Healthy when a GET answers with 2xx or 3xx.',
+    z.union(
+      [httpPath(), section('health.http', { path: given('The path to ask for.', httpPath()), port: ownPort() })],
+      {
+        error: 'a path, or a map with path and port',
+      },
+    ),
+  ),
+  tcp: maybe(
+    'Healthy when a connection is accepted.',
+    z.union([whole(1, 65_535), section('health.tcp', { port: ownPort() })], { error: 'a port, or a map with a port' }),
+  ),
+  exec: maybe(
+    "Healthy when this command exits with 0; run with the worker's user, cwd and environment, without a shell.",
+    command('a command, as one text or a list of words'),
+  ),
+  interval: usual('The time from one probe to the next.', duration('above zero'), '10s'),
+  timeout: usual('A probe that takes longer has failed.', duration('above zero'), '2s'),
+  failures: usual('So many failed probes in a row and the worker is unhealthy.', whole(1, 1000), 3),
+}).check(judged(oneProbe));
 
 export const readySchema = z.union([text(readyForms, readyWord, { enum: readyWords }), readyMap], {
   error: readyForms,

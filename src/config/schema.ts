@@ -8,10 +8,10 @@
 import * as z from 'zod/mini';
 import { anyText, choice, command, decimal, duration, filled, flag, given, group } from './fields.ts';
 import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
-import { text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
+import { size, text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
-import { readySchema } from './ready-schema.ts';
+import { healthMap, readySchema } from './ready-schema.ts';
 
 const name = () => shaped('a name of letters, digits, ., _ and - (at most 63)', namePattern);
 const path = () => filled('a path');
@@ -51,7 +51,7 @@ const hookMap = section('a hook', {
     '',
   ),
   on_failure: maybe(
-    'abort: stop here, exit code 1. continue: report it and go on. Default: abort in pre_start, else continue.',
+    'abort: stop here, exit code 1. continue: report it and go on. Default: abort in pre_start and pre_reload, else continue.',
     choice(['abort', 'continue']),
   ),
   env: usual('Variables for this hook, over those of env_file.', variables(), {}),
@@ -68,8 +68,8 @@ const phase = (doc: string) => usual(doc, z.array(hook, { error: 'a list of hook
 const hooks = section('hooks', {
   pre_start: phase('Run once, in order, one process at a time, before the first worker starts.'),
   post_start: phase('Run when all apps are ready.'),
-  pre_reload: later('Before a reload.', [null, []]),
-  post_reload: later('After a reload.', [null, []]),
+  pre_reload: phase('Run before a reload; when one fails, nothing is reloaded.'),
+  post_reload: phase('Run when a reload has succeeded.'),
   pre_stop: phase('Run before the workers are stopped.'),
   post_stop: phase('Run after the last worker has ended.'),
 });
@@ -119,22 +119,45 @@ const reload = section('reload', {
   canary: usual('The first new workers must stay ready for so long before the rest follows.', duration(), '5s'),
 });
 
-const logsMap = section('logs', {
-  format: maybe(
-    'How lines of workers are written to stdout. Default: prefix on a terminal, else json.',
-    choice(['prefix', 'json', 'raw']),
-  ),
-  file: later('A file for the lines of the workers.', [null]),
-  max_size: later('Rotate the file at this size.', ['50MB']),
-  keep: later('How many rotated files are kept.', [7]),
-  gzip: later('Compress rotated files.', [false]),
+const stall = section('stall', {
+  after: usual('A worker that hangs for so long is stalled.', duration({ ms: 1000 }), '30s'),
+  action: usual('warn: say so. restart: replace it, too.', choice(['warn', 'restart']), 'warn'),
+  signal: orNone('What a stalled worker is ended with, for a dump of its stacks. Default: SIGABRT.', signal()),
 });
 
-const inherit = text(
-  'a map with a format',
-  (value) => (value === 'inherit' ? { unsupported: 'Use {format: raw}' } : { expected: 'a map with a format' }),
-  { enum: [] },
-);
+const limits = section('limits', {
+  memory: orNone('A worker whose tree holds more for several samples in a row is replaced.', size(1_000_000)),
+  lifetime: orNone('A worker is replaced at this age.', duration({ ms: 1000 })),
+  jitter: usual('A lifetime is shortened by a random share of itself, up to this.', decimal(0, 1), 0.1),
+});
+
+const paths = (expected: string) =>
+  z.array(filled(expected), { error: `a list of ${expected === 'a glob' ? 'globs' : 'paths'}` });
+
+const watch = section('watch', {
+  paths: given(
+    'Files and folders, relative to cwd.',
+    paths('a path').check(
+      judged((list: readonly unknown[]) => (list.length > 0 ? null : { expected: 'at least one path' })),
+    ),
+  ),
+  ignore: usual('Globs of what does not count, relative to cwd.', paths('a glob'), []),
+  debounce: usual('How long it has to be quiet after a change.', duration(), '300ms'),
+});
+
+const logsMap = section('logs', {
+  format: maybe(
+    'How lines of workers are written. Default: raw in a file; on stdout prefix on a terminal, else json.',
+    choice(['prefix', 'json', 'raw']),
+  ),
+  file: orNone('A file for the lines of the workers; {app}, {slot} and {port} are filled in. Default: stdout.', path()),
+  max_size: usual('The file is rotated at this size.', size(1_000), '50MB'),
+  keep: usual('How many rotated files are kept.', whole(0, 1000), 7),
+  gzip: usual('Rotated files are compressed.', flag(), false),
+});
+
+const logsForms = 'inherit, or a map with keys such as format, file';
+const inherit = word(['inherit']);
 
 const app = section('an app', {
   command: maybe(
@@ -176,7 +199,11 @@ const app = section('an app', {
     octal('a umask as octal digits, such as 022'),
   ),
   nice: orNone('The nice value of the workers. Default: the one of the master.', whole(-20, 19)),
-  depends_on: later('Apps that must be ready first.', [null, []]),
+  depends_on: usual(
+    'Apps that must serve before this one starts; it is stopped before them.',
+    z.array(filled('the name of an app'), { error: 'a list of apps' }),
+    [],
+  ),
   ready: usual(
     'When a worker counts as ready. auto: a script has listened, a command accepts on its socket, else alive for 1 s.',
     readySchema,
@@ -192,21 +219,25 @@ const app = section('an app', {
     whole(1, 1000),
     3,
   ),
-  health: later('Probes of ready workers.', [null]),
-  stall: later('Detects workers that hang.', [null]),
+  health: orNone('Probes of ready workers. One that fails them is replaced.', healthMap),
+  stall: orNone('Detects workers that hang, without their help.', stall),
   restart: usual(
     'Which exits of a worker are followed by a restart.',
     choice(['always', 'on-failure', 'never']),
     'always',
   ),
   backoff: group('The delays between restarts.', backoff, {}),
-  limits: later('Replaces workers by memory or age.', [null, {}]),
+  limits: group('When a worker is replaced because of its memory or its age.', limits, {}),
   stop: group('How workers are stopped.', stop, {}),
   reload: group('How workers are replaced.', reload, {}),
-  watch: later('Reloads when files change.', [null, []]),
+  watch: orNone('Reloads the app when files change.', watch),
   port: orNone('For programs that bind a port of their own: {port} and $PORT are this + slot.', whole(1, 65_535)),
-  tls_files: later('Reloads when a certificate is renewed.', [null, []]),
-  logs: group('How lines of output are written.', z.union([inherit, logsMap], { error: 'a map with a format' }), {}),
+  tls_files: usual('Certificates, relative to cwd: reloads the app when one is renewed.', paths('a path'), []),
+  logs: group(
+    "Where and how lines of output are written. inherit: the workers have the master's own stdout and stderr.",
+    z.union([inherit, logsMap], { error: logsForms }),
+    {},
+  ),
 });
 
 // ---------------------------------------------------------------- the config

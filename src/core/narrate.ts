@@ -63,6 +63,11 @@ const sentences: Sentences = {
   'worker.completed': (e) => ['info', `${e.worker} has completed its work`],
   'worker.stopped': (e) => ['debug', `${e.worker} has stopped`],
   'worker.signalled': (e) => ['info', `${e.worker} was sent ${e.signal}`],
+  'worker.stalled': (e) => ['warn', `${e.worker} hangs: ${e.reason}; ${whatNext(e)}`],
+  'worker.unhealthy': (e) => ['warn', `${e.worker} is not healthy: ${e.reason}; ${whatNext(e)}`],
+  'worker.over_memory': (e) => ['warn', `${e.worker} is over its memory limit: ${e.reason}; ${whatNext(e)}`],
+  'worker.over_lifetime': (e) => ['info', `${e.worker} has reached its lifetime: ${e.reason}; ${whatNext(e)}`],
+  'worker.recovered': (e) => ['info', `${e.worker} ${e.from === 'stall' ? 'goes on again' : 'is healthy again'}`],
 
   'app.waiting': (e) => ['debug', `${e.app} waits for its turn to start`],
   'app.starting': (e) => ['info', `${e.app} starts ${counted(e.goal, 'worker')}`],
@@ -141,6 +146,11 @@ const causeInWords: Readonly<Record<Cause, string>> = {
   'exit': 'it ended by itself',
   'spawn-failed': 'it cannot be started',
   'start-timeout': 'it was not ready in time',
+  'oom': 'out of memory',
+  'memory-limit': 'over its memory limit',
+  'lifetime': 'it has reached its lifetime',
+  'health': 'it was not healthy',
+  'stall': 'it hung',
   'asked': 'a signal was asked for',
   'stop': 'supervise stops',
   'scale-down': 'scaled down',
@@ -148,6 +158,10 @@ const causeInWords: Readonly<Record<Cause, string>> = {
   'reload': 'reload',
   'rollback': 'rolled back',
 };
+
+function whatNext({ action }: { readonly action: 'warn' | 'replace' }): string {
+  return action === 'replace' ? 'it will be replaced' : 'it is left alone';
+}
 
 function hookName(e: { readonly phase: string; readonly hook: string }): string {
   return `${e.phase} hook ${e.hook}`;

@@ -45,6 +45,11 @@ export const causes = [
   'exit', // it exited by itself with 0
   'spawn-failed', // it could not be executed
   'start-timeout', // not ready within ready_timeout
+  'oom', // the kernel ended it for want of memory; proved, never guessed
+  'memory-limit', // limits.memory
+  'lifetime', // limits.lifetime
+  'health', // its probes failed
+  'stall', // it hung
   'asked', // `supervise signal`
   'stop', // the master stops
   'scale-down',
@@ -59,6 +64,8 @@ export interface Exit {
   readonly code: number | null;
   readonly signal: Signal | null;
   readonly error: string | null;
+  /** What proves that the kernel ended it for want of memory, in words. */
+  readonly oom?: string;
   readonly lastLines: readonly string[];
 }
 
@@ -69,12 +76,25 @@ export type Target = { readonly app: string; readonly worker: string | null };
 
 export type Command =
   | { readonly type: 'stop'; readonly how: 'graceful' | 'quick' | 'now' }
-  /** `spec`: the config, read again by whoever sends the command. `apps` null: all of them. */
-  | { readonly type: 'reload'; readonly spec: Spec | null; readonly apps: readonly string[] | null }
+  | ReloadCommand
   | { readonly type: 'restart'; readonly target: Target }
   | { readonly type: 'scale'; readonly app: string | null; readonly change: ScaleChange }
   | { readonly type: 'retry'; readonly target: Target | null }
   | { readonly type: 'signal'; readonly target: Target; readonly signal: Signal };
+
+export interface ReloadCommand {
+  readonly type: 'reload';
+  /** The config, read again by whoever sends the command; null: as it was. */
+  readonly spec: Spec | null;
+  /** null: all of them. */
+  readonly apps: readonly string[] | null;
+  /** Only what differs in the config; else all of `apps`, because code changes without the config. */
+  readonly changedOnly?: boolean;
+  /** What is not done by then is rolled back. Without it there is no limit but those of the apps. */
+  readonly timeoutMs?: number;
+  /** Why, when it was not asked for by an operator: a file that changed. */
+  readonly reason?: string;
+}
 
 export type ScaleChange = { readonly to: number } | { readonly by: number; readonly atLeast: number };
 
@@ -121,6 +141,14 @@ export type EventBody =
       readonly lastLines: readonly string[];
     } & WorkerRef)
   | ({ readonly type: 'worker.signalled'; readonly signal: Signal } & WorkerRef)
+  /** It will be replaced, or it would be if `action` were restart. */
+  | ({
+      readonly type: 'worker.stalled' | 'worker.unhealthy' | 'worker.over_memory' | 'worker.over_lifetime';
+      readonly reason: string;
+      readonly action: 'warn' | 'replace';
+    } & WorkerRef)
+  /** Stalled or unhealthy before, it is well again. */
+  | ({ readonly type: 'worker.recovered'; readonly from: 'stall' | 'health' } & WorkerRef)
   | { readonly type: `app.${AppState}`; readonly app: string; readonly ready: number; readonly goal: number }
   | { readonly type: 'app.scaled'; readonly app: string; readonly from: number; readonly to: number }
   | { readonly type: 'app.warning'; readonly app: string; readonly message: string }

@@ -58,6 +58,7 @@ export function reconcile(goal: Goal, live: readonly LiveWorker[], vacated: read
 
 function stopSurplus(goal: Goal, current: readonly LiveWorker[]): Stop[] {
   const surplus = Math.max(0, current.length - goal.replicas);
+  if (surplus === 0) return [];
   return [...current]
     .sort(byScaleDownOrder)
     .slice(0, surplus)
@@ -94,6 +95,7 @@ function add(goal: Goal, live: readonly LiveWorker[], vacated: readonly number[]
   const room = goal.replicas + goal.maxSurge - live.length;
   const pace = goal.inFlight - current.filter((worker) => !worker.available).length;
   const count = Math.max(0, Math.min(missing, room, pace));
+  if (count === 0) return [];
   const inBounds = vacated.filter((slot) => slot < goal.replicas + goal.maxSurge);
   return freeSlots(live, inBounds, count).map((slot) => ({ type: 'add', slot }));
 }

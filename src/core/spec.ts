@@ -3,7 +3,7 @@
  * against the running machine yet (symlinks, env files and the program are, when a revision is pinned).
  */
 
-export const hookPhases = ['pre_start', 'post_start', 'pre_stop', 'post_stop'] as const;
+export const hookPhases = ['pre_start', 'post_start', 'pre_reload', 'post_reload', 'pre_stop', 'post_stop'] as const;
 export type HookPhase = (typeof hookPhases)[number];
 
 export interface Spec {
@@ -15,7 +15,7 @@ export interface Spec {
   /** The master's environment and the top-level env_file under it: what hooks and workers start from. */
   readonly env: Readonly<Record<string, string>>;
   readonly hooks: Readonly<Record<HookPhase, readonly HookSpec[]>>;
-  /** In the order of the config: started in it, stopped in reverse. */
+  /** Each after those that it depends on, else in the order of the config: started in it, stopped in reverse. */
   readonly apps: readonly AppSpec[];
   readonly sampleEveryMs: number;
   /** The control socket, absolute; null means RUNTIME/control.sock. */
@@ -53,6 +53,8 @@ export interface AppSpec {
   /** Relative to the resolved cwd, or absolute. */
   readonly envFile: string | null;
   readonly identity: IdentitySpec;
+  /** Apps that must serve before this one starts. */
+  readonly dependsOn: readonly string[];
   /** Slot n gets port + n; null: the program binds nothing of its own, or we do not know of it. */
   readonly port: number | null;
   readonly ready: ReadySpec;
@@ -62,7 +64,14 @@ export interface AppSpec {
   readonly backoff: BackoffSpec;
   readonly stop: StopSpec;
   readonly reload: ReloadSpec;
-  readonly logFormat: LogFormat;
+  readonly balance: Balance;
+  readonly health: HealthSpec | null;
+  readonly stall: StallSpec | null;
+  readonly limits: LimitsSpec;
+  readonly watch: WatchSpec | null;
+  /** Relative to the resolved cwd, or absolute. A change of one is a reason to reload. */
+  readonly tlsFiles: readonly string[];
+  readonly logs: LogsSpec;
 }
 
 export type ListenSpec =
@@ -123,6 +132,61 @@ export interface ReloadSpec {
   readonly maxUnavailable: number;
   readonly canaryMs: number;
 }
+
+/** How connections find a worker: `steered` by the kernel to a listener of each slot, `shared` from one socket. */
+export type Balance = 'auto' | 'steered' | 'shared';
+
+/** Probes of a ready worker. Each has `timeoutMs` to succeed; so many `failures` in a row and it is unhealthy. */
+export interface HealthSpec {
+  readonly probe: HealthProbe;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly failures: number;
+}
+
+export type HealthProbe =
+  /** A port of null is the worker's own `port`; else slot n answers at port + n. */
+  | { readonly kind: 'http'; readonly path: string; readonly port: number | null }
+  | { readonly kind: 'tcp'; readonly port: number | null }
+  /** Healthy when it exits with 0. Run with the worker's user, cwd and environment. `{placeholders}` are still in it. */
+  | { readonly kind: 'exec'; readonly argv: readonly string[]; readonly shell: boolean };
+
+export interface StallSpec {
+  readonly afterMs: number;
+  readonly action: 'warn' | 'restart';
+  /** What a stalled worker is ended with, for a dump of its stacks; null: SIGABRT. */
+  readonly signal: Signal | null;
+}
+
+export interface LimitsSpec {
+  /** Of the worker's whole tree; null: none. */
+  readonly memoryBytes: number | null;
+  readonly lifetimeMs: number | null;
+  /** 0..1: a lifetime is shortened by up to this share of itself. */
+  readonly jitter: number;
+}
+
+export interface WatchSpec {
+  /** Files and folders, relative to the resolved cwd, or absolute. */
+  readonly paths: readonly string[];
+  /** Globs, relative to the resolved cwd. */
+  readonly ignore: readonly string[];
+  readonly debounceMs: number;
+}
+
+export type LogsSpec =
+  /** The worker has the master's own stdout and stderr: nothing is read, prefixed or kept. */
+  | { readonly kind: 'inherit' }
+  | {
+      readonly kind: 'captured';
+      readonly format: LogFormat;
+      /** Absolute. `{app}`, `{slot}` and `{port}` are still in it; null: the master's stdout. */
+      readonly file: string | null;
+      readonly maxSizeBytes: number;
+      /** How many rotated files are kept. */
+      readonly keep: number;
+      readonly gzip: boolean;
+    };
 
 export type LogFormat = 'auto' | 'prefix' | 'json' | 'raw';
 

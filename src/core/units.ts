@@ -23,6 +23,9 @@ const sizeUnitsBytes: Readonly<Record<string, number>> = { b: 1, k: 2 ** 10, m: 
 /** The regular expression that a written duration matches; also for the JSON Schema. */
 export const durationPattern = String.raw`^(0|(\d+(\.\d+)?(ms|s|m|h|d) ?)+)$`;
 
+/** The regular expression that a size matches; also for the JSON Schema. */
+export const sizePattern = String.raw`^(0|\d+(\.\d+)? ?([bB]|[kKmMgGtT]([iI]?[bB]?)))$`;
+
 /** The regular expression that a percentage matches; also for the JSON Schema. */
 export const percentPattern = String.raw`^\d+(\.\d+)?%$`;
 

@@ -73,6 +73,7 @@ export class App {
       emit: (body) => host.emit(body),
       served: () => this.#served(),
       changed: (runner, after) => this.#workerChanged(runner, after),
+      stalled: () => undefined,
       warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
     };
   }

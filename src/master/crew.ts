@@ -109,9 +109,11 @@ export class Crew {
 
   /** As `reconcile` sees them. */
   seenByReconcile(rollout: Rollout | null, nowMs: number): LiveWorker[] {
-    const judged = this.seenByJudge();
+    const judged = rollout === null ? null : this.seenByJudge();
     return this.all().map((runner, index) => {
-      const available = isAvailable(judged[index]!, rollout, judged, nowMs);
+      const { state } = runner.life;
+      const serves = state === 'ready' || state === 'completed';
+      const available = judged === null ? serves : isAvailable(judged[index]!, rollout, judged, nowMs);
       return {
         id: runner.id,
         slot: runner.slot,

@@ -15,7 +15,7 @@ import {
   type WorkerEvent,
 } from '../core/worker-machine.ts';
 import type { Signal } from '../core/spec.ts';
-import type { Cancel, Clock, Pinned, ProcessListener, RunningProcess, Spawner } from '../ports.ts';
+import type { Cancel, Clock, Pinned, RunningProcess, Spawner, WorkerListener } from '../ports.ts';
 
 /** What a runner needs of its app. */
 export interface RunnerHost {
@@ -27,6 +27,8 @@ export interface RunnerHost {
   /** Its life has changed. `after` is the event that did it. */
   changed(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void;
   warn(worker: string, message: string): void;
+  /** It was seen to hang (why, in words), or to go on again (null). */
+  stalled(runner: WorkerRunner, reason: string | null): void;
 }
 
 export interface Place {
@@ -126,12 +128,13 @@ export class WorkerRunner {
   #spawn(): void {
     const guard: { current: RunningProcess | null } = { current: null };
     const mine = () => guard.current !== null && guard.current === this.#process;
-    const listener: ProcessListener = {
+    const listener: WorkerListener = {
       ready: () => mine() && this.send({ type: 'ready' }),
       exited: (exit) => {
         if (!mine()) return;
         this.send({ type: 'exited', exit });
       },
+      stalled: (reason) => mine() && this.#host.stalled(this, reason),
       warning: (message) => (guard.current === null || mine()) && this.#host.warn(this.id, message),
     };
     guard.current = this.#host.spawner.spawn({ pinned: this.pinned, worker: this.id, slot: this.slot }, listener);

@@ -32,8 +32,12 @@ export interface ProcStat {
 
 /** Whether this host has a /proc with processes in it. */
 export function hasProcfs(): boolean {
-  return statOf(process.pid) !== null;
+  procfsSeen ??= statOf(process.pid) !== null;
+  return procfsSeen;
 }
+
+/** It does not come or go while we live. */
+let procfsSeen: boolean | null = null;
 
 /** null when the process is gone; a zombie is returned, with state 'Z'. */
 export function statOf(pid: number): ProcStat | null {

@@ -51,7 +51,7 @@ describe('a file', () => {
       file: join(dir, 'supervise.yaml'),
       dir,
       env: { A: 'a' },
-      hooks: { pre_start: [], post_start: [], pre_stop: [], post_stop: [] },
+      hooks: { pre_start: [], post_start: [], pre_reload: [], post_reload: [], pre_stop: [], post_stop: [] },
       apps: [
         {
           name: 'web',
@@ -79,7 +79,14 @@ describe('a file', () => {
           },
           stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
           reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5000 },
-          logFormat: 'auto',
+          dependsOn: [],
+          balance: 'auto',
+          health: null,
+          stall: null,
+          limits: { memoryBytes: null, lifetimeMs: null, jitter: 0.1 },
+          watch: null,
+          tlsFiles: [],
+          logs: { kind: 'captured', format: 'auto', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
         },
       ],
       sampleEveryMs: 2000,
@@ -182,7 +189,7 @@ apps:
       },
       stop: { signal: 'SIGINT', timeoutMs: 0 },
       reload: { maxSurge: 0, maxUnavailable: 2, canaryMs: 0 },
-      logFormat: 'json',
+      logs: { kind: 'captured', format: 'json', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
     });
   });
 

@@ -4,6 +4,7 @@ import type { RequestOptions } from 'node:http';
 import { request } from 'node:http';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isStopped } from './e2e-proc.ts';
 
 /** Where to ask: a port of 127.0.0.1, or anything that http.request takes. */
 export type Where = number | RequestOptions;
@@ -34,8 +35,9 @@ export function pidIn(body: string): number {
 }
 
 /**
- * Asks in bursts until every worker has answered: `workers` has the pids of each one's processes. Whoever answers has to
- * be one of them. `meanwhile` is called while requests are under way.
+ * Asks until every worker has answered: `workers` has the pids of each one's processes. Whoever answers has to be one of
+ * them. The kernel gives a connection to whom it likes, so whoever has answered is stopped (SIGSTOP) until all have.
+ * `meanwhile` is called while requests are under way.
  */
 export async function answeredByAll(
   where: Where,
@@ -44,17 +46,23 @@ export async function answeredByAll(
 ): Promise<void> {
   const seen = new Set<number>();
   const missing = () => workers.filter((pids) => !pids.some((pid) => seen.has(pid)));
-  for (let burst = 0; burst < 200 && missing().length > 0; burst++) {
-    const answers = Array.from({ length: 16 }, async () => {
-      const body = await ask(where);
+  const signal = (signalName: NodeJS.Signals) => seen.forEach((pid) => process.kill(pid, signalName));
+  try {
+    for (let burst = 0; burst <= workers.length && missing().length > 0; burst++) {
+      const answers = Array.from({ length: 8 }, () => ask(where));
+      await Promise.race(answers);
       meanwhile();
-      return body;
-    });
-    for (const body of await Promise.all(answers)) seen.add(pidIn(body));
+      for (const body of await Promise.all(answers)) seen.add(pidIn(body));
+      const strangers = [...seen].filter((pid) => !workers.flat().includes(pid));
+      assert.deepEqual(strangers, [], 'somebody else answered');
+      signal('SIGSTOP');
+      // Until it is, it may still take a connection.
+      while (![...seen].every(isStopped)) await sleep(5);
+    }
+    assert.deepEqual(missing(), [], 'these never answered');
+  } finally {
+    signal('SIGCONT');
   }
-  assert.deepEqual(missing(), [], 'these never answered');
-  const strangers = [...seen].filter((pid) => !workers.flat().includes(pid));
-  assert.deepEqual(strangers, [], 'somebody else answered');
 }
 
 interface LoadOptions {

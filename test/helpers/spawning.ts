@@ -53,7 +53,14 @@ export function appSpec(wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>): AppSp
     },
     stop: { signal: 'SIGTERM', timeoutMs: 5_000 },
     reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 0 },
-    logFormat: 'auto',
+    dependsOn: [],
+    balance: 'auto',
+    health: null,
+    stall: null,
+    limits: { memoryBytes: null, lifetimeMs: null, jitter: 0.1 },
+    watch: null,
+    tlsFiles: [],
+    logs: { kind: 'captured', format: 'auto', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
     ...wanted,
   };
 }
@@ -177,6 +184,7 @@ export class Spawning {
         isExited(exit);
       },
       warning: (message) => warnings.push(message),
+      stalled: (reason) => reports.push(reason === null ? 'goes on' : `stalled: ${reason}`),
     });
     const lines = (): string[] => this.output.recent({ source }, 1000).map((each) => each.line);
     const line = (pattern: RegExp): Promise<string> =>

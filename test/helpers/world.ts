@@ -14,6 +14,7 @@ import type { Command, Event, Exit, Reply } from '../../src/core/protocol.ts';
 import {
   hookPhases,
   type AppSpec,
+  type HealthSpec,
   type HookSpec,
   type ListenSpec,
   type Signal,
@@ -21,6 +22,7 @@ import {
 } from '../../src/core/spec.ts';
 import { Master } from '../../src/master/master.ts';
 import type {
+  WorkerListener,
   Cancel,
   Clock,
   HookLedger,
@@ -83,12 +85,17 @@ export class FakeProcess implements RunningProcess {
   readonly pid: number | null;
   readonly name: string;
   readonly launch: Launch | null;
-  readonly #listener: ProcessListener;
+  readonly #listener: ProcessListener & Partial<WorkerListener>;
   readonly effects: string[] = [];
   alive = true;
   ownPort = false;
 
-  constructor(pid: number | null, name: string, launch: Launch | null, listener: ProcessListener) {
+  constructor(
+    pid: number | null,
+    name: string,
+    launch: Launch | null,
+    listener: ProcessListener & Partial<WorkerListener>,
+  ) {
     this.pid = pid;
     this.name = name;
     this.launch = launch;
@@ -108,6 +115,27 @@ export class FakeProcess implements RunningProcess {
   signal(signal: Signal): void {
     assert.ok(this.alive, `${this.name}: ${signal} sent to a process that is gone`);
     this.effects.push(`signal ${signal}`);
+  }
+
+  /** The probe that waits for an answer; null: none does. */
+  probing: ((failure: string | null) => void) | null = null;
+
+  probe(_health: HealthSpec, done: (failure: string | null) => void): Cancel {
+    assert.equal(this.probing, null, `${this.name}: probed twice at once`);
+    this.probing = done;
+    return () => (this.probing = null);
+  }
+
+  /** Answers the probe that is under way. */
+  answers(failure: string | null = null): void {
+    const done = this.probing;
+    assert.ok(done, `${this.name} is not being probed`);
+    this.probing = null;
+    done(failure);
+  }
+
+  stalls(reason: string | null = 'it waits'): void {
+    this.#listener.stalled?.(reason);
   }
 
   bindsOwnPort(): boolean {
@@ -432,7 +460,14 @@ export function app(name: string, parts: Partial<AppSpec> = {}): AppSpec {
     restart: 'always',
     stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
     reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 },
-    logFormat: 'auto',
+    dependsOn: [],
+    balance: 'auto',
+    health: null,
+    stall: null,
+    limits: { memoryBytes: null, lifetimeMs: null, jitter: 0.1 },
+    watch: null,
+    tlsFiles: [],
+    logs: { kind: 'captured', format: 'auto', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
     backoff: {
       initialMs: 500,
       maxMs: 30_000,

@@ -20,11 +20,11 @@ import { constants } from 'node:os';
 import type { Signal } from '../../core/spec.ts';
 import { guardProgram } from './guard-script.ts';
 import { openRecord, ownInstance } from './guard-record.ts';
-import { statOf } from '../procfs.ts';
 
 export interface Guarded {
   /** Leads its own process group and session. */
   readonly pid: number;
+  readonly startTimeTicks: number;
   /** How it is asked to stop. */
   readonly signal: Signal;
   readonly timeoutMs: number;
@@ -98,8 +98,7 @@ export function startGuard(recordFile: string, restarted: (message: string) => v
 
   return {
     environment: { [instanceVariable]: instance },
-    add({ pid, signal, timeoutMs }) {
-      const ticks = statOf(pid)?.startTimeTicks ?? 0;
+    add({ pid, startTimeTicks: ticks, signal, timeoutMs }) {
       const number = constants.signals[signal as NodeJS.Signals] ?? constants.signals.SIGTERM;
       const add = `add ${pid} ${ticks} ${number} ${Math.round(timeoutMs)}\n`;
       entries.set(pid, { add, ends: '' });

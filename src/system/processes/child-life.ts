@@ -17,7 +17,7 @@ import type { Readable } from 'node:stream';
 import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
 import type { LogFormat, Signal } from '../../core/spec.ts';
-import type { ProcessListener, RunningProcess } from '../../ports.ts';
+import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
 import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
@@ -38,7 +38,7 @@ export interface OutputPort {
 export interface GuardPort {
   /** Names this very master: to be put into every environment. */
   readonly environment: Readonly<Record<string, string>>;
-  add(entry: { pid: number; signal: Signal; timeoutMs: number }): void;
+  add(entry: ProcessId & { readonly signal: Signal; readonly timeoutMs: number }): void;
   endsAt(pid: number, acceptingPid: number): void;
   remove(pid: number): void;
 }
@@ -95,6 +95,7 @@ export class ChildLife implements RunningProcess {
     this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
     parts.guard.add({
       pid: this.pid,
+      startTimeTicks: leader.startTimeTicks,
       signal: spec.stop.signal,
       timeoutMs: spec.stop.timeoutMs,
     });
@@ -138,6 +139,10 @@ export class ChildLife implements RunningProcess {
 
   signal(signal: Signal): void {
     if (this.#end === null) this.tree.signal(signal);
+  }
+
+  probe(): Cancel {
+    return () => undefined;
   }
 
   bindsOwnPort(): boolean {
@@ -258,6 +263,7 @@ const withoutProcess: RunningProcess = {
   terminate: () => undefined,
   kill: () => undefined,
   signal: () => undefined,
+  probe: () => () => undefined,
   bindsOwnPort: () => false,
 };
 

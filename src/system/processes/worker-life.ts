@@ -36,7 +36,7 @@ export function beginWorker(
   });
   const { onLine } = ready;
   const spec: LifeSpec = {
-    source: { app: app.name, source: launch.worker, format: app.logFormat },
+    source: { app: app.name, source: launch.worker, format: app.logs.kind === 'captured' ? app.logs.format : 'auto' },
     shape: app.kind === 'script' ? 'leader' : 'chain',
     listeners,
     stop: app.stop,
