@@ -52,18 +52,28 @@ function isFine({ state, trouble }: WorkerWhy): boolean {
 function workerParagraph(worker: WorkerWhy, clock: Clock): Paragraph {
   const { id, revision, trouble, start } = worker;
   const name = `${id} (revision ${revision})`;
-  const serves = worker.state === 'ready';
   const since = worker.uptimeMs === null ? '' : ` for ${formatDuration(worker.uptimeMs)}`;
-  const state = serves ? `runs${trouble === null ? ' fine' : ''}${since}` : `is ${worker.state}`;
+  const serves = `runs${trouble === null ? ' fine' : ''}${since}`;
+  const state = worker.state === 'ready' ? serves : stateWords[worker.state];
   const reason = trouble ?? worker.reason;
   const headline = `${name} ${state}${worker.pid === null ? '' : `, pid ${worker.pid}`}${reason === null ? '' : `: ${reason}`}`;
   return {
     kind: isFine(worker) ? 'fine' : 'trouble',
     headline,
-    details: start === null ? [] : [startInWords(start, clock)],
+    details: start === null ? [] : [`${worker.pid === null ? 'last ' : ''}${startInWords(start, clock)}`],
     lastLines: [],
   };
 }
+
+const stateWords: Readonly<Record<Exclude<WorkerWhy['state'], 'ready'>, string>> = {
+  starting: 'is starting',
+  stopping: 'is stopping',
+  killing: 'is being killed',
+  backoff: 'waits before its next start',
+  failed: 'has failed',
+  completed: 'has completed its work',
+  stopped: 'has stopped',
+};
 
 const startWords: Readonly<Record<Start['why'], string>> = {
   'start': 'with its app',
@@ -186,9 +196,10 @@ function nextInWords(next: Next): string {
 
 const bars = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const;
 
-/** One bar a value between the lowest and the highest; a space where nothing is known. */
+/** One bar a value between the lowest and the highest; a space where nothing is known, nothing of less than two values. */
 export function sparkline(values: readonly (number | null)[]): string {
   const known = values.filter((value) => value !== null);
+  if (known.length < 2) return '';
   const low = Math.min(...known);
   const range = Math.max(...known) - low;
   const top = bars.length - 1;
@@ -200,13 +211,16 @@ export function sparkline(values: readonly (number | null)[]): string {
 function curveLines(curve: readonly CurvePoint[]): readonly string[] {
   const [first] = curve;
   if (first === undefined) return [];
-  const over = `, last ${formatDuration(first.beforeMs)}`;
+  const over =
+    curve.length === 1 ? `, ${formatDuration(first.beforeMs)} before` : `, last ${formatDuration(first.beforeMs)}`;
   const memory = curve.map(({ memoryBytes }) => memoryBytes);
   const cpu = curve.map(({ cpuPercent }) => cpuPercent);
-  const lines = [`memory ${sparkline(memory)} ${rangeOf(memory, formatBytes)}${over}`];
+  const line = (name: string, spark: string, range: string) =>
+    `${[name.padEnd(6), spark, range].filter((part) => part !== '').join(' ')}${over}`;
+  const lines = [line('memory', sparkline(memory), rangeOf(memory, formatBytes))];
   const known = cpu.filter((percent) => percent !== null);
-  if (known.length > 0)
-    lines.push(`cpu    ${sparkline(cpu)} ${rangeOf(known, (percent) => formatPercent(percent / 100))}${over}`);
+  const percentText = (percent: number) => formatPercent(percent / 100);
+  if (known.length > 0) lines.push(line('cpu', sparkline(cpu), rangeOf(known, percentText)));
   return lines;
 }
 

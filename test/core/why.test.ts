@@ -81,6 +81,11 @@ describe('a paragraph of an exit', () => {
     assert.deepEqual(told({ curve: [] }), ['pid 4242, slot 0, ready after 800ms', 'then: started again at once']);
     assert.equal(sparkline([3, 3, 3]), '▁▁▁');
     assert.equal(sparkline([]), '');
+    assert.equal(sparkline([null, 5]), '');
+    assert.deepEqual(
+      told({ curve: [{ beforeMs: 700, memoryBytes: 1024, cpuPercent: null }] })?.[1],
+      'memory 1KB, 700ms before',
+    );
   });
 
   test('says so when it was never ready', () => {
@@ -124,7 +129,7 @@ describe('a worker that there is', () => {
     assert.deepEqual(
       paragraphs.map(({ kind, headline }) => [kind, headline]),
       [
-        ['trouble', 'web.8 (revision 3) is backoff: exit code 1; next start in 2s'],
+        ['trouble', 'web.8 (revision 3) waits before its next start: exit code 1; next start in 2s'],
         ['trouble', 'web.9 (revision 3) runs for 1m, pid 4242: it hangs: it spins'],
         ['fine', 'web.7 (revision 3) runs fine for 1m, pid 4242'],
       ],
@@ -135,7 +140,7 @@ describe('a worker that there is', () => {
     const many = Array.from({ length: 20 }, (_, n) => worker({ id: `web.${n}` }));
     const started = worker({ id: 'web.20', start: { at: '', why: 'scale-up', of: null, after: null } });
     const [first, ...others] = told(...many, started, worker({ id: 'web.21', state: 'failed' }));
-    assert.match(first?.headline ?? '', /^web\.21 .* is failed/);
+    assert.match(first?.headline ?? '', /^web\.21 .* has failed/);
     assert.deepEqual(
       others.map(({ headline, details }) => [headline, details]),
       [['21 workers run fine', ['20 started by a reload', '1 started because more workers were wanted (scale)']]],
