@@ -40,6 +40,8 @@ export class AppStory {
         if (this.#rollout) this.#rollout.goes = false;
         this.#rollback = { seq: event.seq, to: event.from, goes: true };
         return;
+      default:
+        return;
     }
   }
 

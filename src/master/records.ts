@@ -157,6 +157,8 @@ export class ExitRecorder {
         return this.#finish(worker, { type: 'completed' });
       case 'worker.stopped':
         return this.#stopped(worker, app);
+      default:
+        return;
     }
   }
 

@@ -162,13 +162,9 @@ describe('who takes whose place', () => {
     ]);
     assert.deepEqual(
       starts(it, 'web')
-        .toSorted()
-        .map(([id, why, of]) => [id, why, of]),
-      [
-        ['web.4', 'reload', 'web.1'],
-        ['web.5', 'reload', 'web.2'],
-        ['web.6', 'reload', 'web.3'],
-      ],
+        .map(([id, why, of]) => `${id} ${why} ${of}`)
+        .toSorted(),
+      ['web.4 reload web.1', 'web.5 reload web.2', 'web.6 reload web.3'],
     );
   });
 

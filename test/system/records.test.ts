@@ -153,7 +153,7 @@ describe('records of exits', () => {
     t.after(() => spawnSync('umount', ['-l', dir]));
     const { file, open, warnings } = place(t, dir);
     const records = open();
-    const lastLines = [...'abcdefghij'].map((letter) => letter.repeat(400));
+    const lastLines = Array.from({ length: 10 }, (_, n) => String(n).repeat(400));
     for (let pid = 1; pid <= 40; pid++) {
       records.append(exitRecord({ pid, lastLines }));
       await settled(records);
