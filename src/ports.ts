@@ -110,8 +110,8 @@ export interface HookLedger {
 
 /** The records of exits. They outlive the master. */
 export interface Records {
-  /** Never throws, and never waits: it is written soon, together with others. */
-  append(record: ExitRecord): void;
+  /** Never throws, and never waits: it is made and written soon, together with others, after what an exit leads to. */
+  append(make: () => ExitRecord): void;
   /** The last `n` of an app or a worker, newest first, those of earlier masters among them. */
   recent(target: Target, n: number): readonly ExitRecord[];
   /** The apps of which there are records. */

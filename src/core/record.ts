@@ -147,7 +147,9 @@ export interface Point {
 
 /** The points with one more, without those that are too old for a record; never more than twice `curvePoints`. */
 export function addPoint(points: readonly Point[], point: Point): readonly Point[] {
-  const young = points.filter((one) => point.atMs - one.atMs <= curveMs);
+  const [oldest] = points;
+  const isYoung = oldest === undefined || point.atMs - oldest.atMs <= curveMs;
+  const young = isYoung ? points : points.filter((one) => point.atMs - one.atMs <= curveMs);
   return [...(young.length < 2 * curvePoints - 1 ? young : thin(young, curvePoints)), point];
 }
 
@@ -163,29 +165,31 @@ export function curveBefore(points: readonly Point[], exitMs: number): readonly 
 
 /** At most `most` points: those of equal spans of time become one each. */
 export function thin(points: readonly Point[], most: number): readonly Point[] {
-  const [first] = points;
-  const last = points.at(-1);
-  if (first === undefined || last === undefined || points.length <= most) return points;
-  const spanMs = (last.atMs - first.atMs) / most || 1;
-  const spans = new Map<number, Point[]>();
-  for (const point of points) {
-    const span = Math.min(most - 1, Math.floor((point.atMs - first.atMs) / spanMs));
-    const together = spans.get(span);
-    if (together === undefined) spans.set(span, [point]);
-    else together.push(point);
+  const firstMs = points[0]?.atMs ?? 0;
+  if (points.length <= most) return points;
+  const spanMs = ((points.at(-1)?.atMs ?? 0) - firstMs) / most || 1;
+  const spanOf = ({ atMs }: Point) => Math.min(most - 1, Math.floor((atMs - firstMs) / spanMs));
+  const thinned: Point[] = [];
+  for (let from = 0, to = 0; from < points.length; from = to) {
+    const span = spanOf(points[from]!);
+    while (to < points.length && spanOf(points[to]!) === span) to++;
+    thinned.push(merged(points, from, to));
   }
-  return [...spans.values()].map(merged);
+  return thinned;
 }
 
-/** As one point, at the time of the last of them. */
-function merged(points: readonly Point[]): Point {
-  const known = points.flatMap(({ cpuPercent }) => cpuPercent ?? []);
-  const sum = known.reduce((total, percent) => total + percent, 0);
-  return {
-    atMs: points.at(-1)?.atMs ?? 0,
-    memoryBytes: Math.max(...points.map(({ memoryBytes }) => memoryBytes)),
-    cpuPercent: known.length === 0 ? null : Math.round((10 * sum) / known.length) / 10,
-  };
+/** Those from `from` to before `to` as one point, at the time of the last of them. */
+function merged(points: readonly Point[], from: number, to: number): Point {
+  let [memoryBytes, cpuSum, known] = [0, 0, 0];
+  for (let at = from; at < to; at++) {
+    const point = points[at]!;
+    memoryBytes = Math.max(memoryBytes, point.memoryBytes);
+    if (point.cpuPercent === null) continue;
+    cpuSum += point.cpuPercent;
+    known++;
+  }
+  const cpuPercent = known === 0 ? null : Math.round((10 * cpuSum) / known) / 10;
+  return { atMs: points[to - 1]!.atMs, memoryBytes, cpuPercent };
 }
 
 // ---------------------------------------------------------------- the file

@@ -4,13 +4,13 @@
  */
 import type { Cause, Event } from '../core/protocol.ts';
 import type { ExitRecord, Start } from '../core/record.ts';
-import type { Tracked } from './records.ts';
+import type { Draft, Tracked } from './records.ts';
 
 export class AppStory {
   /** The ids of its workers. */
   readonly workers = new Set<string>();
   /** Exits of workers that are gone; the next event of the app says who follows them. */
-  readonly waiting: ExitRecord[] = [];
+  readonly waiting: Draft[] = [];
   #served = false;
   /** The last rollout: since which event, and to which revision. */
   #rollout: { readonly seq: number; readonly to: number; goes: boolean } | null = null;

@@ -32,6 +32,13 @@ type EventOf<T extends EventType> = Event extends infer E
     : never
   : never;
 
+/** An exit whose record is made later: many may end in one turn. */
+export interface Draft {
+  /** Without its curve, and without what came next. */
+  readonly record: ExitRecord;
+  readonly points: readonly Point[];
+}
+
 /** A worker that there is, as the stream has told of it. */
 export interface Tracked {
   readonly id: string;
@@ -52,7 +59,7 @@ export interface Tracked {
   trouble: string | null;
   /** Of the event since which it is to be replaced; null: it is not. */
   markedSeq: number | null;
-  exit: ExitRecord | null;
+  exit: Draft | null;
   /** How its last process ended, in words. */
   lastEnd: string | null;
 }
@@ -102,8 +109,8 @@ export class ExitRecorder {
 
   #recordsOf(target: Target, n: number): readonly ExitRecord[] {
     const waiting = [...(this.#apps.get(target.app)?.waiting ?? [])].reverse();
-    const mine = waiting.filter(({ worker }) => target.worker === null || worker === target.worker);
-    return [...mine, ...this.#records.recent(target, n)].slice(0, n);
+    const mine = waiting.filter(({ record }) => target.worker === null || record.worker === target.worker);
+    return [...mine.map((exit) => whole(exit, nobody)), ...this.#records.recent(target, n)].slice(0, n);
   }
 
   #workerWhy({ id, state, pid, revision, uptimeMs, reason }: WorkerSnapshot): WorkerWhy {
@@ -146,7 +153,7 @@ export class ExitRecorder {
         return;
       case 'worker.exited':
         worker.exit = draft(event, worker);
-        worker.lastEnd = endAsReason(worker.exit);
+        worker.lastEnd = endAsReason(worker.exit.record);
         Object.assign(worker, { pid: null, points: [], trouble: null });
         return;
       case 'worker.backoff':
@@ -193,30 +200,32 @@ export class ExitRecorder {
     app.workers.delete(worker.id);
     const { exit } = worker;
     if (exit === null) return;
-    if (exit.cause === 'stop' || exit.cause === 'scale-down') return this.#append(exit, null);
+    const { cause } = exit.record;
+    if (cause === 'stop' || cause === 'scale-down') return this.#append(exit, nobody);
     const others = [...app.workers].flatMap((id) => this.#workers.get(id) ?? []);
-    const successor = app.successorOf(worker, exit.cause, others);
-    if (successor === null) return void app.waiting.push({ ...exit, next: { type: 'stopped', by: null } });
+    const successor = app.successorOf(worker, cause, others);
+    if (successor === null) return void app.waiting.push(exit);
     successor.inPlaceOf = worker.id;
     successor.start = { ...successor.start, of: worker.id };
-    this.#append(exit, successor.id);
+    this.#append(exit, { type: 'stopped', by: successor.id });
   }
 
   /** The event after a worker has stopped tells who follows it, if anybody. @returns whom this new worker follows */
   #settleWaiting(app: AppStory, starting: string | null): ExitRecord | null {
     const [first] = app.waiting;
     if (first === undefined) return null;
-    for (const record of app.waiting.splice(0)) this.#append(record, record === first ? starting : null);
-    return first;
-  }
-
-  #append(record: ExitRecord, by: string | null): void {
-    this.#records.append(bounded({ ...record, next: { type: 'stopped', by } }));
+    for (const exit of app.waiting.splice(0))
+      this.#append(exit, { type: 'stopped', by: exit === first ? starting : null });
+    return first.record;
   }
 
   #finish(worker: Tracked, next: Next): void {
-    if (worker.exit !== null) this.#records.append(bounded({ ...worker.exit, next }));
+    if (worker.exit !== null) this.#append(worker.exit, next);
     worker.exit = null;
+  }
+
+  #append(exit: Draft, next: Next): void {
+    this.#records.append(() => whole(exit, next));
   }
 
   #app(name: string): AppStory {
@@ -231,16 +240,21 @@ function fresh({ pid, attempt }: EventOf<'worker.starting'>) {
   return { pid, attempt, readyMs: null, points: [], reason: null, trouble: null, markedSeq: null };
 }
 
-function draft(event: EventOf<'worker.exited'>, worker: Tracked): ExitRecord {
+const nobody: Next = { type: 'stopped', by: null };
+
+function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
   const { at, app, slot, pid, cause, code, signal, error, oom, uptimeMs, lastLines } = event;
   const { readyMs, revision, attempt, points } = worker;
   const reason = explained(cause) ? worker.reason : null;
-  const curve = curveBefore(points, Date.parse(at));
-  const next: Next = { type: 'stopped', by: null };
-  return {
+  const record: ExitRecord = {
     ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
-    ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve, next },
+    ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve: [], next: nobody },
   };
+  return { record, points };
+}
+
+function whole({ record, points }: Draft, next: Next): ExitRecord {
+  return bounded({ ...record, curve: curveBefore(points, Date.parse(record.at)), next });
 }
 
 /** Whether what was seen wrong with a process explains its end. */

@@ -343,7 +343,7 @@ export class World {
       sampler: this.#sampler(),
       ledger: this.#ledger(),
       records: {
-        append: (record) => void this.exitRecords.unshift(record),
+        append: (make) => void this.exitRecords.unshift(make()),
         recent: ({ app, worker }, n) =>
           this.exitRecords.filter((one) => one.app === app && (worker === null || one.worker === worker)).slice(0, n),
         apps: () => [...new Set(this.exitRecords.map((one) => one.app))],

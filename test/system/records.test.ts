@@ -45,13 +45,13 @@ describe('records of exits', () => {
   test('are known at once, are on the disk when it is closed, and outlive the one who wrote them', async (t) => {
     const { file, open, warnings } = place(t);
     const first = open();
-    for (const pid of [1, 2, 3]) first.append(exitRecord({ pid }));
-    first.append(exitRecord({ app: 'api', worker: 'api.1', pid: 4 }));
+    for (const pid of [1, 2, 3]) first.append(() => exitRecord({ pid }));
+    first.append(() => exitRecord({ app: 'api', worker: 'api.1', pid: 4 }));
     assert.deepEqual(pids(first), [3, 2, 1]);
     assert.throws(() => statSync(file), 'nothing is written in the turn of an exit');
     await first.close();
     const second = open();
-    second.append(exitRecord({ pid: 5, worker: 'web.8' }));
+    second.append(() => exitRecord({ pid: 5, worker: 'web.8' }));
     assert.deepEqual(pids(second, 2), [5, 3]);
     assert.deepEqual(
       second.recent({ app: 'web', worker: 'web.8' }, 9).map(({ pid }) => pid),
@@ -68,7 +68,7 @@ describe('records of exits', () => {
     const { open } = place(t);
     const records = open();
     const wanted = Array.from({ length: 256 }, (_, pid) => pid).toReversed();
-    for (const pid of wanted.toReversed()) records.append(exitRecord({ pid }));
+    for (const pid of wanted.toReversed()) records.append(() => exitRecord({ pid }));
     for (let turn = 0; turn < 50; turn++) {
       assert.deepEqual(pids(records), wanted);
       await new Promise((next) => setImmediate(next));
@@ -80,12 +80,12 @@ describe('records of exits', () => {
   test('a torn last line is passed over, and what follows is not lost to it', async (t) => {
     const { file, open } = place(t);
     const first = open();
-    for (const pid of [1, 2]) first.append(exitRecord({ pid }));
+    for (const pid of [1, 2]) first.append(() => exitRecord({ pid }));
     await first.close();
     truncateSync(file, statSync(file).size - 20);
     const second = open();
     assert.deepEqual(pids(second), [1]);
-    second.append(exitRecord({ pid: 3 }));
+    second.append(() => exitRecord({ pid: 3 }));
     await second.close();
     appendFileSync(file, '{"at":"2026');
     assert.deepEqual(pids(open()), [3, 1]);
@@ -97,7 +97,7 @@ describe('records of exits', () => {
     const limits = { mostBytes: 100 * size, mostWaiting: 10 };
     const records = open(limits);
     for (let pid = 1000; pid < 1500; pid++) {
-      records.append(exitRecord({ pid }));
+      records.append(() => exitRecord({ pid }));
       await settled(records);
       assert.ok(statSync(file).size <= limits.mostBytes, `${statSync(file).size} bytes after ${pid}`);
     }
@@ -113,13 +113,13 @@ describe('records of exits', () => {
   test('whoever removes the file gets a new one', async (t) => {
     const { file, open } = place(t);
     const records = open();
-    records.append(exitRecord({ pid: 1 }));
+    records.append(() => exitRecord({ pid: 1 }));
     await settled(records);
     const other = open();
-    other.append(exitRecord({ pid: 2 }));
+    other.append(() => exitRecord({ pid: 2 }));
     while (readFileSync(file, 'utf8').split('\n').length < 3) await new Promise((next) => setImmediate(next));
     rmSync(file);
-    other.append(exitRecord({ pid: 3 }));
+    other.append(() => exitRecord({ pid: 3 }));
     await other.close();
     assert.deepEqual(pids(records), [3]);
   });
@@ -129,14 +129,14 @@ describe('records of exits', () => {
     const records = open({ mostBytes: 1e6, mostWaiting: 3 });
     rmSync(dir, { recursive: true });
     for (const pid of [1, 2, 3, 4, 5]) {
-      records.append(exitRecord({ pid }));
+      records.append(() => exitRecord({ pid }));
       await settled(records);
     }
     assert.equal(warnings.length, 1);
     assert.match(warnings[0] ?? '', /^cannot write records of exits to .*exits\.ndjson: ENOENT/);
     assert.deepEqual(pids(records), [5, 4, 3]);
     spawnSync('mkdir', ['-p', dir]);
-    records.append(exitRecord({ pid: 6 }));
+    records.append(() => exitRecord({ pid: 6 }));
     await settled(records);
     assert.deepEqual(pids(open()), [6, 5, 4]);
     assert.equal(readFileSync(file, 'utf8').split('\n').length, 4);
@@ -155,7 +155,7 @@ describe('records of exits', () => {
     const records = open();
     const lastLines = Array.from({ length: 10 }, (_, n) => String(n).repeat(400));
     for (let pid = 1; pid <= 40; pid++) {
-      records.append(exitRecord({ pid, lastLines }));
+      records.append(() => exitRecord({ pid, lastLines }));
       await settled(records);
     }
     assert.equal(warnings.length, 1, warnings.join('\n'));
@@ -166,7 +166,7 @@ describe('records of exits', () => {
     const count = written.split('\n').length - 1;
     assert.ok(count > 5 && count < 20, `${count} lines on a disk of 64 KB`);
     writeFileSync(file, '');
-    records.append(exitRecord({ pid: 41 }));
+    records.append(() => exitRecord({ pid: 41 }));
     await settled(records);
     // What was written is gone with what was in the file; what waited is still known.
     assert.deepEqual(

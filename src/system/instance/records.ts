@@ -29,7 +29,7 @@ export interface StoredRecords extends Records {
 }
 
 const usualLimits: RecordsLimits = { mostBytes: 4 * 1024 * 1024, mostWaiting: 512 };
-/** So many records are made into one piece: a few milliseconds of work at most. */
+/** So many records are made in one turn: a few milliseconds of work. */
 const batchRecords = 64;
 
 /** `state` is a directory that exists; nothing is opened before the first record. `warn` hears sentences. */
@@ -40,7 +40,7 @@ export function createRecords(
 ): StoredRecords {
   const file = join(state, recordsName);
   const store = new RecordsFile(file, limits.mostBytes);
-  let waiting: ExitRecord[] = [];
+  let waiting: (() => ExitRecord)[] = [];
   let writing: Promise<void> | null = null;
   let isBroken = false;
 
@@ -50,7 +50,7 @@ export function createRecords(
     while (waiting.length > 0) {
       const batch = waiting.slice(0, batchRecords);
       try {
-        await store.append(batch.map((record) => `${recordLine(record)}\n`).join(''));
+        await store.append(batch.map((made) => `${recordLine(made())}\n`).join(''));
         isBroken = false;
       } catch (error) {
         if (!isBroken)
@@ -60,7 +60,7 @@ export function createRecords(
         isBroken = true;
         return;
       }
-      waiting = waiting.filter((record) => !batch.includes(record));
+      waiting = waiting.filter((made) => !batch.includes(made));
     }
   };
   const write = (): void => {
@@ -69,17 +69,18 @@ export function createRecords(
     });
   };
   return {
-    append(record) {
-      waiting.push(record);
+    append(make) {
+      let made: ExitRecord | null = null;
+      waiting.push(() => (made ??= make()));
       if (waiting.length > limits.mostWaiting) waiting.shift();
       write();
     },
     recent: (target, n) => {
       // What is being written at this moment may be in both.
-      const lines = new Set([...linesOf(file), ...waiting.map(recordLine)]);
+      const lines = new Set([...linesOf(file), ...waiting.map((made) => recordLine(made()))]);
       return recordsIn([...lines], target, n);
     },
-    apps: () => [...new Set([...appsIn(linesOf(file)), ...waiting.map((record) => record.app)])],
+    apps: () => [...new Set([...appsIn(linesOf(file)), ...waiting.map((made) => made().app)])],
     async close() {
       while (writing !== null) await writing;
       await store.close();
