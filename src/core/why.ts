@@ -168,7 +168,8 @@ function endInWords(record: ExitRecord): readonly [string, string | null] {
 /** How a process ended, as the reason for what came next: "its process before crashed with exit code 1". */
 export function endAsReason(record: ExitRecord): string {
   const [verb, proof] = endInWords(record);
-  return `${verb}${record.cause === 'oom' || proof === null ? '' : ` (${proof})`}`;
+  const isLong = record.cause === 'oom' || record.cause === 'signal';
+  return `${verb}${isLong || proof === null ? '' : ` (${proof})`}`;
 }
 
 function withReason({ reason }: ExitRecord): string {

@@ -86,7 +86,8 @@ export class ExitRecorder {
   takeSamples(leaders: ReadonlyMap<string, number>, trees: ReadonlyMap<string, TreeSample>, nowMs: number): void {
     for (const [id, { memoryBytes, cpuPercent }] of trees) {
       const worker = this.#workers.get(id);
-      if (worker === undefined || worker.pid === null || worker.pid !== leaders.get(id)) continue;
+      // Nothing in memory: it has ended, and was not waited for yet.
+      if (worker === undefined || worker.pid !== leaders.get(id) || memoryBytes === 0) continue;
       worker.points = addPoint(worker.points, { atMs: nowMs, memoryBytes, cpuPercent });
     }
   }

@@ -98,6 +98,25 @@ describe('why', () => {
     await master.stop();
   });
 
+  test('a real kill for want of memory behind a shell, which only tells of it by exit code 137', async (t) => {
+    const cgroup = smallCgroup(t);
+    if (cgroup === null) return;
+    const [site, master] = await started(t, (place) => {
+      const program = place.write(
+        'hungry.py',
+        `import os, time\nprint('up', flush=True)\nwhile not os.path.exists('${place.path('web.go')}'): time.sleep(0.02)\nx = bytearray(10**9)\n`,
+      );
+      const shell = `(echo 0 > ${cgroup.procs}; exec /usr/bin/python3 ${program}); code=$$?; rm ${place.path('web.go')}; exit $$code`;
+      return { web: { command: ['/bin/sh', '-c', shell], ready: { log: '^up$' } } };
+    });
+    go(site, 'web');
+    const exit = await firstExit(site, 'web');
+    assert.deepEqual([exit.cause, exit.code, exit.signal], ['oom', 137, null]);
+    assert.match(exit.oom ?? '', new RegExp(`Killed process \\d+ |${cgroup.path} counted 1 oom_kill`));
+    await master.serves();
+    await master.stop();
+  });
+
   test('a start that takes too long, and a worker that is given up', async (t) => {
     const [site, master] = await started(t, (place) => ({
       slow: {

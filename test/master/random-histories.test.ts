@@ -264,6 +264,21 @@ class History {
     this.#world.asked(137);
     const code = this.#world.ended as { exitCode: 0 | 1 } | null;
     this.#world.expectEnded(code?.exitCode ?? 0);
+    this.#everyExitHasItsRecord();
+  }
+
+  /** One each, and whoever took a place was started, and took no other's. */
+  #everyExitHasItsRecord(): void {
+    const key = (one: { worker: string; pid: number | null; at: string }) => `${one.worker} ${one.pid} ${one.at}`;
+    const records = this.#world.exitRecords;
+    assert.deepEqual(records.map(key).toSorted(), this.#world.eventsOf('worker.exited').map(key).toSorted());
+    const successors = records.flatMap(({ next }) => (next.type === 'stopped' ? (next.by ?? []) : []));
+    assert.equal(new Set(successors).size, successors.length, 'a worker took two places');
+    const started = new Set(this.#world.eventsOf('worker.starting').map(({ worker }) => worker));
+    assert.deepEqual(
+      successors.filter((worker) => !started.has(worker)),
+      [],
+    );
   }
 }
 

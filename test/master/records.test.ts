@@ -111,7 +111,7 @@ describe('an exit', () => {
       it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes, processes: 1 }]]);
       it.after(2_000);
     };
-    [10, 20, 30].forEach(sampled);
+    [10, 20, 30, 0].forEach(sampled);
     it.worker('web', 0).exits(1);
     it.allReady();
     sampled(5);
@@ -121,9 +121,9 @@ describe('an exit', () => {
       [
         [[0, 5]],
         [
-          [4_000, 10],
-          [2_000, 20],
-          [0, 30],
+          [6_000, 10],
+          [4_000, 20],
+          [2_000, 30],
         ],
       ],
     );

@@ -3,7 +3,7 @@ import { describe, test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { childrenOf, statOf } from '../../src/system/procfs.ts';
@@ -202,6 +202,11 @@ describe('a kill for want of memory', () => {
     witness.watch(later);
     witness.forget(id);
     assert.equal(witness.testimony(later, []), null, 'the log had told of it before its start');
-    assert.equal(existsSync(path), true);
+    appendFileSync(path, kill(uptimeUs));
+    assert.match(
+      witness.testimony(later, []) ?? '',
+      /Killed process 77/,
+      'it is watched, though the other is forgotten',
+    );
   });
 });
