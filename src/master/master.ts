@@ -15,6 +15,7 @@ import type { StopHow } from './app.ts';
 import { Fleet, isStopped } from './fleet.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
+import { Reloads } from './reloads.ts';
 import { EventStream, isoTime } from './stream.ts';
 
 export interface MasterOptions {
@@ -44,6 +45,7 @@ export class Master {
   readonly #hooks: Hooks;
   readonly #operations: Operations;
   readonly #fleet: Fleet;
+  readonly #reloads: Reloads;
   readonly #startedMs: number;
   #spec: Spec;
   #phase: Phase = 'new';
@@ -73,6 +75,14 @@ export class Master {
         this.#hooks.useSpec(next);
       },
     });
+    this.#reloads = new Reloads({
+      clock: ports.clock,
+      fleet: this.#fleet,
+      hooks: this.#hooks,
+      operations: this.#operations,
+      spec: () => this.#spec,
+      changed: () => this.#review(),
+    });
   }
 
   // -------------------------------------------------------------- the door and the stream
@@ -96,7 +106,7 @@ export class Master {
       this.#mustServe(command.type);
       switch (command.type) {
         case 'reload':
-          return this.#fleet.reload(command.spec, command.apps);
+          return this.#reloads.begin(command);
         case 'restart':
           return this.#fleet.restart(command.target);
         case 'scale':
@@ -200,6 +210,7 @@ export class Master {
     this.#exit = exit;
     const before = this.#phase;
     this.#operations.abandon('the master stops', 'stop');
+    this.#reloads.abandon();
     if (
       before === 'new' ||
       before === 'pre_start' ||
@@ -208,11 +219,17 @@ export class Master {
       before === 'booting'
     ) {
       this.#enter('stopping');
-      if (before === 'pre_start' || before === 'post_start') this.#hooks.cancel(how === 'now' ? 'now' : 'graceful');
+      this.#hooks.cancel(how === 'now' ? 'now' : 'graceful');
       this.#stopApps();
       return;
     }
     this.#enter('pre_stop');
+    // Those of a reload: pre_stop follows when they are gone.
+    if (this.#hooks.isRunning) this.#hooks.cancel('graceful');
+    else this.#preStop();
+  }
+
+  #preStop(): void {
     this.#hooks.run('pre_stop', () => this.#stopApps());
   }
 
@@ -266,7 +283,9 @@ export class Master {
   // -------------------------------------------------------------- after every change
 
   #review(): void {
+    if (!this.#isStopping) this.#fleet.advance();
     if (this.#phase === 'booting') this.#reviewStart();
+    if (this.#phase === 'pre_stop' && !this.#hooks.isRunning) this.#preStop();
     if (this.#phase === 'stopping') this.#stopApps();
     this.#operations.review();
     this.#fleet.tidy();
