@@ -173,7 +173,8 @@ function respawn(life: Life, _event: unknown, around: Surroundings): Step {
 }
 
 function again(life: Life, around: Surroundings): Step {
-  return spawn({ ...life, restarts: life.restarts + 1 }, around);
+  // One that inherited its wait has had no process yet.
+  return spawn({ ...life, restarts: life.restarts + (life.lastExit === null ? 0 : 1) }, around);
 }
 
 function becomeReady(life: Life, _event: unknown, around: Surroundings): Step {

@@ -48,6 +48,8 @@ interface Run {
 
 export class Reloads {
   readonly #host: ReloadsHost;
+  /** Those whose time runs. */
+  readonly #timed = new Set<Run>();
   /** Whose hooks run. */
   #inHooks: Run | null = null;
   /** Who comes when they are done. */
@@ -66,8 +68,10 @@ export class Reloads {
     // Without hooks before it, what it needs is found out now: whoever asked gets the error at once.
     const roll = hasHooks || this.#inHooks !== null ? null : fleet.prepareReload(command);
     const operation = operations.begin('reload', message, () => this.#progress(run, message));
-    if (command.timeoutMs !== undefined)
+    if (command.timeoutMs !== undefined) {
       run.cancelTimeout = this.#host.clock.schedule(command.timeoutMs, () => this.#timeIsOver(run));
+      this.#timed.add(run);
+    }
     if (roll === null) this.#queue(run);
     else run.stage = { type: 'rolling', parts: roll() };
     this.#host.changed();
@@ -77,6 +81,12 @@ export class Reloads {
   /** The master stops: what waits will not come. */
   abandon(): void {
     this.#next = null;
+    for (const run of this.#timed) this.#cancelTimeout(run);
+  }
+
+  #cancelTimeout(run: Run): void {
+    run.cancelTimeout();
+    this.#timed.delete(run);
   }
 
   #progress(run: Run, message: string): Progress {
@@ -91,7 +101,7 @@ export class Reloads {
     if (!progress.ok || hooks.isEmpty('post_reload')) return this.#end(run, progress);
     if (hooks.isRunning)
       return { type: 'going', message: `${progress.message}; post_reload hooks wait for other hooks` };
-    run.cancelTimeout();
+    this.#cancelTimeout(run);
     run.stage = { type: 'post_reload' };
     this.#inHooks = run;
     hooks.run('post_reload', (outcome) => this.#afterPostReload(run, outcome, progress));
@@ -99,7 +109,7 @@ export class Reloads {
   }
 
   #end(run: Run, end: Extract<Progress, { type: 'done' }>): Progress {
-    run.cancelTimeout();
+    this.#cancelTimeout(run);
     run.stage = { type: 'over', end };
     return end;
   }
