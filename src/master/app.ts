@@ -2,12 +2,12 @@
  * One app: its goal, its revisions and its workers. It changes the goal or takes an event, and then settles:
  * judge the rollout -> reconcile -> perform. There is no procedure for scaling, reloading or rolling back anywhere.
  */
-import { countsAsCrash, type Illness } from '../core/ailments.ts';
+import type { Illness } from '../core/ailments.ts';
 import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState, Cause, EventBody } from '../core/protocol.ts';
 import { reconcile, type Change, type Goal } from '../core/reconcile.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
-import { hasProcess, type Row, type WorkerEvent } from '../core/worker-machine.ts';
+import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
 import type { Cancel, Pinned, Ports, TreeSample } from '../ports.ts';
 import { Crew, type Trouble } from './crew.ts';
@@ -47,8 +47,6 @@ export class App {
   readonly #warnings = new Map<string, string>();
   readonly #revisions: Revisions;
   readonly #ward: Ward;
-  /** Of the worker that is being replaced because of an illness: what its successor inherits. */
-  #legacy: { readonly from: string; readonly row: Row | null } | null = null;
   #replicas: number;
   #phase: AppPhase = 'waiting';
   /** How it is being stopped; null: it is not. */
@@ -78,6 +76,7 @@ export class App {
       clock: host.ports.clock,
       emit: (body) => host.emit(body),
       changed: () => this.settle(),
+      replacing: (runner) => (this.#inPlace = this.#mustRollInPlace(runner.pinned)),
     });
     this.#runnerHost = {
       clock: host.ports.clock,
@@ -342,23 +341,12 @@ export class App {
 
   #walk(vacated: readonly number[]): boolean {
     this.#judgeRollout();
-    const doomed = this.#chooseDoomed();
+    // A rollout replaces all anyway.
+    const doomed = this.#revisions.rollout ? null : this.#ward.choose(this.ready);
     const live = this.#crew.seenByReconcile(this.#revisions.rollout, this.#host.ports.clock.now(), doomed?.worker);
     const changes = reconcile(this.#goalNow(), live, vacated);
     for (const change of changes) this.#perform(change, doomed);
     return changes.length > 0;
-  }
-
-  /** Who is replaced because of what ails him. A rollout replaces all anyway. */
-  #chooseDoomed(): Illness | null {
-    if (this.#revisions.rollout) return null;
-    const doomed = this.#ward.choose(this.ready);
-    const runner = doomed && this.#crew.get(doomed.worker);
-    if (runner && this.#legacy?.from !== runner.id) {
-      this.#inPlace = this.#mustRollInPlace(runner.pinned);
-      this.#legacy = { from: runner.id, row: countsAsCrash(doomed.ailment) ? runner.row : null };
-    } else if (!doomed && this.#legacy && this.#crew.get(this.#legacy.from)?.leaving === 'no') this.#legacy = null;
-    return doomed;
   }
 
   #goalNow(): Goal {
@@ -383,9 +371,7 @@ export class App {
         this.#runnerHost,
       );
       this.#crew.add(runner);
-      const inherited = this.#legacy?.row ?? null;
-      if (this.#legacy) this.#legacy = { ...this.#legacy, row: null };
-      return runner.begin(inherited);
+      return runner.begin(this.#ward.inheritance());
     }
     const cause = this.#causeOf(change, doomed);
     this.#crew.get(change.id)?.send({ type: 'stop', cause, ...(cause === 'stall' && { timeoutMs: stalledStopMs }) });
@@ -401,14 +387,10 @@ export class App {
     const { rollout } = this.#revisions;
     if (!rollout) return;
     const { clock } = this.#host.ports;
-    const badly = (worker: string) => {
-      const illness = this.#ward.illnessOf(worker);
-      return illness !== null && illness.action === 'replace' && countsAsCrash(illness.ailment) ? illness : null;
-    };
     const verdict = this.#revisions.judge(
-      this.#crew.seenByJudge((worker) => badly(worker) !== null),
+      this.#crew.seenByJudge((worker) => this.#ward.crashLike(worker) !== null),
       { replicas: this.#replicas, ms: clock.now() },
-      (worker) => rolloutFailure(this.#crew.get(worker), badly(worker)),
+      (worker) => rolloutFailure(this.#crew.get(worker), this.#ward.crashLike(worker)),
     );
     this.#cancelWake?.();
     this.#cancelWake = null;

@@ -3,6 +3,7 @@
  * keeps their lifetimes, takes reports of stalls. It says what it finds; core/ailments.ts decides who is replaced.
  */
 import {
+  ailments,
   chooseReplacement,
   countsAsCrash,
   inARow,
@@ -15,6 +16,7 @@ import {
 import type { EventBody } from '../core/protocol.ts';
 import type { AppSpec } from '../core/spec.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
+import type { Row } from '../core/worker-machine.ts';
 import type { Cancel, Clock } from '../ports.ts';
 import type { WorkerRunner } from './worker-runner.ts';
 
@@ -24,6 +26,8 @@ export interface WardHost {
   emit(body: EventBody): void;
   /** Somebody fell ill, or is well again. */
   changed(): void;
+  /** The replacement of this one begins. */
+  replacing(runner: WorkerRunner): void;
 }
 
 /** A ready worker under watch. */
@@ -41,8 +45,8 @@ const nothing: Cancel = () => undefined;
 export class Ward {
   readonly #host: WardHost;
   readonly #patients = new Map<string, Patient>();
-  /** Whose replacement has begun. */
-  #chosen: Illness | null = null;
+  /** Whose replacement has begun, and the row of crashes that is left to the successor. */
+  #chosen: { readonly illness: Illness; readonly runner: WorkerRunner; row: Row | null } | null = null;
 
   constructor(host: WardHost) {
     this.#host = host;
@@ -98,17 +102,37 @@ export class Ward {
 
   /** Who is to be replaced now; null: nobody. @param ready how many workers are */
   choose(ready: number): Illness | null {
-    this.#chosen = chooseReplacement(this.#ill(), ready, this.#chosen?.worker ?? null);
-    return this.#chosen;
+    const illness = chooseReplacement(this.#ill(), ready, this.#chosen?.illness.worker ?? null);
+    const runner = illness && this.#patients.get(illness.worker)?.runner;
+    if (!illness || !runner) {
+      // One that is leaving has a successor to come; one that is well again has none.
+      if (this.#chosen?.runner.leaving === 'no') this.#chosen = null;
+      return null;
+    }
+    if (this.#chosen?.runner !== runner) {
+      this.#chosen = { illness, runner, row: countsAsCrash(illness.ailment) ? runner.row : null };
+      this.#host.replacing(runner);
+    }
+    return illness;
+  }
+
+  /** The row of crashes that a new worker inherits; once. */
+  inheritance(): Row | null {
+    const row = this.#chosen?.row ?? null;
+    if (this.#chosen) this.#chosen.row = null;
+    return row;
   }
 
   /** What ails this worker most, whatever follows from it. */
   illnessOf(worker: string): Illness | null {
-    return chooseReplacement(
-      [...(this.#patients.get(worker)?.illnesses.values() ?? [])].map((one) => ({ ...one, action: 'replace' })),
-      0,
-      null,
-    );
+    const all = [...(this.#patients.get(worker)?.illnesses.values() ?? [])];
+    return all.sort((a, b) => ailments.indexOf(a.ailment) - ailments.indexOf(b.ailment))[0] ?? null;
+  }
+
+  /** What is as bad as a crash. */
+  crashLike(worker: string): Illness | null {
+    const illness = this.illnessOf(worker);
+    return illness?.action === 'replace' && countsAsCrash(illness.ailment) ? illness : null;
   }
 
   /** What an operator should know. */
