@@ -3,11 +3,11 @@ import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, readFileSync } from 'node:fs';
-import type { Event } from '../../src/core/protocol.ts';
 import { answeredByAll, ask, Load } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { commandLine, isAlive } from '../helpers/e2e-proc.ts';
 import { fixture, python, Site } from '../helpers/e2e-site.ts';
+import { strengthOf } from '../helpers/e2e-strength.ts';
 
 const reload = { canary: '300ms' };
 const sleeps = { command: 'sleep 1000', ready: { delay: '50ms' }, reload };
@@ -47,21 +47,6 @@ async function rollsWithoutLoss(
   assert.ok(load.answered > 20, `${load.answered} answers only`);
   const { fewestReady, mostProcesses } = strengthOf(master.events, workers);
   assert.deepEqual({ fewestReady, mostProcesses }, { fewestReady: workers, mostProcesses: workers + 1 });
-}
-
-/** What the event stream says since all workers were ready for the first time. */
-function strengthOf(events: readonly Event[], workers: number): { fewestReady: number; mostProcesses: number } {
-  const [ready, processes] = [new Set<string>(), new Set<string>()];
-  let [fewestReady, mostProcesses] = [Infinity, 0];
-  for (const event of events) {
-    if (event.type === 'worker.starting') processes.add(event.worker);
-    if (event.type === 'worker.ready') ready.add(event.worker);
-    if (event.type === 'worker.stopping') ready.delete(event.worker);
-    if (event.type === 'worker.exited') processes.delete(event.worker);
-    mostProcesses = Math.max(mostProcesses, processes.size);
-    if (fewestReady < Infinity || ready.size === workers) fewestReady = Math.min(fewestReady, ready.size);
-  }
-  return { fewestReady, mostProcesses };
 }
 
 describe('a rolling reload under load loses no request', () => {
