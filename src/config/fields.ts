@@ -88,14 +88,15 @@ export function duration(least: 'above zero' | 'zero' | { readonly ms: number } 
   );
 }
 
-/** A size of at least `leastBytes`. */
-export function size(leastBytes: number) {
+/** A size of at least `leastBytes`, or 0 where that means something. */
+export function size(leastBytes: number, orZero = false) {
+  const expected = `a size of at least ${formatBytes(leastBytes)}${orZero ? ', or 0' : ''}`;
   return text(
     'a size such as 512MB or 1.5GiB',
     (value) => {
       const parsed = parseSize(value);
       if (!parsed.ok) return wrongUnit(parsed);
-      return parsed.value >= leastBytes ? null : { expected: `a size of at least ${formatBytes(leastBytes)}` };
+      return parsed.value >= leastBytes || (orZero && parsed.value === 0) ? null : { expected };
     },
     { pattern: sizePattern },
   );
