@@ -249,6 +249,12 @@ export function section<Shape extends z.core.$ZodLooseShape>(label: string, shap
   });
 }
 
+/** Says in the JSON Schema that a map has exactly one of these keys; the check itself is made elsewhere. */
+export function jsonHasOneOf(schema: z.core.$ZodType, keys: readonly string[]): void {
+  const has = (key: string) => ({ type: 'object', properties: { [key]: {} }, required: [key] });
+  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), oneOf: keys.map(has) });
+}
+
 const commandParts = new WeakSet<z.core.$ZodType>();
 
 /** A program and its words: one text, split as a shell would, or a list of words. `${VAR}` in it is expanded after that. */

@@ -8,6 +8,7 @@ import {
   didYouMean,
   duration,
   given,
+  jsonHasOneOf,
   judged,
   listOf,
   maybe,
@@ -80,6 +81,7 @@ const readyMap = section('ready', {
   ),
   delay: maybe('Ready when still alive after this time.', duration()),
 }).check(oneOf(readyKinds));
+jsonHasOneOf(readyMap, readyKinds);
 
 export const readySchema = z.union([text(readyForms, readyWord, { enum: readyWords }), readyMap], {
   error: readyForms,
@@ -100,10 +102,4 @@ export const healthSchema = section('health', {
   timeout: usual('A probe that takes longer has failed.', duration('above zero'), '2s'),
   failures: usual('So many failed probes in a row and the worker is unhealthy.', whole(1, 1000), 3),
 }).check(oneOf(healthKinds));
-
-for (const [schema, kinds] of [
-  [readyMap, readyKinds],
-  [healthSchema, healthKinds],
-] as const) {
-  z.globalRegistry.add(schema, { oneOf: kinds.map((kind) => ({ required: [kind] })) });
-}
+jsonHasOneOf(healthSchema, healthKinds);

@@ -6,7 +6,19 @@
  * `later` ones are refused as "not supported yet".
  */
 import * as z from 'zod/mini';
-import { anyText, choice, command, decimal, didYouMean, duration, filled, flag, given, group } from './fields.ts';
+import {
+  anyText,
+  choice,
+  command,
+  decimal,
+  didYouMean,
+  duration,
+  filled,
+  flag,
+  given,
+  group,
+  jsonHasOneOf,
+} from './fields.ts';
 import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
 import { size, text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
@@ -274,8 +286,7 @@ function appName(key: string): Wrong | null {
 
 const someApp = 'at least one app, as in apps: {web: {command: ...}}';
 
-const has = (key: string) => ({ type: 'object', properties: { [key]: {} }, required: [key] });
-z.globalRegistry.add(app, { oneOf: [has('command'), has('script')] });
+jsonHasOneOf(app, ['command', 'script']);
 
 const apps = z
   .record(text('the name of an app', appName, { pattern: appNamePattern.source }), app, { error: someApp })
