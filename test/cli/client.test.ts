@@ -277,6 +277,21 @@ test('start --dry-run starts nothing, and shows where values come from, with sec
   assert.ok(!existsSync(join(stage.directory, 'started')));
 });
 
+test('start --dry-run shows what apps wait for, and the hooks of a reload', async (t) => {
+  const stage = new Stage(t);
+  writeFileSync(
+    join(stage.directory, 'supervise.yaml'),
+    'hooks: {pre_reload: [check it], post_reload: [tell all]}\napps:\n  web: {command: a, depends_on: [db]}\n  db: {command: b, logs: inherit}\n',
+  );
+  const { code, out } = await stage.run('start', '--dry-run');
+  assert.equal(code, 0);
+  assert.match(out, /^ +- db: 1 worker of b\n +- web, after db: 1 worker of a$/m);
+  assert.match(out, /pre_reload hooks, before anything is touched\n +- check: check it$/m);
+  assert.match(out, /post_reload hooks\n +- tell: tell all$/m);
+  assert.match(out, /^ +- web, db$/m);
+  assert.match(out, /^apps\.db\.logs +inherit +supervise\.yaml:4:\d+$/m);
+});
+
 test('the bin says what to do when it was not built', async (t) => {
   const stage = new Stage(t);
   const { cpSync } = await import('node:fs');
