@@ -91,7 +91,10 @@ export class Reloads {
 
   #progress(run: Run, message: string): Progress {
     const { stage } = run;
-    if (stage.type === 'waiting') return { type: 'going', message: `${message}: waits for the hooks of a reload` };
+    if (stage.type === 'waiting') {
+      const waits = this.#next === run ? ': waits for the hooks of an earlier one' : '';
+      return { type: 'going', message: `${message}${waits}` };
+    }
     if (stage.type === 'pre_reload' || stage.type === 'post_reload')
       return { type: 'going', message: `${stage.type} hooks run` };
     if (stage.type === 'over') return stage.end;
