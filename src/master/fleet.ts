@@ -51,6 +51,11 @@ export class Fleet {
     return this.#apps;
   }
 
+  /** What runs, or is being rolled out; without the apps that go. */
+  get spec(): Spec {
+    return { ...this.#spec, apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec) };
+  }
+
   /** Pins every app of the spec. @throws SuperviseError for a program that cannot run; nothing was started */
   assemble(): void {
     this.#apps = this.#spec.apps.map((app) => this.#makeApp(this.#pin(app, 1, this.#spec)));
@@ -62,10 +67,7 @@ export class Fleet {
 
   /** `spec` null: the same config again. `names` null: all apps. @throws SuperviseError, and then nothing has changed */
   reload(spec: Spec | null, names: readonly string[] | null): Reply {
-    const running: Spec = {
-      ...this.#spec,
-      apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec),
-    };
+    const running = this.spec;
     const plan = planReload(running, spec ?? running, names);
     const prepared = this.#prepare(plan);
     this.#spec = plan.spec;

@@ -112,6 +112,11 @@ export class Master {
     }
   }
 
+  /** What runs, or is being rolled out; no apps before the pre_start hooks are over. */
+  get spec(): Spec {
+    return this.#fleet.spec;
+  }
+
   snapshot(): Snapshot {
     const now = this.#ports.clock.now();
     return {
