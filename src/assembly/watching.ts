@@ -73,9 +73,9 @@ class Watching {
     if (this.#refresh === 'running') this.#refresh = 'again';
     if (this.#refresh !== 'none') return;
     this.#refresh = 'planned';
-    setImmediate(() =>
-      this.#runRefresh().catch((error: unknown) => this.#parts.warn(`files are not watched: ${String(error)}`)),
-    );
+    setImmediate(() => {
+      this.#runRefresh().catch((error: unknown) => this.#parts.warn(`files are not watched: ${String(error)}`));
+    });
   }
 
   async #runRefresh(): Promise<void> {
