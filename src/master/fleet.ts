@@ -111,7 +111,7 @@ export class Fleet {
     for (const app of removed) this.#going.add(app);
     for (const app of added) this.#added.set(app, null);
     for (const app of removed) app.stop('graceful', 'scale-down');
-    for (const app of added) app.start();
+    for (const app of added) if (this.#hasItsPlace(app)) app.start();
     const rolled = plan.rolled.map((app): RunningReload => {
       const pinned = prepared.get(app.name)!;
       const rolling = running.get(app.name)!;
@@ -138,10 +138,19 @@ export class Fleet {
       this.#used.set(app.name, this.#usedBy(app.name));
       this.#going.delete(app);
     }
-    if (gone.length > 0) this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    if (gone.length > 0) {
+      this.#apps = this.#apps.filter((app) => !gone.includes(app));
+      const backAgain = this.#apps.filter((app) => gone.some((one) => one.name === app.name));
+      for (const app of backAgain) if (app.state === 'waiting' && this.#hasItsPlace(app)) app.start();
+    }
     if (!this.#hasSpareSockets || this.#host.operations.isGoing('reload')) return;
     this.#releaseSockets();
     this.#hasSpareSockets = this.#going.size > 0 || this.#apps.some((app) => app.isMixed);
+  }
+
+  /** An app that comes back while it still leaves waits until it is gone: two of a name would share slots and ports. */
+  #hasItsPlace(app: App): boolean {
+    return ![...this.#going].some((one) => one !== app && one.name === app.name);
   }
 
   /** The highest numbers that apps of this name have taken. */
