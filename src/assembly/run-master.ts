@@ -27,6 +27,7 @@ import { controlSocketOf, serveControl } from './control.ts';
 import { followLog } from './log-follower.ts';
 import { ordersFor, stopOnBug } from './orders.ts';
 import { takePlace, type Place } from './place.ts';
+import { reloadOnChanges } from './watching.ts';
 
 export interface StartOptions {
   /** Only warnings and errors in the master's own log. */
@@ -91,6 +92,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const ignoreSignals = takeSignals(
     ordersFor(master, { reread: options.reread, warn: say, reopen: () => output.reopen() }),
   );
+  const stopWatching = reloadOnChanges({ master, own: [place.runtime, place.state], warn: say });
   let closeControl = (): void => undefined;
   try {
     warn = (message) => master.report({ type: 'master.warning', message });
@@ -102,6 +104,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     return bug.seen() ? ExitCode.bug : exitCode;
   } finally {
     ignoreSignals();
+    stopWatching();
     closeControl();
     notifier?.close();
     await ports.sampler.settled();

@@ -441,7 +441,9 @@ export class App {
     const { life } = runner;
     if (this.#phase !== 'active' || !life.lastExit || (life.state !== 'backoff' && life.state !== 'failed')) return;
     this.#failedBoots++;
-    if (this.#failedBoots < runner.pinned.app.startAttempts && life.lastExit.cause !== 'spawn-failed') return;
+    const { cause, exit } = life.lastExit;
+    const mayWork = cause !== 'spawn-failed' || exit.transient === true;
+    if (this.#failedBoots < runner.pinned.app.startAttempts && mayWork) return;
     this.#host.failedToStart(this, neverReady(runner, this.#failedBoots));
   }
 

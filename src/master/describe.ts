@@ -87,7 +87,7 @@ export function rolloutStep(rollout: Rollout, fresh: readonly WorkerRunner[]): s
 /** An app's start has failed: nobody got ready in so many attempts. `runner` is the last that tried. */
 export function neverReady(runner: WorkerRunner, attempts: number): SuperviseError {
   const past = runner.life.lastExit;
-  const code = past?.cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
+  const code = past?.cause === 'spawn-failed' && !past.exit.transient ? 'program-cannot-run' : 'app-never-ready';
   const tries = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
   const message = `${runner.pinned.app.name}: no worker became ready in ${tries}; the last, ${runner.id}, ${howItFailed(runner)}`;
   return new SuperviseError(code, message, { hint: startHint(runner), lastLines: past?.exit.lastLines ?? [] });

@@ -53,6 +53,11 @@ export class Fleet {
     return this.#apps;
   }
 
+  /** What runs, or is being rolled out; without the apps that go. */
+  get spec(): Spec {
+    return { ...this.#spec, apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec) };
+  }
+
   /** Pins every app of the spec. @throws SuperviseError for a program that cannot run; nothing was started */
   assemble(): void {
     this.#apps = this.#spec.apps.map((app) => this.#makeApp(this.#pin(app, 1, this.#spec)));
@@ -63,12 +68,14 @@ export class Fleet {
     this.advance();
   }
 
-  /** Starts the apps whose turn has come: all that they depend on serves. Called after every change. */
+  /** Starts the apps whose turn has come: their place is free, and all that they depend on serves. Called after every change. */
   advance(): void {
     for (const app of this.#waiting) {
-      if (!app.isGoing && !app.spec.dependsOn.every((name) => this.#serves(name))) continue;
-      this.#waiting.delete(app);
-      if (!app.isGoing) app.start();
+      if (app.isGoing) this.#waiting.delete(app);
+      else if (this.#hasItsPlace(app) && app.spec.dependsOn.every((name) => this.#serves(name))) {
+        this.#waiting.delete(app);
+        app.start();
+      }
     }
   }
 
@@ -99,8 +106,7 @@ export class Fleet {
   }
 
   #plan(command: ReloadCommand): ReloadPlan {
-    const apps = this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec);
-    const running: Spec = { ...this.#spec, apps };
+    const running = this.spec;
     return planReload(running, command.spec ?? running, command);
   }
 
@@ -167,10 +173,17 @@ export class Fleet {
       this.#used.set(app.name, this.#usedBy(app.name));
       this.#going.delete(app);
     }
-    if (gone.length > 0) this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    if (gone.length > 0) {
+      this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    }
     if (!this.#hasSpareSockets || this.#host.operations.isGoing('reload')) return;
     this.#releaseSockets();
     this.#hasSpareSockets = this.#going.size > 0 || this.#apps.some((app) => app.isMixed);
+  }
+
+  /** An app that comes back while it still leaves waits until it is gone: two of a name would share slots and ports. */
+  #hasItsPlace(app: App): boolean {
+    return ![...this.#going].some((one) => one !== app && one.name === app.name);
   }
 
   /** The highest numbers that apps of this name have taken. */

@@ -122,6 +122,11 @@ export class Master {
     }
   }
 
+  /** What runs, or is being rolled out; no apps before the pre_start hooks are over. */
+  get spec(): Spec {
+    return this.#fleet.spec;
+  }
+
   snapshot(): Snapshot {
     const now = this.#ports.clock.now();
     return {
@@ -283,12 +288,12 @@ export class Master {
   // -------------------------------------------------------------- after every change
 
   #review(): void {
-    if (!this.#isStopping) this.#fleet.advance();
     if (this.#phase === 'booting') this.#reviewStart();
     if (this.#phase === 'pre_stop' && !this.#hooks.isRunning) this.#preStop();
     if (this.#phase === 'stopping') this.#stopApps();
     this.#operations.review();
     this.#fleet.tidy();
+    if (!this.#isStopping) this.#fleet.advance();
     this.#reportState();
     this.#reviewEnd();
   }

@@ -239,8 +239,8 @@ export class ChildLife implements RunningProcess {
 }
 
 /** What stands for a process that could not be started: no pid, and an `exited` with the error after this has returned. */
-export function stillborn(error: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
-  setImmediate(() => listener.exited({ code: null, signal: null, error, lastLines: [] }));
+export function stillborn(failure: SpawnFailure, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
+  setImmediate(() => listener.exited({ code: null, signal: null, ...failure, lastLines: [] }));
   return withoutProcess;
 }
 
@@ -251,7 +251,7 @@ export function unborn(
   listener: Pick<ProcessListener, 'exited'>,
 ): RunningProcess {
   child.once('error', (error) =>
-    listener.exited({ code: null, signal: null, error: spawnFailure(error, program), lastLines: [] }),
+    listener.exited({ code: null, signal: null, ...spawnFailure(error, program), lastLines: [] }),
   );
   // Without a descriptor left (EMFILE) there are no streams at all, whatever the types say.
   for (const stream of (child.stdio as typeof child.stdio | undefined) ?? []) stream?.destroy();
@@ -267,9 +267,15 @@ const withoutProcess: RunningProcess = {
   bindsOwnPort: () => false,
 };
 
-/** In words, why spawn failed. */
-export function spawnFailure(error: unknown, program: string): string {
-  if (error instanceof SuperviseError) return error.hint === null ? error.message : `${error.message}: ${error.hint}`;
+type SpawnFailure = Pick<Exit, 'error' | 'transient'>;
+
+/** What may be there again in a moment. */
+const comesBack: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** In words, why spawn failed, and whether trying again may help. */
+export function spawnFailure(error: unknown, program: string): SpawnFailure {
+  if (error instanceof SuperviseError)
+    return { error: error.hint === null ? error.message : `${error.message}: ${error.hint}` };
   const { code, message } = error as NodeJS.ErrnoException;
   const known: Record<string, string> = {
     ENOENT: 'it, or the interpreter that its first line names, does not exist',
@@ -280,5 +286,6 @@ export function spawnFailure(error: unknown, program: string): string {
     ENOMEM: 'the host has no memory for another process',
     E2BIG: 'its arguments and environment are too long',
   };
-  return `${program} cannot be started: ${known[code ?? ''] ?? message}${code === undefined ? '' : ` (${code})`}`;
+  const words = `${program} cannot be started: ${known[code ?? ''] ?? message}${code === undefined ? '' : ` (${code})`}`;
+  return { error: words, ...(comesBack.has(code) && { transient: true }) };
 }

@@ -29,7 +29,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   const { argv, cwd } = launch.pinned;
   const [node = '', script = '', ...args] = wordsOf(launch);
   const gone = whyGone(argv, cwd, script);
-  if (gone !== null) return stillborn(gone, listener);
+  if (gone !== null) return stillborn({ error: gone }, listener);
   const env = { ...workerEnvironment(launch, parts), SUPERVISE_CHANNEL: String(process.pid) };
   const birth = parts.strays.announce(markOf(env, parts));
   let forked: Worker;

@@ -36,7 +36,7 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Pr
   const { app, argv, cwd } = launch.pinned;
   const script = app.kind === 'script' ? (argv[1] ?? '') : null;
   const gone = whyGone(argv, cwd, script);
-  if (gone !== null) return stillborn(gone, listener);
+  if (gone !== null) return stillborn({ error: gone }, listener);
   const descriptors = descriptorsOf(
     app,
     app.listen.map((each) => parts.sockets.fdOf(each.url)),
