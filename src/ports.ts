@@ -2,7 +2,8 @@
  * What the master needs from outside. system/ implements these against the real OS, test/helpers/ against
  * a fake clock and fake processes. Nothing here is async: what takes time reports through a listener.
  */
-import type { Exit, HostSample } from './core/protocol.ts';
+import type { Exit, HostSample, Target } from './core/protocol.ts';
+import type { ExitRecord } from './core/record.ts';
 import type { AppSpec, HealthSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
 
 export type Cancel = () => void;
@@ -107,10 +108,21 @@ export interface HookLedger {
   lock(waiting: (holder: string) => void, granted: () => void): Cancel;
 }
 
+/** The records of exits. They outlive the master. */
+export interface Records {
+  /** Never throws, and never waits: it is made and written soon, together with others, after what an exit leads to. */
+  append(make: () => ExitRecord): void;
+  /** The last `n` of an app or a worker, newest first, those of earlier masters among them. */
+  recent(target: Target, n: number): readonly ExitRecord[];
+  /** The apps of which there are records. */
+  apps(): readonly string[];
+}
+
 export interface Ports {
   readonly clock: Clock;
   readonly sockets: Sockets;
   readonly spawner: Spawner;
   readonly sampler: Sampler;
   readonly ledger: HookLedger;
+  readonly records: Records;
 }

@@ -8,10 +8,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { commands } from '../src/cli/commands.ts';
 import { errorCodes } from '../src/core/errors.ts';
+import { startReasons } from '../src/core/record.ts';
 import { routes } from '../src/control/routes.ts';
 import { appStates, causes, hookStates, masterStates, workerStates } from '../src/core/protocol.ts';
 
-const protocol = readFileSync('src/core/protocol.ts', 'utf8');
+const protocol = readFileSync('src/core/protocol.ts', 'utf8') + readFileSync('src/core/record.ts', 'utf8');
 const statesByType: Readonly<Record<string, readonly string[]>> = {
   AppState: appStates,
   MasterState: masterStates,
@@ -37,10 +38,10 @@ function assertSame(documented: readonly string[], real: readonly string[], what
   );
 }
 
-/** The part of the protocol between two markers. */
+/** The part of the protocol, or of the records, between two markers. */
 function section(start: string, end: string): string {
   const from = protocol.indexOf(start);
-  assert.notEqual(from, -1, `src/core/protocol.ts has no "${start}"`);
+  assert.notEqual(from, -1, `neither src/core/protocol.ts nor src/core/record.ts has "${start}"`);
   return protocol.slice(from, protocol.indexOf(end, from + start.length));
 }
 
@@ -203,6 +204,16 @@ describe('docs/reference says what there is', () => {
     test(`snapshot.md lists every field of ${type}`, () =>
       assertSame(listed('snapshot', heading), fieldsOf(type), `fields of ${type}`));
   }
+
+  for (const [heading, type] of Object.entries({ Answer: 'Why', Record: 'ExitRecord', Worker: 'WorkerWhy' })) {
+    test(`exits.md lists every field of ${type}`, () =>
+      assertSame(listed('exits', heading), fieldsOf(type), `fields of ${type}`));
+  }
+
+  test('exits.md explains every reason of a start', () => {
+    const text = readFileSync('docs/reference/exits.md', 'utf8');
+    for (const why of startReasons) assert.match(text, new RegExp(`^\\| ${why} \\|`, 'm'), `${why} is not explained`);
+  });
 
   test('environment.md explains every variable that the sources name', () => {
     const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));

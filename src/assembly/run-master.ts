@@ -16,6 +16,7 @@ import { removeMasterInfo, writeMasterInfo } from '../system/instance/instance.t
 import { createLedger } from '../system/instance/ledger.ts';
 import { createNotifier } from '../system/notify.ts';
 import { Output } from '../system/output/output.ts';
+import { createRecords } from '../system/instance/records.ts';
 import { cleanUpPredecessor } from '../system/instance/predecessor.ts';
 import { createSampler } from '../system/sampling/sampler.ts';
 import { reportToSystemd } from '../system/service-status.ts';
@@ -73,6 +74,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     sockets,
     sampler: createSampler(),
     ledger: createLedger(place.state, place.locks, say),
+    records: createRecords(place.state, say),
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
   };
   const master: Master = new Master(spec, ports, {
@@ -108,6 +110,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     closeControl();
     notifier?.close();
     await ports.sampler.settled();
+    await ports.records.close();
     await new Promise<void>((done) => guard.close(done));
     await log.flushed();
     await closeAll(output, sinks);

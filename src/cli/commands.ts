@@ -146,6 +146,18 @@ export const commands: readonly CommandRow[] = [
     load: async () => (await import('./commands/events.ts')).events,
   },
   {
+    name: 'why',
+    args: '<target>',
+    summary: 'why an app or a worker is as it is, and how its last processes ended',
+    options: [{ flags: '-n, --exits <n>', text: 'how many of its last exits (default: 5)' }],
+    examples: [
+      { line: 'supervise why web', does: 'an app' },
+      { line: 'supervise why web.3 -n 1', does: 'the last exit of a worker' },
+      { line: "supervise why web --json | jq '.records[0].cause'", does: 'for programs' },
+    ],
+    load: async () => (await import('./commands/why.ts')).why,
+  },
+  {
     name: 'hooks',
     args: '[action]',
     summary: 'show the results of the hooks; `hooks run` runs the pre-start hooks alone',
@@ -157,7 +169,6 @@ export const commands: readonly CommandRow[] = [
     load: async () => (await import('./commands/hooks.ts')).hooks,
   },
   later('top', '', 'live dashboard', 'supervise top'),
-  later('why', '[target]', 'why the last restarts happened', 'supervise why web'),
   later('capacity', '', 'utilisation against the target, and what follows', 'supervise capacity'),
   later('upgrade', '', 'replace the master on the same sockets', 'supervise upgrade'),
   later('doctor', '', 'what this host has and lacks', 'supervise doctor'),

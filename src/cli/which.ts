@@ -32,7 +32,7 @@ export function thisUser(): HostUser {
 }
 
 /** The name of a config that is broken elsewhere can still be read. */
-async function wantedName({ name, config }: Globals): Promise<string | null> {
+export async function wantedName({ name, config }: Globals): Promise<string | null> {
   if (name !== null) return name;
   const { findConfig, readName } = await import('../config/load.ts');
   const file = config ?? orNull(() => findConfig(null, process.cwd()));

@@ -52,6 +52,11 @@ export class ControlClient {
     return this.#parse<{ hooks: readonly HookResult[] }>(await this.#text('/v1/hooks')).hooks;
   }
 
+  /** What is wrong with an app or a worker, and its last `n` exits, as it was sent. @throws SuperviseError unknown-target */
+  async whyJson(target: string, n: number): Promise<string> {
+    return (await this.#text(`/v1/why/${encodeURIComponent(target)}?n=${n}`)).trimEnd();
+  }
+
   events(query: { since: number; follow: boolean }, waiting: Waiting = {}): AsyncGenerator<Event> {
     return this.#stream<Event>(
       'GET',

@@ -7,7 +7,7 @@ import type { Served } from './face.ts';
 import type { StreamLimits } from './line-stream.ts';
 import { LineStream } from './line-stream.ts';
 import type { Exchange } from './routes.ts';
-import { answer, routeFor } from './routes.ts';
+import { answer, pathFields, routeFor } from './routes.ts';
 import type { Fields } from './wire.ts';
 import { HttpError, errorAnswer, parseBody } from './wire.ts';
 
@@ -51,7 +51,8 @@ export class Desk {
       const url = urlOf(request);
       const route = routeFor(request.method ?? '', url.pathname);
       const fields = route.method === 'GET' ? Object.fromEntries(url.searchParams) : await this.#body(request);
-      await answer(route, this.#exchange(fields, response));
+      const params = pathFields(route, url.pathname) ?? {};
+      await answer(route, this.#exchange({ fields, params }, response));
     } catch (error) {
       sendError(response, error);
     }
@@ -61,10 +62,10 @@ export class Desk {
     return parseBody(await readBody(request, this.#limits.maxBodyBytes));
   }
 
-  #exchange(fields: Fields, response: ServerResponse): Exchange {
+  #exchange(asked: Pick<Exchange, 'fields' | 'params'>, response: ServerResponse): Exchange {
     return {
       served: this.#served,
-      fields,
+      ...asked,
       snapshotJson: () => this.#snapshotJson(),
       json: (text) => send(response, 200, text),
       open: (kind) => this.#open(kind, response),

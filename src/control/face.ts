@@ -1,8 +1,9 @@
 /**
  * The shapes that pass between the control server, its client, and the two things it serves: the master and the
- * log lines. The server knows the master by these four methods only, so that tests can put another one there.
+ * log lines. The server knows the master by these few methods only, so that tests can put another one there.
  */
-import type { Command, Event, LogLine, Reply, Snapshot } from '../core/protocol.ts';
+import type { Command, Event, LogLine, Reply, Snapshot, Target } from '../core/protocol.ts';
+import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 
 export interface MasterFace {
@@ -11,6 +12,8 @@ export interface MasterFace {
   handle(command: Command): Reply;
   subscribe(listener: (event: Event) => void): () => void;
   recentEvents(): readonly Event[];
+  /** With the last `n` exits. @throws SuperviseError unknown-target */
+  why(target: Target, n: number): Why;
 }
 
 /** Both null: every line. `source`: a worker's id or `hook.NAME`. */

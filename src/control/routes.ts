@@ -17,6 +17,8 @@ export interface Exchange {
   readonly served: Served;
   /** The query of a GET, the body of a POST. */
   readonly fields: Fields;
+  /** The fields in the path. */
+  readonly params: Fields;
   /** The snapshot as JSON; shared by requests that come close together. */
   snapshotJson(): string;
   json(text: string): void;
@@ -26,6 +28,7 @@ export interface Exchange {
 
 export interface Route {
   readonly method: 'GET' | 'POST';
+  /** A segment in braces, as `{target}`, is a field. */
   readonly path: string;
   readonly summary: string;
   readonly fields: readonly string[];
@@ -72,6 +75,13 @@ export const routes: readonly Route[] = [
     summary: 'the last `n` lines of all, an app, a worker or a hook (`target`); with `follow` also those to come',
     fields: ['target', 'n', 'follow'],
     handler: logs,
+  },
+  {
+    method: 'GET',
+    path: '/v1/why/{target}',
+    summary: 'what is wrong with an app or a worker, why it was started, and the records of its last `n` exits',
+    fields: ['n'],
+    handler: why,
   },
   {
     method: 'POST',
@@ -127,12 +137,35 @@ export const routes: readonly Route[] = [
 
 /** @throws HttpError 404 no such path, 405 no such method there */
 export function routeFor(method: string, path: string): Route {
-  const there = routes.filter((route) => route.path === path);
+  const there = routes.filter((route) => pathFields(route, path) !== null);
   const route = there.find((one) => one.method === method);
   if (route !== undefined) return route;
   if (there.length > 0)
     throw new HttpError(405, `${path} is asked with ${there.map((one) => one.method).join(' or ')}, found ${method}`);
   throw new HttpError(404, `there is no route ${method} ${path.slice(0, 100)}`, 'GET /v1 lists the routes');
+}
+
+/** What stands in the path in place of the names in braces; null: it is not the path of this route. */
+export function pathFields({ path: pattern }: Route, path: string): Fields | null {
+  const [wanted, found] = [pattern.split('/'), path.split('/')];
+  if (wanted.length !== found.length) return null;
+  const fields: Record<string, string> = {};
+  for (const [index, segment] of wanted.entries()) {
+    const given = decoded(found[index] ?? '');
+    const name = /^\{(\w+)\}$/.exec(segment)?.[1];
+    if (name === undefined ? segment !== given : given === '') return null;
+    if (name !== undefined) fields[name] = given;
+  }
+  return fields;
+}
+
+/** Empty when it is no valid encoding. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return '';
+  }
 }
 
 /** Checks the fields, then answers. @throws SuperviseError */
@@ -169,6 +202,13 @@ function events({ served, fields, open }: Exchange): void {
   stream.seed(served.master.recentEvents().filter((event) => event.seq > since));
   if (!follow) return stream.end();
   stream.onClose(served.master.subscribe((event) => event.seq > since && stream.write(event)));
+}
+
+const mostRecords = 1_000;
+
+function why({ served, fields, params, json }: Exchange): void {
+  const n = numberFrom(fields.n, 'n', { least: 0, most: mostRecords, absent: 10 });
+  json(JSON.stringify(served.master.why(targetFrom(params.target), n)));
 }
 
 const mostLines = 100_000;

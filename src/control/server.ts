@@ -90,6 +90,7 @@ function contained({ master, logs, reread }: Served): Served {
       snapshot: () => master.snapshot(),
       handle: (command) => master.handle(command),
       recentEvents: () => master.recentEvents(),
+      why: (target, n) => master.why(target, n),
       subscribe: (listener) => master.subscribe(guard(listener)),
     },
     logs: {

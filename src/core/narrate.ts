@@ -130,6 +130,8 @@ function tellExit(e: EventOf<'worker.exited'>): Told {
       return ['error', `${e.worker} cannot be started: ${describeExit(e)}`];
     case 'start-timeout':
       return ['warn', `${e.worker} was not ready in time and has been ended${lived} (${describeExit(e)})`];
+    case 'oom':
+      return ['warn', `${e.worker} was killed by the kernel for want of memory${lived}${colon(e.oom ?? '')}`];
     case 'crash':
     case 'signal':
       return ['warn', `${e.worker} ended by itself${lived} (${describeExit(e)})`];

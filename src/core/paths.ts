@@ -1,7 +1,7 @@
 /**
  * Where a master keeps its files and where a client looks for them. Pure: who asks is passed in.
  *
- * | who | RUNTIME (socket, pid, lock) | STATE (once_per results, master.log) |
+ * | who | RUNTIME (socket, pid, lock) | STATE (once_per results, exits.ndjson, master.log) |
  * | --- | --- | --- |
  * | under systemd | $RUNTIME_DIRECTORY | $STATE_DIRECTORY |
  * | root | /run/supervise/NAME | /var/lib/supervise/NAME |
@@ -14,6 +14,7 @@
 
 export const controlSocketName = 'control.sock';
 export const masterLogName = 'master.log';
+export const recordsName = 'exits.ndjson';
 
 /** The user a master runs as, or a client acts for. */
 export interface HostUser {

@@ -140,6 +140,8 @@ export type EventBody =
       readonly cause: Cause;
       readonly uptimeMs: number;
       readonly error: string | null;
+      /** What proves that the kernel ended it for want of memory. */
+      readonly oom?: string;
       readonly lastLines: readonly string[];
     } & WorkerRef)
   | ({ readonly type: 'worker.signalled'; readonly signal: Signal } & WorkerRef)

@@ -272,6 +272,7 @@ function countCrash(life: Life, around: Surroundings, start: (life: Life, around
 function causeOf(life: Life, exit: Exit, around: Surroundings): Cause {
   if (life.ending) return life.ending.cause;
   if (exit.error !== null) return 'spawn-failed';
+  // Also after a signal that was asked for: a proof beats a guess.
   if (exit.oom !== undefined) return 'oom';
   // A graceful end takes its time: the signal explains an exit for as long as a stop may take.
   if (life.signalledMs !== null && around.nowMs - life.signalledMs <= around.policy.stopTimeoutMs) return 'asked';

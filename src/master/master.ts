@@ -8,13 +8,15 @@
  * Every phase ends by a callback; nothing here waits.
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
-import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot } from '../core/protocol.ts';
+import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
+import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import type { StopHow } from './app.ts';
 import { Fleet, isStopped } from './fleet.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
+import { ExitRecorder } from './records.ts';
 import { Reloads } from './reloads.ts';
 import { EventStream, isoTime } from './stream.ts';
 
@@ -46,6 +48,7 @@ export class Master {
   readonly #operations: Operations;
   readonly #fleet: Fleet;
   readonly #reloads: Reloads;
+  readonly #exits: ExitRecorder;
   readonly #startedMs: number;
   #spec: Spec;
   #phase: Phase = 'new';
@@ -62,6 +65,8 @@ export class Master {
     this.#startedMs = ports.clock.now();
     this.#stream = new EventStream(ports.clock);
     const emit = this.#stream.emit.bind(this.#stream);
+    this.#exits = new ExitRecorder(ports.records);
+    this.#stream.subscribe((event) => this.#exits.take(event));
     this.#hooks = new Hooks(spec, { clock: ports.clock, spawner: ports.spawner, ledger: ports.ledger, emit });
     this.#operations = new Operations(emit);
     this.#fleet = new Fleet(spec, {
@@ -125,6 +130,11 @@ export class Master {
   /** What runs, or is being rolled out; no apps before the pre_start hooks are over. */
   get spec(): Spec {
     return this.#fleet.spec;
+  }
+
+  /** What is wrong with an app or a worker, why it was started, and how its last processes ended. @throws SuperviseError unknown-target */
+  why(target: Target, n: number): Why {
+    return this.#exits.why(target, n, this.snapshot());
   }
 
   snapshot(): Snapshot {
@@ -355,6 +365,7 @@ export class Master {
       this.#host = host;
       for (const app of this.#fleet.apps)
         for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
+      this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
     });
   }
 

@@ -174,7 +174,7 @@ export class WorkerRunner {
   #reportExit(before: Life, pid: number | null): void {
     const past = this.#life.lastExit;
     if (!past) return;
-    const { code, signal, error, lastLines } = past.exit;
+    const { code, signal, error, oom, lastLines } = past.exit;
     const uptimeMs = before.startedMs === null ? 0 : Math.round(past.atMs - before.startedMs);
     this.#host.emit({
       type: 'worker.exited',
@@ -185,6 +185,7 @@ export class WorkerRunner {
       cause: past.cause,
       uptimeMs,
       error,
+      ...(oom !== undefined && { oom }),
       lastLines,
     });
   }

@@ -6,7 +6,9 @@ import type { TestContext } from 'node:test';
 import type { LogFace, LogFilter, MasterFace, Reread } from '../../src/control/face.ts';
 import type { ControlLimits, ControlServer } from '../../src/control/server.ts';
 import { serve } from '../../src/control/server.ts';
-import type { Command, Event, EventBody, LogLine, Reply, Snapshot } from '../../src/core/protocol.ts';
+import { SuperviseError } from '../../src/core/errors.ts';
+import type { Command, Event, EventBody, LogLine, Reply, Snapshot, Target } from '../../src/core/protocol.ts';
+import type { Why } from '../../src/core/record.ts';
 
 export class FakeMaster implements MasterFace {
   readonly commands: Command[] = [];
@@ -72,6 +74,15 @@ export class FakeMaster implements MasterFace {
 
   recentEvents(): readonly Event[] {
     return this.#events;
+  }
+
+  /** What `why` was asked for. */
+  readonly whys: { readonly target: Target; readonly n: number }[] = [];
+
+  why(target: Target, n: number): Why {
+    this.whys.push({ target, n });
+    if (target.app !== 'web') throw new SuperviseError('unknown-target', `there is no app ${target.app}`);
+    return { target: target.worker ?? target.app, running: true, workers: [], records: [] };
   }
 }
 

@@ -203,6 +203,29 @@ test('a reload reads the config in the master; while it is invalid nothing is to
   assert.deepEqual(master.commands, [{ type: 'reload', spec, apps: null }]);
 });
 
+test('why is asked with its target in the path', async (t) => {
+  const { master, socketPath } = await openRoom(t);
+  assert.equal((await ask(socketPath, 'GET', '/v1/why/web.3?n=2')).status, 200);
+  assert.equal((await ask(socketPath, 'GET', '/v1/why/%77eb')).status, 200);
+  assert.deepEqual(master.whys, [
+    { target: { app: 'web', worker: 'web.3' }, n: 2 },
+    { target: { app: 'web', worker: null }, n: 10 },
+  ]);
+  const refused = await Promise.all(
+    [
+      '/v1/why/wbe',
+      '/v1/why',
+      '/v1/why/',
+      '/v1/why/web/3',
+      '/v1/why/web%',
+      '/v1/why/web.?n=1',
+      '/v1/why/web?n=1001',
+    ].map(async (path) => (await ask(socketPath, 'GET', path)).status),
+  );
+  assert.deepEqual(refused, [404, 404, 404, 404, 404, 400, 400]);
+  assert.equal((await ask(socketPath, 'POST', '/v1/why/web', {})).status, 405);
+});
+
 test('GET /v1 lists every route with its method and fields', async (t) => {
   const { socketPath } = await openRoom(t);
   const { json } = (await ask(socketPath, 'GET', '/v1')) as unknown as {
@@ -215,6 +238,7 @@ test('GET /v1 lists every route with its method and fields', async (t) => {
     'GET /v1/hooks',
     'GET /v1/events',
     'GET /v1/logs',
+    'GET /v1/why/{target}',
     'POST /v1/stop',
     'POST /v1/reload',
     'POST /v1/restart',

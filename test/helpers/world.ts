@@ -11,6 +11,7 @@
 import assert from 'node:assert/strict';
 import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
 import { workerStates, type Command, type Event, type Exit, type Reply } from '../../src/core/protocol.ts';
+import type { ExitRecord } from '../../src/core/record.ts';
 import {
   hookPhases,
   type AppSpec,
@@ -176,6 +177,8 @@ export class World {
   readonly bound: string[] = [];
   readonly listening: string[] = [];
   readonly recorded: string[] = [];
+  /** The records of exits, newest first. */
+  readonly exitRecords: ExitRecord[] = [];
   readonly succeeded = new Map<string, string>();
   readonly master: Master;
   /** The config it was started with. */
@@ -339,6 +342,12 @@ export class World {
       spawner: this.#spawner(),
       sampler: this.#sampler(),
       ledger: this.#ledger(),
+      records: {
+        append: (make) => void this.exitRecords.unshift(make()),
+        recent: ({ app, worker }, n) =>
+          this.exitRecords.filter((one) => one.app === app && (worker === null || one.worker === worker)).slice(0, n),
+        apps: () => [...new Set(this.exitRecords.map((one) => one.app))],
+      },
     };
   }
 

@@ -20,6 +20,7 @@ import type { LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
+import type { OomWitness } from './oom.ts';
 import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
 import { wrapperFailure } from './wrapping.ts';
 
@@ -47,6 +48,7 @@ export interface LifeParts {
   readonly output: OutputPort;
   readonly guard: GuardPort;
   readonly strays: Strays;
+  readonly oom: OomWitness;
 }
 
 export interface LifeSpec {
@@ -76,6 +78,10 @@ export class ChildLife implements RunningProcess {
   #stage: Stage = 'running';
   /** How the leader ended; null while it lives. */
   #end: { code: number | null; signal: Signal | null } | null = null;
+  /** It was sent a SIGKILL by us, on whoever's behalf. */
+  #isKilled = false;
+  /** What proves that the kernel has ended it for want of memory. */
+  #oom: string | null = null;
   #waits = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -93,6 +99,7 @@ export class ChildLife implements RunningProcess {
     this.#parts = parts;
     this.#listener = parts.listener;
     this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
+    parts.oom.watch(leader);
     parts.guard.add({
       pid: this.pid,
       startTimeTicks: leader.startTimeTicks,
@@ -126,18 +133,21 @@ export class ChildLife implements RunningProcess {
   terminate(signal: Signal): void {
     if (this.#stage !== 'running' && this.#stage !== 'asked') return;
     this.#stage = 'asked';
+    this.#isKilled ||= signal === 'SIGKILL';
     if (this.#end === null) this.tree.terminate(signal);
   }
 
   kill(): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
     this.#stage = 'killing';
+    this.#isKilled = true;
     if (this.#end === null) return this.tree.kill();
     this.#waits = 0;
     this.#lookForRest();
   }
 
   signal(signal: Signal): void {
+    this.#isKilled ||= signal === 'SIGKILL';
     if (this.#end === null) this.tree.signal(signal);
   }
 
@@ -153,6 +163,9 @@ export class ChildLife implements RunningProcess {
 
   #leaderExited(code: number | null, signal: Signal | null): void {
     this.#end = { code, signal };
+    // 137: a shell in front of the program tells of its death in this way.
+    const isUnexplained = !this.#isKilled && (signal === 'SIGKILL' || code === 137);
+    if (isUnexplained) this.#oom = this.#parts.oom.testimony(this.#leader, this.tree.seen);
     this.#lookForRest();
   }
 
@@ -219,6 +232,7 @@ export class ChildLife implements RunningProcess {
     if (this.#child.connected) this.#child.disconnect();
     this.#parts.guard.remove(this.pid);
     this.#parts.strays.forget(this.#leader);
+    this.#parts.oom.forget(this.#leader);
     const { output } = this.#parts;
     const { source } = this.#spec.source;
     const lastLines = output.tail(source, tailLines);
@@ -229,7 +243,8 @@ export class ChildLife implements RunningProcess {
   #exit(lastLines: readonly string[]): Exit {
     const { code, signal } = this.#end ?? { code: null, signal: null };
     const failure = wrapperFailure(code, lastLines);
-    return { code, signal, error: failure === null ? null : `the program cannot be executed: ${failure}`, lastLines };
+    const error = failure === null ? null : `the program cannot be executed: ${failure}`;
+    return { code, signal, error, ...(this.#oom !== null && { oom: this.#oom }), lastLines };
   }
 
   #clearTimer(): void {

@@ -12,6 +12,7 @@ import { spawnClusterWorker } from './cluster-worker.ts';
 import { spawnExecWorker } from './exec-worker.ts';
 import { spawnHook } from './hook-process.ts';
 import type { LaunchParts } from './launching.ts';
+import { OomWitness } from './oom.ts';
 import { pin } from './pin.ts';
 import { Strays } from './strays.ts';
 
@@ -25,7 +26,7 @@ export interface SpawnerParts {
 /** Starts workers and hooks as real processes. */
 export function createSpawner({ sockets, guard, output, masterName }: SpawnerParts): Spawner {
   const warned = new Set<string>();
-  const life: LifeParts = { guard, output, strays: new Strays() };
+  const life: LifeParts = { guard, output, strays: new Strays(), oom: new OomWitness() };
   const parts: LaunchParts = {
     ...life,
     sockets,

@@ -1,0 +1,263 @@
+/**
+ * Listens to the stream and to the samples, and makes a record of every exit; and knows why each process that runs was
+ * started. It decides nothing and touches nothing.
+ *
+ *   worker.exited          a draft
+ *   the next of the worker   restarted, backoff, failed, completed: the record is whole
+ *   worker.stopped         whole too, with the worker that took its place: one that was started for it before, or
+ *                          the one that the very next event of the app starts
+ */
+import { SuperviseError } from '../core/errors.ts';
+import type { Cause, Event, EventType, Snapshot, Target, WorkerSnapshot } from '../core/protocol.ts';
+import {
+  addPoint,
+  bounded,
+  curveBefore,
+  type ExitRecord,
+  type Next,
+  type Point,
+  type Start,
+  type Why,
+  type WorkerWhy,
+} from '../core/record.ts';
+import { endAsReason } from '../core/why.ts';
+import type { Records, TreeSample } from '../ports.ts';
+import { AppStory } from './app-story.ts';
+
+type EventOf<T extends EventType> = Event extends infer E
+  ? E extends { readonly type: infer U }
+    ? T extends U
+      ? E
+      : never
+    : never
+  : never;
+
+/** An exit whose record is made later: many may end in one turn. */
+export interface Draft {
+  /** Without its curve, and without what came next. */
+  readonly record: ExitRecord;
+  readonly points: readonly Point[];
+}
+
+/** A worker that there is, as the stream has told of it. */
+export interface Tracked {
+  readonly id: string;
+  readonly slot: number;
+  readonly revision: number;
+  /** Of the event that started its first process. */
+  readonly startSeq: number;
+  pid: number | null;
+  attempt: number;
+  readyMs: number | null;
+  points: readonly Point[];
+  start: Start;
+  /** The worker whose place it takes. */
+  inPlaceOf: string | null;
+  /** What was seen wrong with this process. */
+  reason: string | null;
+  /** What is wrong with it now, though it runs. */
+  trouble: string | null;
+  /** Of the event since which it is to be replaced; null: it is not. */
+  markedSeq: number | null;
+  exit: Draft | null;
+  /** How its last process ended, in words. */
+  lastEnd: string | null;
+}
+
+export class ExitRecorder {
+  readonly #records: Records;
+  readonly #workers = new Map<string, Tracked>();
+  readonly #apps = new Map<string, AppStory>();
+
+  constructor(records: Records) {
+    this.#records = records;
+  }
+
+  take(event: Event): void {
+    if ('worker' in event && 'slot' in event) this.#takeOfWorker(event);
+    else if ('app' in event) {
+      const app = this.#app(event.app);
+      this.#settleWaiting(app, null);
+      app.take(event);
+    } else if (event.type === 'operation.finished') for (const app of this.#apps.values()) app.operationEnded();
+  }
+
+  /** `leaders`: whose trees were sampled. A sample of an earlier process is of no use. */
+  takeSamples(leaders: ReadonlyMap<string, number>, trees: ReadonlyMap<string, TreeSample>, nowMs: number): void {
+    for (const [id, { memoryBytes, cpuPercent }] of trees) {
+      const worker = this.#workers.get(id);
+      if (worker === undefined || worker.pid === null || worker.pid !== leaders.get(id)) continue;
+      worker.points = addPoint(worker.points, { atMs: nowMs, memoryBytes, cpuPercent });
+    }
+  }
+
+  /** @throws SuperviseError unknown-target: nothing of that name is there, and none has ended lately */
+  why(target: Target, n: number, snapshot: Snapshot): Why {
+    const app = snapshot.apps.find(({ name }) => name === target.app);
+    const workers = (app?.workers ?? []).filter(({ id }) => target.worker === null || id === target.worker);
+    const records = this.#recordsOf(target, n);
+    const name = target.worker ?? target.app;
+    const isKnown = workers.length > 0 || records.length > 0 || (target.worker === null && app !== undefined);
+    const told = workers.map((worker) => this.#workerWhy(worker));
+    if (isKnown) return { target: name, running: true, workers: told, records };
+    const now = snapshot.apps.flatMap((one) => [one.name, ...one.workers.map(({ id }) => id)]);
+    const known = [...new Set([...now, ...this.#records.apps()])];
+    throw new SuperviseError('unknown-target', `there is no app or worker ${name}, and no record of one`, {
+      hint: `known here: ${known.join(', ')}`,
+    });
+  }
+
+  #recordsOf(target: Target, n: number): readonly ExitRecord[] {
+    const waiting = [...(this.#apps.get(target.app)?.waiting ?? [])].reverse();
+    const mine = waiting.filter(({ record }) => target.worker === null || record.worker === target.worker);
+    return [...mine.map((exit) => whole(exit, nobody)), ...this.#records.recent(target, n)].slice(0, n);
+  }
+
+  #workerWhy({ id, state, pid, revision, uptimeMs, reason }: WorkerSnapshot): WorkerWhy {
+    const worker = this.#workers.get(id);
+    return {
+      id,
+      state,
+      pid,
+      revision,
+      uptimeMs,
+      reason,
+      trouble: worker?.trouble ?? null,
+      start: worker?.start ?? null,
+    };
+  }
+
+  // -------------------------------------------------------------- events of workers
+
+  #takeOfWorker(event: Extract<Event, { readonly worker: string; readonly slot: number }>): void {
+    const app = this.#app(event.app);
+    if (event.type === 'worker.starting') return this.#starting(event, app);
+    this.#settleWaiting(app, null);
+    const worker = this.#workers.get(event.worker);
+    if (worker === undefined) return;
+    switch (event.type) {
+      case 'worker.ready':
+        worker.readyMs = event.bootMs;
+        return;
+      case 'worker.stalled':
+      case 'worker.unhealthy':
+      case 'worker.over_memory':
+      case 'worker.over_lifetime':
+        worker.reason = event.reason;
+        if (event.type === 'worker.stalled') worker.trouble = `it hangs: ${event.reason}`;
+        if (event.type === 'worker.unhealthy') worker.trouble = `it is not healthy: ${event.reason}`;
+        if (event.action === 'replace') worker.markedSeq ??= event.seq;
+        return;
+      case 'worker.recovered':
+        Object.assign(worker, { reason: null, trouble: null, markedSeq: null });
+        return;
+      case 'worker.exited':
+        worker.exit = draft(event, worker);
+        worker.lastEnd = endAsReason(worker.exit.record);
+        Object.assign(worker, { pid: null, points: [], trouble: null });
+        return;
+      case 'worker.backoff':
+        return this.#finish(worker, { type: 'backoff', delayMs: event.delayMs, crashes: event.crashes });
+      case 'worker.failed':
+        return this.#finish(worker, { type: 'failed', delayMs: event.delayMs, crashes: event.crashes });
+      case 'worker.completed':
+        return this.#finish(worker, { type: 'completed' });
+      case 'worker.stopped':
+        return this.#stopped(worker, app);
+      default:
+        return;
+    }
+  }
+
+  #starting(event: EventOf<'worker.starting'>, app: AppStory): void {
+    const before = this.#workers.get(event.worker);
+    if (before !== undefined) {
+      this.#finish(before, { type: 'restarted' });
+      const after = before.lastEnd === null ? null : `its process before ${before.lastEnd}`;
+      const start: Start = { at: event.at, why: 'respawn', of: null, after };
+      Object.assign(before, fresh(event), { start });
+      return;
+    }
+    const successorOf = this.#settleWaiting(app, event.worker);
+    const start = app.startOf(event, successorOf, [...this.#workers.values()]);
+    const { worker: id, slot, revision } = event;
+    this.#workers.set(id, {
+      ...fresh(event),
+      id,
+      slot,
+      revision,
+      startSeq: event.seq,
+      start,
+      inPlaceOf: start.of,
+      exit: null,
+      lastEnd: null,
+    });
+    app.workers.add(id);
+  }
+
+  #stopped(worker: Tracked, app: AppStory): void {
+    this.#workers.delete(worker.id);
+    app.workers.delete(worker.id);
+    const { exit } = worker;
+    if (exit === null) return;
+    const { cause } = exit.record;
+    if (cause === 'stop' || cause === 'scale-down') return this.#append(exit, nobody);
+    const others = [...app.workers].flatMap((id) => this.#workers.get(id) ?? []);
+    const successor = app.successorOf(worker, cause, others);
+    if (successor === null) return void app.waiting.push(exit);
+    successor.inPlaceOf = worker.id;
+    successor.start = { ...successor.start, of: worker.id };
+    this.#append(exit, { type: 'stopped', by: successor.id });
+  }
+
+  /** The event after a worker has stopped tells who follows it, if anybody. @returns whom this new worker follows */
+  #settleWaiting(app: AppStory, starting: string | null): ExitRecord | null {
+    const [first] = app.waiting;
+    if (first === undefined) return null;
+    for (const exit of app.waiting.splice(0))
+      this.#append(exit, { type: 'stopped', by: exit === first ? starting : null });
+    return first.record;
+  }
+
+  #finish(worker: Tracked, next: Next): void {
+    if (worker.exit !== null) this.#append(worker.exit, next);
+    worker.exit = null;
+  }
+
+  #append(exit: Draft, next: Next): void {
+    this.#records.append(() => whole(exit, next));
+  }
+
+  #app(name: string): AppStory {
+    let app = this.#apps.get(name);
+    if (app === undefined) this.#apps.set(name, (app = new AppStory()));
+    return app;
+  }
+}
+
+/** What is new with each process of a worker. */
+function fresh({ pid, attempt }: EventOf<'worker.starting'>) {
+  return { pid, attempt, readyMs: null, points: [], reason: null, trouble: null, markedSeq: null };
+}
+
+const nobody: Next = { type: 'stopped', by: null };
+
+function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
+  const { at, app, slot, pid, cause, code, signal, error, oom, uptimeMs, lastLines } = event;
+  const { readyMs, revision, attempt, points } = worker;
+  const reason = explained(cause) ? worker.reason : null;
+  const record: ExitRecord = {
+    ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
+    ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve: [], next: nobody },
+  };
+  return { record, points };
+}
+
+function whole({ record, points }: Draft, next: Next): ExitRecord {
+  return bounded({ ...record, curve: curveBefore(points, Date.parse(record.at)), next });
+}
+
+/** Whether what was seen wrong with a process explains its end. */
+function explained(cause: Cause): boolean {
+  return cause !== 'stop' && cause !== 'scale-down' && cause !== 'reload' && cause !== 'rollback';
+}
