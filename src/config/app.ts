@@ -208,7 +208,15 @@ function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
     }
     return { kind: ready as 'auto' | 'spawned' | 'listening' | 'accepting' | 'fd' | 'ipc' };
   }
-  if (ready.log !== undefined) return { kind: 'log', pattern: ready.log };
+  if (ready.log !== undefined) {
+    if (app.logs === 'inherit')
+      report(
+        building,
+        [...place, 'log'],
+        'expected logs other than inherit, because nobody reads inherited output, found inherit. Take logs: inherit out, or use another ready',
+      );
+    return { kind: 'log', pattern: ready.log };
+  }
   if (ready.delay !== undefined) return { kind: 'delay', delayMs: ms(ready.delay) };
   if (ready.http !== undefined) {
     const { http } = ready;

@@ -29,11 +29,13 @@ export interface Target {
   write(bytes: Buffer, written: Written): void;
   /** Gives up what is still being written, and the descriptor if it is our own. */
   close(): void;
+  /** Opens its file again, at the next end of a line. */
+  reopen?(): void;
 }
 
 /** At most this many bytes enter a pipe whole or not at all, whoever else writes into it (PIPE_BUF on Linux). */
 const pipePieceBytes = 4096;
-const filePieceBytes = 256 * 1024;
+const filePieceBytes = 512 * 1024;
 
 const askAgainFirstMs = 5;
 const askAgainMostMs = 100;

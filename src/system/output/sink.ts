@@ -11,7 +11,7 @@
  * - `gone`: nobody can ever read it again (EPIPE); from then on everything is lost.
  * - Nothing in here throws, blocks, or keeps the process alive, but `close`, and that for a bounded time.
  */
-import { Backlog } from './backlog.ts';
+import { Backlog, countLines } from './backlog.ts';
 import { Gap, type Loss } from './gap.ts';
 import { openFileTarget, type Target } from './sink-target.ts';
 import type { Cancel } from '../../ports.ts';
@@ -83,18 +83,17 @@ export class Sink {
     return this.#target.kind;
   }
 
-  /** Takes whole lines, each with its newline. False: pause and wait for `onDrain`; what was given is taken all the same. */
-  write(text: string | Buffer, lines = 1): boolean {
+  /** Takes a copy of whole lines, each with its newline. False: pause and wait for `onDrain`; what was given is taken all the same. */
+  write(text: string | Buffer): boolean {
     const full = this.#backlog.bytes >= this.#limits.highWaterBytes;
-    if (this.#state === 'closed') return true;
+    const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+    if (this.#state === 'closed' || bytes.length === 0) return true;
     if (this.#state === 'gone' || this.#gap !== null || (full && this.#state !== 'flowing')) {
-      this.#lose(lines, typeof text === 'string' ? Buffer.byteLength(text) : text.length);
+      this.#lose(countLines(bytes), bytes.length);
       return true;
     }
-    const bytes = typeof text === 'string' ? encode(text) : text;
-    if (bytes.length === 0) return true;
     if (this.#backlog.bytes === 0) this.#progressMs = performance.now();
-    this.#backlog.add(bytes, lines);
+    this.#backlog.add(bytes);
     this.#pump();
     if (this.#state !== 'flowing' || this.#backlog.bytes < this.#limits.highWaterBytes) return true;
     this.#pause();
@@ -114,6 +113,17 @@ export class Sink {
     this.#target = openFileTarget(path);
     old.close();
     if (this.#retryTimer !== undefined) this.#retry();
+  }
+
+  /** Opens what the target writes to again, where it can (a log file that was moved); what failed is tried at once. */
+  reopen(): void {
+    this.#target.reopen?.();
+    if (this.#retryTimer !== undefined) this.#retry();
+  }
+
+  /** Nothing waits to be written, and no gap is open. */
+  get isIdle(): boolean {
+    return this.#backlog.bytes === 0 && this.#piece === null && this.#gap === null;
   }
 
   /** Writes what can be written, gives up on what cannot, and calls `done` once, later: see `closeAfterMs`. */
@@ -233,7 +243,7 @@ export class Sink {
 
   #endGap(gap: Gap): void {
     this.#gap = null;
-    this.#backlog.add(Buffer.from(this.#gapLine(gap.lines, this.#reason)), 1);
+    this.#backlog.add(Buffer.from(this.#gapLine(gap.lines, this.#reason)));
     gap.end();
   }
 
@@ -256,20 +266,21 @@ export function plainGapLine(lines: number, reason: string): string {
   return `… ${lines} ${lines === 1 ? 'line' : 'lines'} lost here: ${reason}\n`;
 }
 
-/** UTF-8; twice as fast where the text is ASCII. */
-function encode(text: string): Buffer {
-  return Buffer.from(text, Buffer.byteLength(text) === text.length ? 'latin1' : 'utf8');
-}
-
 const meanings: Readonly<Record<string, string>> = {
   EPIPE: 'its reader is gone',
   ENOSPC: 'no space is left on the device',
   EDQUOT: 'the disk quota is used up',
   EFBIG: 'the file may not grow any more',
   EIO: 'an input/output error',
+  EACCES: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory',
+  EMFILE: 'the master has no more file descriptors',
 };
 
-function describe(code: string): string {
+/** What an error's code means, in words. */
+export function describe(code: string): string {
   const meaning = meanings[code];
   return meaning === undefined ? code : `${meaning} (${code})`;
 }
