@@ -81,7 +81,7 @@ export class GzipQueue {
     await pipeline(
       createReadStream('', { fd: source, ...mostBytes }),
       createGzip({ chunkSize: chunkBytes }),
-      createWriteStream(part, { mode: stats.mode & 0o777, ...mostBytes }),
+      createWriteStream(part, { flags: 'wx', mode: stats.mode & 0o777, ...mostBytes }),
       { signal: this.#stopped.signal },
     );
     await toDisk(part, stats);

@@ -9,7 +9,7 @@
  * - A rotation that fails goes on in the same file, and is tried again after a minute. Nothing in here throws.
  */
 import type { Stats } from 'node:fs';
-import { chmod, chown, mkdir, open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { GzipQueue } from './gzip-queue.ts';
 import { rotate } from './rotation.ts';
@@ -144,7 +144,10 @@ export class LogFile implements Target {
     const { path } = this.#settings;
     await mkdir(dirname(path), { recursive: true, mode: directoryMode });
     await refuseOddities(path);
-    const handle = await open(path, 'a+', fileMode);
+    await this.#goOnIn(path, await open(path, 'a+', fileMode));
+  }
+
+  async #goOnIn(path: string, handle: FileHandle): Promise<void> {
     try {
       const stats = await handle.stat();
       await endLastLine(handle, stats);
@@ -183,23 +186,15 @@ export class LogFile implements Target {
       if (isShorter && now.size < this.#settings.maxSizeBytes) return;
       const isOurs = await leadsTo(opened.path, now);
       if (isOurs) await rotate(opened.path, this.#settings.keep);
-      await this.#open();
-      if (isOurs) await this.#likeBefore(now);
+      const fresh = isOurs ? await newFile(opened.path, now) : null;
+      if (fresh === null) await this.#open();
+      else await this.#goOnIn(opened.path, fresh);
       this.#troubles.delete('rotate');
     } catch (error) {
       this.#rotateFromMs = performance.now() + rotateAgainAfterMs;
       const message = `${opened.path} cannot be rotated, and grows on: ${reasonOf(error)}`;
       this.#failed('rotate', message);
     }
-  }
-
-  /** Who may read the file stays who may read the file. */
-  async #likeBefore({ mode, uid, gid }: Stats): Promise<void> {
-    const opened = this.#opened;
-    if (opened === null) return;
-    const { stats, path } = opened;
-    if (stats.uid !== uid || stats.gid !== gid) await chown(path, uid, gid).catch(() => undefined);
-    if ((stats.mode & 0o777) !== (mode & 0o777)) await chmod(path, mode & 0o777).catch(() => undefined);
   }
 
   #compress(): void {
@@ -224,6 +219,20 @@ export class LogFile implements Target {
   }
 }
 
+/**
+ * A file that was not there before, with the owner and the mode of its predecessor: who could read the log still can. null:
+ * somebody was faster; then what is there is not ours to give away.
+ */
+async function newFile(path: string, { mode, uid, gid }: Stats): Promise<FileHandle | null> {
+  const handle = await open(path, 'ax+', fileMode).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EEXIST') return null;
+    throw error;
+  });
+  await handle?.chown(uid, gid).catch(() => undefined);
+  await handle?.chmod(mode & 0o777).catch(() => undefined);
+  return handle;
+}
+
 /** Whether the path leads to this very file. */
 async function leadsTo(path: string, { dev, ino }: Stats): Promise<boolean> {
   const found = await stat(path).catch(() => null);
@@ -245,10 +254,10 @@ async function endLastLine(handle: FileHandle, stats: Stats): Promise<void> {
   if (last[0] !== newline) await handle.write(Buffer.from('\n'));
 }
 
-export function codeOf(error: unknown): string {
+function codeOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? 'EIO';
 }
 
-export function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): string {
   return describe(codeOf(error));
 }

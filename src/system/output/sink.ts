@@ -274,6 +274,7 @@ const meanings: Readonly<Record<string, string>> = {
   EIO: 'an input/output error',
   EACCES: 'permission denied',
   EROFS: 'the file system is read-only',
+  EEXIST: 'a file is where a directory should be',
   ENOTDIR: 'a part of the path is not a directory',
   EISDIR: 'it is a directory',
   EMFILE: 'the master has no more file descriptors',
