@@ -8,6 +8,8 @@
  */
 import { createReadStream, createWriteStream, type Stats } from 'node:fs';
 import { open, rename, stat, type FileHandle } from 'node:fs/promises';
+import type * as streams from 'node:stream/promises';
+import type * as zlib from 'node:zlib';
 import { rotatedFiles, unlinkIfThere, type Rotated } from './rotation.ts';
 import { describe } from './sink.ts';
 
@@ -75,8 +77,7 @@ export class GzipQueue {
     if (source === null) return; // it has moved to another number just now
     const stats = await source.stat();
     const part = partOf(file);
-    // Loaded here, because most masters never need them.
-    const [{ createGzip }, { pipeline }] = await Promise.all([import('node:zlib'), import('node:stream/promises')]);
+    const { createGzip, pipeline } = loaded();
     const mostBytes = { highWaterMark: chunkBytes };
     await pipeline(
       createReadStream('', { fd: source, ...mostBytes }),
@@ -92,6 +93,13 @@ export class GzipQueue {
       await unlinkIfThere(now.path);
     });
   }
+}
+
+/** Loaded late, because most masters never need them. (A bundle that runs from its code cache cannot import them.) */
+function loaded(): { createGzip: typeof zlib.createGzip; pipeline: typeof streams.pipeline } {
+  const { createGzip } = process.getBuiltinModule('node:zlib') as typeof zlib;
+  const { pipeline } = process.getBuiltinModule('node:stream/promises') as typeof streams;
+  return { createGzip, pipeline };
 }
 
 function partOf(file: string): string {
