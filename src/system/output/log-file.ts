@@ -37,6 +37,8 @@ interface Opened {
 
 const newline = 10;
 const pieceBytes = 512 * 1024;
+/** A write costs as much as copying 100 KB, and a worker may write each line by itself. */
+const gatherMs = 5;
 const rotateAgainAfterMs = 60_000;
 const fileMode = 0o640;
 const directoryMode = 0o755;
@@ -44,6 +46,7 @@ const directoryMode = 0o755;
 export class LogFile implements Target {
   readonly kind = 'file';
   readonly pieceBytes = pieceBytes;
+  readonly gatherMs = gatherMs;
   readonly #tell: Tell;
   readonly #gzip: GzipQueue;
   #settings: LogFileSettings;

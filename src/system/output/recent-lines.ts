@@ -2,12 +2,11 @@
  * The last lines of each source, for `logs`, for messages about a failed start and for the record of an exit.
  *
  * - Per source and stream at most 200 lines and 32 KiB; a longer line keeps its beginning.
- * - They are kept as bytes, in the blocks in which they came, and become text only when somebody asks for them.
+ * - They are kept as they came, in blocks of many lines, and become single lines only when somebody asks for them.
  * - A new process of the same worker begins anew for `tail`, while `recent` still shows what its predecessors wrote.
  * - Of retired sources the last 32 are kept.
  */
 import type { LogLine } from '../../core/protocol.ts';
-import { countLines } from './backlog.ts';
 import type { LineSource } from './line-format.ts';
 import { linesOf } from './lines.ts';
 
@@ -96,15 +95,13 @@ export class RecentLines {
 interface Kept {
   readonly seq: number;
   readonly atMs: number;
-  /** Text where that is small: a small Buffer would hold on to a larger one. */
   readonly content: Buffer | string;
   readonly bytes: number;
-  readonly lines: number;
 }
 
 class Ring {
-  #blocks: Kept[] = [];
-  #lines = 0;
+  /** Each has one line at least. */
+  readonly #blocks: Kept[] = [];
   #bytes = 0;
   #beginSeq = 0;
   /** Where the end of a large block is kept: the same for each, or a fast writer would fill the memory with them. */
@@ -115,25 +112,14 @@ class Ring {
   }
 
   add(bytes: Buffer, seq: number, atMs: number): void {
-    if (bytes.length > mostBytes) {
-      const end = this.#endOf(bytes);
-      this.#blocks = [{ seq, atMs, content: end, bytes: end.length, lines: mostLines }];
-      this.#lines = mostLines;
-      this.#bytes = end.length;
-      return;
-    }
-    const block = { seq, atMs, content: bytes.toString(), bytes: bytes.length, lines: Math.max(1, countLines(bytes)) };
-    this.#blocks.push(block);
-    this.#lines += block.lines;
-    this.#bytes += bytes.length;
-    let first = 0;
-    for (let oldest = this.#blocks[0]; oldest !== undefined && first < this.#blocks.length - 1;) {
-      if (this.#lines - oldest.lines < mostLines && this.#bytes - oldest.bytes < mostBytes) break;
-      this.#lines -= oldest.lines;
+    const content = bytes.length > mostBytes ? this.#endOf(bytes) : held(bytes);
+    this.#blocks.push({ seq, atMs, content, bytes: content.length });
+    this.#bytes += content.length;
+    for (let oldest = this.#blocks[0]; oldest !== undefined && this.#blocks.length > 1; oldest = this.#blocks[0]) {
+      if (this.#blocks.length <= mostLines && this.#bytes - oldest.bytes < mostBytes) return;
       this.#bytes -= oldest.bytes;
-      oldest = this.#blocks[++first];
+      this.#blocks.shift();
     }
-    if (first > 0) this.#blocks.splice(0, first);
   }
 
   all(): Entry[] {
@@ -167,6 +153,11 @@ class Ring {
 }
 
 const newline = 10;
+
+/** As it is where it makes up most of its chunk, which it holds on to; a small part of a large one as text of its own. */
+function held(bytes: Buffer): Buffer | string {
+  return bytes.length * 2 >= bytes.buffer.byteLength ? bytes : bytes.toString();
+}
 
 function beginningOf(line: Buffer): Buffer {
   const text = line.toString();

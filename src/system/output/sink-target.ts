@@ -25,6 +25,8 @@ export interface Target {
   readonly kind: TargetKind;
   /** What one write should hold at most. */
   readonly pieceBytes: number;
+  /** A write may wait so long for more to be written with it, when there was one just before. Default 0. */
+  readonly gatherMs?: number;
   /** Writes at least one of the bytes and calls `written` once, later. One write at a time. Never throws. */
   write(bytes: Buffer, written: Written): void;
   /** Gives up what is still being written, and the descriptor if it is our own. */

@@ -61,6 +61,9 @@ export class Sink {
   #pausing: 'pausing' | 'going' = 'going';
   /** When a byte was taken last, or began to wait. */
   #progressMs = 0;
+  /** When the last write began. */
+  #writtenAtMs = 0;
+  #gatherTimer: NodeJS.Timeout | undefined;
   #stuckTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
@@ -140,15 +143,30 @@ export class Sink {
       if (over || this.#backlog.bytes === 0 || this.#state === 'gone' || this.#state === 'broken') this.#finish();
     };
     this.#closeTimer = setInterval(look, Math.max(1, Math.min(50, closeAfterMs / 4)));
+    this.#pump();
     setImmediate(look);
   }
 
   // ---------------------------------------------------------------- writing
 
   #pump(): void {
-    if (this.#piece !== null || this.#backlog.bytes === 0) return;
+    if (this.#piece !== null || this.#backlog.bytes === 0 || this.#gathers()) return;
+    this.#writtenAtMs = performance.now();
     this.#piece = this.#backlog.peek(this.#target.pieceBytes);
     this.#writePiece(this.#piece);
+  }
+
+  /** Whether to wait for more, because little waits and the last write was just now. */
+  #gathers(): boolean {
+    const { gatherMs = 0, pieceBytes } = this.#target;
+    if (gatherMs === 0 || this.#backlog.bytes * 4 > pieceBytes || this.#closeTimer !== undefined) return false;
+    if (performance.now() - this.#writtenAtMs >= gatherMs) return false;
+    this.#gatherTimer ??= setTimeout(() => {
+      this.#gatherTimer = undefined;
+      this.#writtenAtMs = 0;
+      this.#pump();
+    }, gatherMs).unref();
+    return true;
   }
 
   #writePiece(piece: Buffer): void {
@@ -254,6 +272,7 @@ export class Sink {
     this.#loseBacklog();
     this.#state = 'closed';
     this.#gap?.end();
+    clearTimeout(this.#gatherTimer);
     clearTimeout(this.#stuckTimer);
     clearTimeout(this.#retryTimer);
     clearInterval(this.#closeTimer);
