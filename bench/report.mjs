@@ -144,7 +144,7 @@ function logTable(logs) {
   });
   return `## Output of workers
 
-200 MB in lines of 100 bytes, from one process through the master's output to a file and to /dev/null, in each log format; beside it \`cat\` of the same bytes.
+200 MB in lines of 100 bytes, from one worker into a log file of whole programs; RSS is the peak of the process that carries the lines, CPU its time. Below it the same bytes through the master's output alone, in each log format; beside it \`cat\`.
 
 | | MB per second | CPU (s) | RSS (MB) |
 | --- | --- | --- | --- |

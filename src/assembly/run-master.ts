@@ -14,6 +14,7 @@ import { recordName } from '../system/instance/guard-record.ts';
 import { startGuard } from '../system/instance/guard.ts';
 import { removeMasterInfo, writeMasterInfo } from '../system/instance/instance.ts';
 import { createLedger } from '../system/instance/ledger.ts';
+import type { Loss } from '../system/output/gap.ts';
 import { createNotifier } from '../system/notify.ts';
 import { Output } from '../system/output/output.ts';
 import { createRecords } from '../system/instance/records.ts';
@@ -58,8 +59,10 @@ export async function start(spec: Spec, options: StartOptions): Promise<number> 
 
 async function runMaster(spec: Spec, options: StartOptions, place: Place): Promise<number> {
   const logFile = options.logFile ?? null;
-  const sinks = openStandardSinks({ logFile, onLoss: (loss) => master.report({ type: 'logs.dropped', ...loss }) });
-  const output = new Output({ sink: sinks.out, colors: options.color ?? sinks.out.kind === 'tty', logFile });
+  const onLoss = (loss: Loss): void => master.report({ type: 'logs.dropped', ...loss });
+  const sinks = openStandardSinks({ logFile, onLoss });
+  const colors = options.color ?? sinks.out.kind === 'tty';
+  const output = new Output({ sink: sinks.out, colors, logFile, onLoss, warn: (message) => warn(message) });
   const ended = deferred<{ readonly exitCode: ExitCode; readonly error: SuperviseError | null }>();
   // What is said before there is a master waits for it.
   const early: string[] = [];

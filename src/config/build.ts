@@ -3,13 +3,13 @@
  * on several keys, or on several apps, is checked here.
  */
 import { resolve } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
-import type { AppSpec, HookPhase, HookSpec, ListenSpec, Spec } from '../core/spec.ts';
+import type { HookPhase, HookSpec, ListenSpec, Spec } from '../core/spec.ts';
 import { buildApp } from './app.ts';
 import { ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf, programName } from './command.ts';
 import { inDependencyOrder } from './dependencies.ts';
 import type { Variables } from './expand.ts';
+import { checkLogFiles } from './log-files.ts';
 import { collide, maxSocketPathBytes } from './listen.ts';
 import type { HookSettings, Settings } from './schema.ts';
 import { describe, formatOrigin, formatPath, nodeAt, originAt, quoted, type Path } from './tree.ts';
@@ -135,24 +135,4 @@ function checkAddresses(apps: Spec['apps'], building: Building): void {
       report(building, path, `expected an address of its own, found ${found}, which ${rest}`);
     }
   }
-}
-
-/** Apps may write to one file, but only one of them can say when it is rotated. */
-function checkLogFiles(apps: Spec['apps'], building: Building): void {
-  const seen = new Map<string, AppSpec>();
-  for (const app of apps) {
-    if (app.logs.kind === 'inherit' || app.logs.file === null) continue;
-    const file = app.logs.file.replaceAll('{app}', app.name);
-    const other = seen.get(file);
-    if (other === undefined) seen.set(file, app);
-    else if (!isDeepStrictEqual(rotationOf(app), rotationOf(other))) {
-      const what = `max_size, keep and gzip as in ${formatPath(['apps', other.name, 'logs'])}, which has this file too`;
-      const instead = 'Make them the same, or give each app a file of its own, as {app}.log';
-      report(building, ['apps', app.name, 'logs', 'file'], `expected ${what}, found other ones. ${instead}`);
-    }
-  }
-}
-
-function rotationOf({ logs }: AppSpec): unknown {
-  return logs.kind === 'inherit' ? null : [logs.maxSizeBytes, logs.keep, logs.gzip];
 }

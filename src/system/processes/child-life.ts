@@ -18,6 +18,7 @@ import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
 import type { LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
+import type { LogFileSettings } from '../output/log-file.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
 import type { OomWitness } from './oom.ts';
@@ -28,7 +29,7 @@ import { wrapperFailure } from './wrapping.ts';
 export interface OutputPort {
   attach(
     stream: Readable,
-    source: { app: string; source: string; stream: 'stdout' | 'stderr'; format: LogFormat },
+    source: LifeSpec['source'] & { stream: 'stdout' | 'stderr' },
     onLine?: (line: string) => void,
   ): void;
   tail(source: string, lines: number): readonly string[];
@@ -52,7 +53,13 @@ export interface LifeParts {
 }
 
 export interface LifeSpec {
-  readonly source: { readonly app: string; readonly source: string; readonly format: LogFormat };
+  readonly source: {
+    readonly app: string;
+    readonly source: string;
+    readonly format: LogFormat;
+    /** null or missing: the master's stdout. */
+    readonly file?: LogFileSettings | null;
+  };
   readonly shape: Shape;
   /** `socket:[inode]` of its inherited sockets. */
   readonly listeners: readonly string[];

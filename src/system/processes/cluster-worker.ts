@@ -16,7 +16,7 @@ import type clusterModule from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
-import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { withPreload } from './preload-path.ts';
 import { whyGone } from './program.ts';
 import { beginWorker } from './worker-life.ts';
@@ -38,7 +38,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
     wrapped = wrapWorker(launch, withPreload([node]), 'none');
     const chain = ownSession(wrapped.argv, (message) => parts.warnOnce(message, listener.warning));
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
-    forked = fork({ chain, script, args, cwd, env, ids: wrapped.ids });
+    forked = fork({ chain, script, args, cwd, env, ids: wrapped.ids, output: outputOf(launch.pinned.app) });
   } catch (error) {
     return stillborn(spawnFailure(error, script), listener);
   }
@@ -68,9 +68,10 @@ interface Fork {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly ids: Wrapped['ids'];
+  readonly output: 'pipe' | 'inherit';
 }
 
-function fork({ chain, script, args, cwd, env, ids }: Fork): Worker {
+function fork({ chain, script, args, cwd, env, ids, output }: Fork): Worker {
   const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster;
   const [program = '', ...words] = chain;
   cluster.schedulingPolicy = cluster.SCHED_NONE;
@@ -81,7 +82,7 @@ function fork({ chain, script, args, cwd, env, ids }: Fork): Worker {
     cwd,
     serialization: 'json',
     silent: false,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', output, output, 'ipc'],
     windowsHide: false,
     uid: ids.uid,
     gid: ids.gid,

@@ -2,7 +2,7 @@
  * Starts a worker with child_process.spawn: every `command`, and every `script` with `listen`.
  *
  *   fd 0          /dev/null
- *   fd 1, 2       pipes to the output
+ *   fd 1, 2       pipes to the output; with `logs: inherit` the master's own
  *   fd 3 …        the inherited sockets, in the order of `listen`
  *   then          NOTIFY_FD (ready: fd), the IPC channel (scripts; ready: ipc), copies of the sockets (scripts)
  *
@@ -13,7 +13,7 @@ import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { firstSocketFd } from './environment.ts';
-import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { backlog } from '../sockets/listening.ts';
 import { withPreload } from './preload-path.ts';
 import { socketInode } from '../procfs.ts';
@@ -72,7 +72,7 @@ function namesDescriptor(word: string): boolean {
 }
 
 function descriptorsOf(app: AppSpec, sockets: readonly number[]): Descriptors {
-  const stdio: unknown[] = ['ignore', 'pipe', 'pipe', ...sockets];
+  const stdio: unknown[] = ['ignore', outputOf(app), outputOf(app), ...sockets];
   const env: Record<string, string> = {};
   const notifyFd = app.ready.kind === 'fd' ? stdio.push('pipe') - 1 : null;
   if (notifyFd !== null) env.NOTIFY_FD = String(notifyFd);

@@ -1,7 +1,9 @@
 /**
  * What every kind of process needs at its spawn: the words before its program, and the variables that are its own.
  */
+import type { AppSpec } from '../../core/spec.ts';
 import type { Launch } from '../../ports.ts';
+import type { LogFileSettings } from '../output/log-file.ts';
 import { accountOfApp } from './accounts.ts';
 import type { LifeParts } from './child-life.ts';
 import { fillIn, type Environment, type Placeholders } from './environment.ts';
@@ -46,6 +48,19 @@ export function workerEnvironment(launch: Launch, parts: LaunchParts): Record<st
     SUPERVISE_SLOT: String(slot),
     SUPERVISE_REVISION: String(pinned.revision),
   };
+}
+
+/** Where the lines of this worker go; null: to the master's stdout. */
+export function logFileOf(launch: Launch): LogFileSettings | null {
+  const { logs } = launch.pinned.app;
+  if (logs.kind === 'inherit' || logs.file === null) return null;
+  const { maxSizeBytes, keep, gzip } = logs;
+  return { path: fillIn(logs.file, { ...placeholdersOf(launch), sockets: 0 }), maxSizeBytes, keep, gzip };
+}
+
+/** What a worker's stdout and stderr are: pipes to the output, or the master's own. */
+export function outputOf({ logs }: AppSpec): 'pipe' | 'inherit' {
+  return logs.kind === 'inherit' ? 'inherit' : 'pipe';
 }
 
 /** The entries that tell this process and its descendants from all others (strays.ts). */

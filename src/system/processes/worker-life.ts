@@ -5,7 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Launch, ProcessListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
-import type { LaunchParts } from './launching.ts';
+import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Leader } from './strays.ts';
 import { WorkerReady } from './worker-ready.ts';
 
@@ -36,7 +36,12 @@ export function beginWorker(
   });
   const { onLine } = ready;
   const spec: LifeSpec = {
-    source: { app: app.name, source: launch.worker, format: app.logs.kind === 'captured' ? app.logs.format : 'auto' },
+    source: {
+      app: app.name,
+      source: launch.worker,
+      format: app.logs.kind === 'captured' ? app.logs.format : 'auto',
+      file: logFileOf(launch),
+    },
     shape: app.kind === 'script' ? 'leader' : 'chain',
     listeners,
     stop: app.stop,
