@@ -1,14 +1,15 @@
 /**
  * The life of one spawned process, from its spawn until nothing of it is left: the same for workers and hooks.
  *
- *   running --terminate--> asked --kill--> killing
- *      |                     |               |
- *      '------- the leader has exited -------'
+ *   running --terminate--> leaving --nothing waits for it any more--> asked --kill--> killing
+ *      |                      |                                         |               |
+ *      '----------------------'------- the leader has exited -----------'---------------'
  *                  | something is left?
- *                  |   running: it is killed        asked: it may finish; the master's kill ends that
+ *                  |   running, leaving: it is killed        asked: it may finish; the master's kill ends that
  *                  v
  *              draining --the pipes are read to their end--> over: `exited`, exactly once
  *
+ * - Leaving: it is out of the rotation, and serves what has been sent to it before. It takes half of the time to stop at most.
  * - Draining is bounded: a pipe that an escaped process holds open, and that stays silent, is closed. One that waits for
  *   a slow sink is left to drain on, but `exited` does not wait for it longer than a second.
  */
@@ -20,6 +21,7 @@ import type { LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
+import type { Seat } from '../sockets/seat.ts';
 import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
 import { wrapperFailure } from './wrapping.ts';
 
@@ -52,8 +54,8 @@ export interface LifeParts {
 export interface LifeSpec {
   readonly source: { readonly app: string; readonly source: string; readonly format: LogFormat };
   readonly shape: Shape;
-  /** `socket:[inode]` of its inherited sockets. */
-  readonly listeners: readonly string[];
+  /** Its place at the sockets that it inherits. */
+  readonly seat: Seat;
   readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
   /** Sees each line of both streams. */
   readonly onLine?: (line: string) => void;
@@ -63,7 +65,7 @@ const tailLines = 20;
 const drainTickMs = 50;
 const drainMostMs = 1_000;
 
-type Stage = 'running' | 'asked' | 'killing' | 'draining' | 'over';
+type Stage = 'running' | 'leaving' | 'asked' | 'killing' | 'draining' | 'over';
 
 export class ChildLife implements RunningProcess {
   readonly pid: number;
@@ -76,6 +78,7 @@ export class ChildLife implements RunningProcess {
   #stage: Stage = 'running';
   /** How the leader ended; null while it lives. */
   #end: { code: number | null; signal: Signal | null } | null = null;
+  #stopLeaving: Cancel = () => undefined;
   #waits = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -92,7 +95,7 @@ export class ChildLife implements RunningProcess {
     this.#spec = spec;
     this.#parts = parts;
     this.#listener = parts.listener;
-    this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
+    this.tree = new ProcessTree(leader, spec.shape, spec.seat.inodes);
     parts.guard.add({
       pid: this.pid,
       startTimeTicks: leader.startTimeTicks,
@@ -124,13 +127,25 @@ export class ChildLife implements RunningProcess {
   }
 
   terminate(signal: Signal): void {
-    if (this.#stage !== 'running' && this.#stage !== 'asked') return;
+    if (this.#stage === 'running' && this.#end === null) return this.#leave(signal);
+    if (this.#stage === 'running' || this.#stage === 'leaving' || this.#stage === 'asked') this.#ask(signal);
+  }
+
+  #leave(signal: Signal): void {
+    this.#stage = 'leaving';
+    const { seat, stop } = this.#spec;
+    this.#stopLeaving = seat.leave(stop.timeoutMs / 2, () => this.#ask(signal));
+  }
+
+  #ask(signal: Signal): void {
+    this.#stopLeaving();
     this.#stage = 'asked';
     if (this.#end === null) this.tree.terminate(signal);
   }
 
   kill(): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
+    this.#spec.seat.drop();
     this.#stage = 'killing';
     if (this.#end === null) return this.tree.kill();
     this.#waits = 0;
@@ -153,6 +168,7 @@ export class ChildLife implements RunningProcess {
 
   #leaderExited(code: number | null, signal: Signal | null): void {
     this.#end = { code, signal };
+    this.#spec.seat.drop();
     this.#lookForRest();
   }
 
@@ -165,7 +181,7 @@ export class ChildLife implements RunningProcess {
   #judge(rest: readonly ProcessId[]): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
     if (rest.length === 0) return this.#drain();
-    if (this.#stage === 'running') this.#stage = 'killing';
+    if (this.#stage === 'running' || this.#stage === 'leaving') this.#stage = 'killing';
     if (this.#stage === 'killing') this.tree.killThese(rest);
     this.#waitFor(rest);
   }
@@ -219,6 +235,7 @@ export class ChildLife implements RunningProcess {
     if (this.#child.connected) this.#child.disconnect();
     this.#parts.guard.remove(this.pid);
     this.#parts.strays.forget(this.#leader);
+    this.#spec.seat.end();
     const { output } = this.#parts;
     const { source } = this.#spec.source;
     const lastLines = output.tail(source, tailLines);
