@@ -79,6 +79,18 @@ test('of a worker that dies nothing is lost but what it had in hand: what waits 
   assert.ok((await Promise.all(answers)).includes(String(successor!.pid)));
 });
 
+test('nothing more is sent to a worker from the moment of its kill', async () => {
+  const listen = await world.listen();
+  const [one, other] = await startAll(listen, 2);
+  one!.process.kill();
+  const sent = Array.from({ length: 40 }, () => connect(listen.port, '127.0.0.1'));
+  await Promise.all(sent.map((client) => once(client, 'connect')));
+  assert.equal(queues(listen)[0], 0);
+  for (const client of sent) client.destroy();
+  await one!.exited;
+  assert.equal(await ask(listen.port), String(other!.pid));
+});
+
 test('a kill waits for nothing', async () => {
   const listen = await world.listen();
   const [one] = await startAll(listen, 2, { stop: { signal: 'SIGTERM', timeoutMs: 600_000 } });
