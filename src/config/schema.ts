@@ -215,8 +215,8 @@ const app = section('an app', {
   socket_group: orNone('The group of the unix sockets.', userGroup()),
   spares: later('Ready workers kept out of the rotation.', [0], 'Use 0'),
   balance: usual(
-    'How connections find a worker. shared: all accept from one socket.',
-    word(['auto', 'shared'], ['steered', 'round-robin']),
+    'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had.',
+    word(['auto', 'steered', 'shared'], ['round-robin']),
     'auto',
   ),
   cwd: maybe(

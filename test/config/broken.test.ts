@@ -769,14 +769,9 @@ const later: readonly Broken[] = [
   },
   { what: 'spares', yaml: app('spares: 2'), says: '4:13: apps.web.spares: 2 is not supported yet. Use 0' },
   {
-    what: 'balance: steered',
-    yaml: app('balance: steered'),
-    says: '4:14: apps.web.balance: "steered" is not supported yet. Use auto or shared',
-  },
-  {
     what: 'balance: round-robin',
     yaml: app('balance: round-robin'),
-    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto or shared',
+    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto, steered or shared',
   },
   {
     what: 'ready: notify',

@@ -278,10 +278,12 @@ describe('what cannot be started', () => {
 test('50 spawns leave no descriptor, no process and no report open', async () => {
   const listen = await world.listen();
   const once = () => world.start({ argv: ['true'], listen: [listen], ready: { kind: 'fd' } });
-  await once().exited;
+  const tenAtOnce = () => Array.from({ length: 10 }, once);
+  // Each of those who live at the same time gets a listener, which is kept.
+  await Promise.all(tenAtOnce().map((one) => one.exited));
   const before = openFds();
   for (let round = 0; round < 5; round++) {
-    const tried = Array.from({ length: 10 }, once);
+    const tried = tenAtOnce();
     await Promise.all(tried.map((one) => one.exited));
     for (const one of tried) {
       assert.deepEqual(one.reports, ['exited']);

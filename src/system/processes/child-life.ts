@@ -1,14 +1,15 @@
 /**
  * The life of one spawned process, from its spawn until nothing of it is left: the same for workers and hooks.
  *
- *   running --terminate--> asked --kill--> killing
- *      |                     |               |
- *      '------- the leader has exited -------'
+ *   running --terminate--> leaving --nothing waits for it any more--> asked --kill--> killing
+ *      |                      |                                         |               |
+ *      '----------------------'------- the leader has exited -----------'---------------'
  *                  | something is left?
- *                  |   running: it is killed        asked: it may finish; the master's kill ends that
+ *                  |   running, leaving: it is killed        asked: it may finish; the master's kill ends that
  *                  v
  *              draining --the pipes are read to their end--> over: `exited`, exactly once
  *
+ * - Leaving: it is out of the rotation, and serves what has been sent to it before. It takes half of the time to stop at most.
  * - Draining is bounded: a pipe that an escaped process holds open, and that stays silent, is closed. One that waits for
  *   a slow sink is left to drain on, but `exited` does not wait for it longer than a second.
  */
@@ -22,6 +23,7 @@ import type { LogFileSettings } from '../output/log-file.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
 import type { OomWitness } from './oom.ts';
+import type { Seat } from '../sockets/seat.ts';
 import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
 import { wrapperFailure } from './wrapping.ts';
 
@@ -61,8 +63,8 @@ export interface LifeSpec {
     readonly file?: LogFileSettings | null;
   };
   readonly shape: Shape;
-  /** `socket:[inode]` of its inherited sockets. */
-  readonly listeners: readonly string[];
+  /** Its place at the sockets that it inherits. */
+  readonly seat: Seat;
   readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
   /** Sees each line of both streams. */
   readonly onLine?: (line: string) => void;
@@ -72,7 +74,7 @@ const tailLines = 20;
 const drainTickMs = 50;
 const drainMostMs = 1_000;
 
-type Stage = 'running' | 'asked' | 'killing' | 'draining' | 'over';
+type Stage = 'running' | 'leaving' | 'asked' | 'killing' | 'draining' | 'over';
 
 export class ChildLife implements RunningProcess {
   readonly pid: number;
@@ -89,6 +91,7 @@ export class ChildLife implements RunningProcess {
   #isKilled = false;
   /** What proves that the kernel has ended it for want of memory. */
   #oom: string | null = null;
+  #stopLeaving: Cancel = () => undefined;
   #waits = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -105,7 +108,7 @@ export class ChildLife implements RunningProcess {
     this.#spec = spec;
     this.#parts = parts;
     this.#listener = parts.listener;
-    this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
+    this.tree = new ProcessTree(leader, spec.shape, spec.seat.inodes);
     parts.oom.watch(leader);
     parts.guard.add({
       pid: this.pid,
@@ -138,7 +141,18 @@ export class ChildLife implements RunningProcess {
   }
 
   terminate(signal: Signal): void {
-    if (this.#stage !== 'running' && this.#stage !== 'asked') return;
+    if (this.#stage === 'running' && this.#end === null) return this.#leave(signal);
+    if (this.#stage === 'running' || this.#stage === 'leaving' || this.#stage === 'asked') this.#ask(signal);
+  }
+
+  #leave(signal: Signal): void {
+    this.#stage = 'leaving';
+    const { seat, stop } = this.#spec;
+    this.#stopLeaving = seat.leave(stop.timeoutMs / 2, () => this.#ask(signal));
+  }
+
+  #ask(signal: Signal): void {
+    this.#stopLeaving();
     this.#stage = 'asked';
     this.#isKilled ||= signal === 'SIGKILL';
     if (this.#end === null) this.tree.terminate(signal);
@@ -146,6 +160,7 @@ export class ChildLife implements RunningProcess {
 
   kill(): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
+    this.#spec.seat.drop();
     this.#stage = 'killing';
     this.#isKilled = true;
     if (this.#end === null) return this.tree.kill();
@@ -173,6 +188,7 @@ export class ChildLife implements RunningProcess {
     // 137: a shell in front of the program tells of its death in this way.
     const isUnexplained = !this.#isKilled && (signal === 'SIGKILL' || code === 137);
     if (isUnexplained) this.#oom = this.#parts.oom.testimony(this.#leader, this.tree.seen);
+    this.#spec.seat.drop();
     this.#lookForRest();
   }
 
@@ -185,7 +201,7 @@ export class ChildLife implements RunningProcess {
   #judge(rest: readonly ProcessId[]): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
     if (rest.length === 0) return this.#drain();
-    if (this.#stage === 'running') this.#stage = 'killing';
+    if (this.#stage === 'running' || this.#stage === 'leaving') this.#stage = 'killing';
     if (this.#stage === 'killing') this.tree.killThese(rest);
     this.#waitFor(rest);
   }
@@ -240,6 +256,7 @@ export class ChildLife implements RunningProcess {
     this.#parts.guard.remove(this.pid);
     this.#parts.strays.forget(this.#leader);
     this.#parts.oom.forget(this.#leader);
+    this.#spec.seat.end();
     const { output } = this.#parts;
     const { source } = this.#spec.source;
     const lastLines = output.tail(source, tailLines);

@@ -18,6 +18,7 @@ import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { withPreload } from './preload-path.ts';
+import { noSeat } from '../sockets/seat.ts';
 import { whyGone } from './program.ts';
 import { beginWorker } from './worker-life.ts';
 import { findTools, type Wrapped } from './wrapping.ts';
@@ -47,7 +48,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   forked.on('error', () => undefined);
   if (child.pid === undefined) return unborn(child, script, listener);
   const leader = parts.strays.adopt(birth, child.pid);
-  const { life, ready } = beginWorker({ child, leader, launch, listeners: [], notifyFd: null }, parts, listener);
+  const { life, ready } = beginWorker({ child, leader, launch, seat: noSeat, notifyFd: null }, parts, listener);
   forked.on('listening', () => ready.listens());
   return life;
 }

@@ -6,15 +6,16 @@ import type { Launch } from '../../ports.ts';
 import type { LogFileSettings } from '../output/log-file.ts';
 import { accountOfApp } from './accounts.ts';
 import type { LifeParts } from './child-life.ts';
+import type { BoundSockets } from '../sockets/sockets.ts';
 import { fillIn, type Environment, type Placeholders } from './environment.ts';
 import { findTools, wrap, type Wrapped } from './wrapping.ts';
 
 /** What the spawner is made of, and what every launch may use. */
 export interface LaunchParts extends LifeParts {
   readonly masterName: string;
-  readonly sockets: { fdOf(url: string): number };
-  /** Says it once in the life of this master. */
-  warnOnce(message: string, warn: (message: string) => void): void;
+  readonly sockets: Pick<BoundSockets, 'seat'>;
+  /** Says it once in the life of this master; with `per`, once for each value of it. */
+  warnOnce(message: string, warn: (message: string) => void, per?: string): void;
 }
 
 export function placeholdersOf({ pinned, slot }: Launch): Placeholders {
