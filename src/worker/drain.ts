@@ -67,7 +67,8 @@ export class Drain {
     if (this.#followed.has(server)) return;
     this.#followed.add(server);
     this.#connections.follow(server);
-    server.on('listening', () => {
+    // Before the master is told that it listens, and may ask for its end.
+    server.prependListener('listening', () => {
       this.#servers.add(server);
       this.#handle();
       if (this.#stage === 'draining') stopAccepting(server);
