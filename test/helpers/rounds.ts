@@ -61,10 +61,21 @@ export async function underLoad(t: Pick<TestContext, 'after'>, options: RoundOpt
 }
 
 /** `times` rolling reloads. */
-export async function reloads({ site, traffic }: Stage, times: number): Promise<Tally> {
+export async function reloads({ site, master, traffic }: Stage, times: number): Promise<Tally> {
   traffic.take();
-  for (let time = 0; time < times; time++) await site.ok('reload');
+  for (let time = 0; time < times; time++) {
+    await site.ok('reload');
+    await atRest(master, workers);
+  }
   return traffic.take();
+}
+
+/** All are ready, and none is on its way out any more. */
+async function atRest(master: Master, wanted: number): Promise<void> {
+  await master.untilStatus(
+    `${wanted} workers are ready, and no other is left`,
+    ({ apps: [web] }) => web?.workers.length === wanted && web.ready === wanted,
+  );
 }
 
 /** `times` changes of the number of workers, up by two and down again. */
@@ -73,9 +84,8 @@ export async function scaleChanges({ site, master, traffic }: Stage, times: numb
   for (let time = 0; time < times; time++) {
     const wanted = time % 2 === 0 ? workers + 2 : workers;
     await site.ok('scale', 'web', String(wanted));
-    await master.untilStatus(`${wanted} workers`, ({ apps: [web] }) => web?.workers.length === wanted);
+    await atRest(master, wanted);
   }
-  await site.ok('scale', 'web', String(workers));
   return traffic.take();
 }
 
