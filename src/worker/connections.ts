@@ -109,21 +109,38 @@ export class Connections {
   /** The kept-alive connections on which nothing is under way. */
   #idle(): Set<HttpSocket> {
     const idle = new Set<HttpSocket>();
-    const readers = new Set<HttpServer>();
+    const readers = new Map<HttpServer, HttpSocket[]>();
     for (const socket of this.#sockets.keys()) {
       const reader = socket.parser ? socket.server : undefined;
       if (reader?.closeIdleConnections === undefined) continue;
-      this.#mark(reader);
-      readers.add(reader);
-      socket.destroy = () => idle.add(socket) && socket;
+      const sockets = readers.get(reader);
+      if (sockets === undefined) readers.set(reader, [socket]);
+      else sockets.push(socket);
     }
-    for (const reader of readers) reader.closeIdleConnections?.();
-    for (const socket of this.#sockets.keys()) {
-      if (Object.hasOwn(socket, 'destroy')) delete (socket as Partial<Socket>).destroy;
-      if (socket._httpMessage || socket.writableLength > 0) idle.delete(socket);
+    for (const [reader, sockets] of readers) {
+      this.#mark(reader);
+      for (const socket of wouldBeClosed(reader, sockets))
+        if (!socket._httpMessage && socket.writableLength === 0) idle.add(socket);
     }
     return idle;
   }
+}
+
+/** Which of them closeIdleConnections() would destroy. */
+function wouldBeClosed(server: HttpServer, sockets: readonly HttpSocket[]): readonly HttpSocket[] {
+  const found: HttpSocket[] = [];
+  const before = sockets.map((socket) => Object.getOwnPropertyDescriptor(socket, 'destroy'));
+  try {
+    for (const socket of sockets) socket.destroy = () => (found.push(socket), socket);
+    server.closeIdleConnections?.();
+  } finally {
+    sockets.forEach((socket, index) => {
+      const own = before[index];
+      if (own === undefined) delete (socket as Partial<Socket>).destroy;
+      else Object.defineProperty(socket, 'destroy', own);
+    });
+  }
+  return found;
 }
 
 function markResponse(response: Response | null | undefined): void {

@@ -34,11 +34,11 @@ class Connection {
     socket.on('end', () => (this.end ??= 'closed'));
   }
 
-  static async to(port: number, ...requests: string[]): Promise<Connection> {
-    const socket = connect(port, '127.0.0.1');
+  static async to(port: number, request = '', host = '127.0.0.1'): Promise<Connection> {
+    const socket = connect(port, host);
     await once(socket, 'connect');
     const connection = new Connection(socket);
-    for (const request of requests) connection.send(request);
+    if (request !== '') connection.send(request);
     return connection;
   }
 
@@ -73,8 +73,8 @@ async function start(name: string, words: readonly string[] = [], wanted: Partia
 }
 
 /** A kept-alive connection on which one request was answered; it is idle now. */
-async function idleConnection(port: number): Promise<Connection> {
-  const connection = await Connection.to(port, get('/'));
+async function idleConnection(port: number, host?: string): Promise<Connection> {
+  const connection = await Connection.to(port, get('/'), host);
   await connection.has(/keep-alive[\s\S]*\r\n\r\n\d+$/);
   return connection;
 }
@@ -239,6 +239,25 @@ describe('an unmodified server at its stop signal', () => {
     await busy.has(new RegExp(`Connection: close[\\s\\S]*\\r\\n\\r\\n${tried.pid}$`));
     const { code, signal } = await tried.exited;
     assert.deepEqual({ code, signal }, { code: 0, signal: null });
+  });
+
+  test('on two sockets of one port', async () => {
+    const first = await world.listen();
+    const second = { ...first, host: '127.0.0.2', url: `tcp://127.0.0.2:${first.port}` };
+    world.listenOn([second]);
+    const env = { SERVE_PORT: String(first.port) };
+    const tried = world.start({ kind: 'script', argv: [fixture('held.mjs')], listen: [first, second], env });
+    await tried.ready;
+    const [idle, busy] = await Promise.all([
+      idleConnection(first.port, second.host),
+      Connection.to(first.port, get('/stream'), second.host),
+    ]);
+    await busy.has(/first,/);
+    tried.process.terminate('SIGTERM');
+    await idle.ends();
+    process.kill(tried.pid, 'SIGUSR2');
+    await busy.has(new RegExp(`first,[\\s\\S]*${tried.pid}\\r\\n0\\r\\n\\r\\n$`));
+    assert.equal((await tried.exited).code, 0);
   });
 
   test('the configured signal counts, and no other', async () => {
