@@ -48,6 +48,7 @@ export function workerEnvironment(launch: Launch, parts: LaunchParts): Record<st
     SUPERVISE_WORKER: worker,
     SUPERVISE_SLOT: String(slot),
     SUPERVISE_REVISION: String(pinned.revision),
+    SUPERVISE_STOP: `${app.stop.signal} ${app.stop.timeoutMs}`,
   };
 }
 
