@@ -1,6 +1,7 @@
 /**
- * Throughput of worker output: 200 MB in lines of 100 bytes, from a writing process through Output to a file and to
- * /dev/null, beside `cat` of the same bytes. Needs `npm run build`. With --json a line of JSON for each result.
+ * Throughput of worker output: 200 MB in lines of 100 bytes. First log files of whole programs, ours and others' (see
+ * log-files.mjs); then from a writing process through Output alone to a file and to /dev/null, beside `cat` of the same
+ * bytes. Needs `npm run build`. With --json a line of JSON for each result.
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -9,6 +10,8 @@ import path from 'node:path';
 import { Output } from '../build/src/system/output/output.js';
 import { Sink } from '../build/src/system/output/sink.js';
 import { openFileTarget } from '../build/src/system/output/sink-target.js';
+import { logFileResults } from './log-files.mjs';
+import { Place } from './place.mjs';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-logs-'));
 const input = path.join(dir, 'input');
@@ -46,11 +49,13 @@ async function measured(name, run) {
 function print(result) {
   const { name, mbPerSecond, cpuMs, rssBytes } = result;
   const own = cpuMs === null ? '' : `, own CPU ${(cpuMs / 1000).toFixed(2)} s, RSS ${(rssBytes / 1e6).toFixed(0)} MB`;
-  const line = `${name.padEnd(20)} ${mbPerSecond.toFixed(0).padStart(6)} MB/s${own}`;
+  const line = `${name.padEnd(22)} ${mbPerSecond.toFixed(0).padStart(6)} MB/s${own}`;
   console.log(process.argv.includes('--json') ? JSON.stringify(result) : line);
 }
 
+const place = new Place();
 try {
+  for (const result of await logFileResults(place)) print(result);
   const block = 'x'.repeat(99).concat('\n').repeat(10_000);
   for (let bytes = 0; bytes < totalBytes; bytes += block.length) fs.appendFileSync(input, block);
   for (const to of [file, '/dev/null']) {
@@ -60,5 +65,6 @@ try {
       print(await measured(`${format} to ${shown}`, () => throughOutput(format, to)));
   }
 } finally {
+  place.close();
   fs.rmSync(dir, { recursive: true, force: true });
 }

@@ -1,6 +1,7 @@
 /**
- * What /proc says of a contender's processes: who they are, their memory, the CPU time they have used.
+ * What /proc says of a contender's processes: who they are, their memory, the CPU time they have used. And a command for it.
  */
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
 function read(path) {
@@ -45,6 +46,22 @@ export function environmentOf(pid) {
   return read(`/proc/${pid}/environ`).split('\0');
 }
 
+/** All processes with this entry in their environment, as `{pid, startTicks}`. */
+export function markedProcesses(entry) {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && environmentOf(pid).includes(entry))
+    .flatMap((pid) => {
+      const stat = statOf(pid);
+      return stat === null ? [] : [{ pid, startTicks: stat.startTicks }];
+    });
+}
+
+/** The pids of a process's children: `children` of proc(5). */
+export function childrenOf(pid) {
+  return read(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+}
+
 /** RSS, PSS and USS of some processes together, in bytes: smaps_rollup of proc(5). */
 export function memoryOf(pids) {
   const sum = { rss: 0, pss: 0, uss: 0 };
@@ -73,4 +90,17 @@ function tasksOf(pid) {
   } catch {
     return [];
   }
+}
+
+/** Runs a command of a contender to its end. @throws Error when it fails */
+export function command([file, ...args], { env }) {
+  return new Promise((done, failed) => {
+    const child = spawn(file, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text) => (said += text));
+    child.once('error', failed);
+    child.once('close', (code) =>
+      code === 0 ? done() : failed(new Error(`${args.join(' ')}: exit code ${code}: ${said}`)),
+    );
+  });
 }

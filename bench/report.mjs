@@ -1,4 +1,5 @@
 /** The page that a run of the bench makes: goals, medians and ratios. */
+import { reloadGoals, reloadTable } from './reload-report.mjs';
 
 const ms = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 const mb = (value) => (value / 1e6).toFixed(1);
@@ -72,7 +73,7 @@ function roundsOf(figures, figure, name) {
 }
 
 /** The whole page, as Markdown. */
-export function page({ figures, versions, skipped, logs, machine, rounds, date }) {
+export function page({ figures, versions, skipped, logs, reloads, machine, rounds, date }) {
   const named = [...versions].filter(([, version]) => version).map((pair) => pair.join(' '));
   const missing = [...skipped].map(([name, why]) => `${name} was left out: ${why}.\n`);
   return `# Benchmarks
@@ -95,9 +96,9 @@ Each is the median of the ratios (or differences) of the single rounds; their ra
 
 | goal | measured | range | met |
 | --- | --- | --- | --- |
-${goals.map((goal) => goalRow(goal, figures)).join('\n')}
+${[...goals.map((goal) => goalRow(goal, figures)), ...reloadGoals(reloads)].join('\n')}
 
-${[...tables.map((one) => table(one, figures)), logTable(logs)].filter(Boolean).join('\n')}`;
+${[...tables.map((one) => table(one, figures)), reloadTable(reloads), logTable(logs)].filter(Boolean).join('\n')}`;
 }
 
 function goalRow({ text, figure, of = 'supervise', to, most, lessBy }, figures) {
@@ -144,7 +145,7 @@ function logTable(logs) {
   });
   return `## Output of workers
 
-200 MB in lines of 100 bytes, from one process through the master's output to a file and to /dev/null, in each log format; beside it \`cat\` of the same bytes.
+200 MB in lines of 100 bytes, from one worker into a log file of whole programs; RSS is the peak of the process that carries the lines, CPU its time. Below it the same bytes through the master's output alone, in each log format; beside it \`cat\`.
 
 | | MB per second | CPU (s) | RSS (MB) |
 | --- | --- | --- | --- |

@@ -4,25 +4,27 @@
  *
  *   npm run build && npm run bench                    prints the tables and writes docs/benchmarks.md
  *   npm run bench -- --rounds 1 --no-write            a quick look
- *   npm run bench -- --only crashes,many --no-write   some of the measures: first, crashes, some, many, idle, logs
+ *   npm run bench -- --only crashes,many --no-write   some of the measures: first, crashes, some, many, idle, reload, logs
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { stopAll } from './contender.mjs';
 import { eightWorkers, firstWorker, idleTogether, manyWorkers, sixtyFourWorkers } from './measures.mjs';
-import { gunicorn, puma, runit, supervisord } from './peers/debian.mjs';
+import { gunicorn, gunicornUvicorn, puma, runit, supervisord, uvicornIsThere } from './peers/debian.mjs';
 import { forkLoop, nodeLoop } from './peers/floors.mjs';
-import { pm2, pm2Cluster } from './peers/pm2.mjs';
-import { supervise, superviseFlags, superviseScript } from './peers/supervise.mjs';
+import { pm2, pm2Cluster, pm2Reload } from './peers/pm2.mjs';
+import { supervise, superviseFlags, superviseNode, superviseScript, superviseUvicorn } from './peers/supervise.mjs';
 import { Place } from './place.mjs';
+import { reloadTallies } from './reload.mjs';
 import { page } from './report.mjs';
 
 const { values: flags } = parseArgs({
   options: {
     'rounds': { type: 'string', default: '5' },
-    'only': { type: 'string', default: 'first,crashes,some,many,idle,logs' },
+    'only': { type: 'string', default: 'first,crashes,some,many,idle,reload,logs' },
     'no-write': { type: 'boolean', default: false },
   },
 });
@@ -38,23 +40,54 @@ const plan = {
   many: { measure: manyWorkers, peers: everyone.filter((peer) => peer !== gunicorn), rounds },
 };
 const idlers = [supervise, superviseScript, pm2, pm2Cluster, supervisord];
+const reloaders = [superviseUvicorn, superviseNode, gunicornUvicorn, pm2Reload];
+const reloadRounds = Math.max(1, Math.round(rounds / 2));
 
 const place = new Place();
 const versions = new Map();
 const skipped = new Map();
 /** Figure -> contender -> the samples of each round. */
 const figures = new Map();
+/** Contender -> the tallies of each round. */
+const reloads = new Map();
+
+// Whoever breaks the bench off wants nothing of it to be left.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, breakOff);
 
 try {
   const loadAtStart = loadavg()[0];
   prepare([...new Set([...everyone, superviseFlags, ...idlers])]);
+  if (only.includes('reload')) prepare(reloaders.filter((peer) => peer !== superviseUvicorn || hasUvicorn()));
   for (const name of only) await run(name);
   const logs = only.includes('logs') ? workerOutput() : [];
-  const text = page({ figures, versions, skipped, logs, machine: machine(loadAtStart), rounds, date: today() });
+  const text = page({
+    figures,
+    versions,
+    skipped,
+    logs,
+    reloads,
+    machine: machine(loadAtStart),
+    rounds,
+    date: today(),
+  });
   process.stdout.write(text);
   if (!flags['no-write']) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), text);
 } finally {
   place.close();
+}
+
+function breakOff() {
+  process.stderr.write('broken off: everything that was started is being stopped\n');
+  void stopAll().finally(() => {
+    place.close();
+    process.exit(130);
+  });
+}
+
+function hasUvicorn() {
+  if (uvicornIsThere(place)) return true;
+  skipped.set(superviseUvicorn.name, 'uvicorn is not installed: apt-get install uvicorn');
+  return false;
 }
 
 function prepare(peers) {
@@ -72,11 +105,22 @@ async function run(name) {
     for (const [peer, windows] of measured) for (const sample of windows) add('idle64', peer, [sample]);
     return;
   }
+  if (name === 'reload') return runReloads();
   const { measure, peers, rounds: times } = plan[name] ?? { peers: [], rounds: 0 };
   for (let round = 1; round <= times; round++) {
     for (const peer of peers.filter(isPresent)) {
       process.stderr.write(`${name} ${round}/${times} ${peer.name}\n`);
       for (const [figure, samples] of Object.entries(await sampled(peer, measure))) add(figure, peer.name, samples);
+    }
+  }
+}
+
+async function runReloads() {
+  for (let round = 1; round <= reloadRounds; round++) {
+    for (const peer of reloaders.filter(isPresent)) {
+      process.stderr.write(`reload ${round}/${reloadRounds} ${peer.name}\n`);
+      const tallies = await sampled(peer, reloadTallies);
+      if ('reloaded' in tallies) reloads.set(peer.name, [...(reloads.get(peer.name) ?? []), tallies]);
     }
   }
 }

@@ -5,7 +5,7 @@
  *   dist/cli/…       esbuild: the command line in one file, each part executed when it is needed; and V8's code cache of
  *                    it, which bin/supervise.js finds by the id in its first line
  *   dist/index.mjs   esbuild: the library face, with lazily loaded chunks in dist/chunks/
- *   dist/worker/…    esbuild: what is preloaded into an app's own Node process; one file, no chunks
+ *   dist/worker/…    esbuild: what is preloaded into an app's own Node process, and `supervise/worker`; one file each, no chunks
  *   dist/types/      the declarations of src, from build/
  *
  * Files of an earlier build that no source stands for any more are deleted at the end, so that an unfinished build
@@ -25,6 +25,7 @@ process.chdir(root);
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 const programFile = 'dist/cli/main.cjs';
+const workerFiles = { 'worker/preload': 'src/worker/preload.ts', 'worker/index': 'src/worker/index.ts' };
 
 const shared = {
   bundle: true,
@@ -80,7 +81,7 @@ async function bundle() {
       chunkNames: 'chunks/[name]-[hash]',
       banner: { js: requireBanner },
     }),
-    build({ ...shared, ...esModule, entryPoints: { 'worker/preload': 'src/worker/preload.ts' }, outdir: 'dist' }),
+    build({ ...shared, ...esModule, entryPoints: workerFiles, outdir: 'dist' }),
   ]);
   return results.flatMap((result) => Object.keys(result.metafile.outputs));
 }

@@ -2,6 +2,10 @@
 import { mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { childrenOf } from '../processes.mjs';
+
+const reloadWithinMs = 30_000;
 
 /** @returns the version, or why the peer is skipped */
 function packaged(name, program) {
@@ -77,3 +81,33 @@ export const runit = {
     return { argv: [place.find('runsvdir'), services], stopSignal: 'SIGHUP' };
   },
 };
+
+/** gunicorn with uvicorn's workers, for what a reload (HUP) loses. It is over when no worker of before is left. */
+export const gunicornUvicorn = {
+  name: 'gunicorn, uvicorn workers',
+  prepare: (place) => {
+    const found = packaged('gunicorn', 'gunicorn')(place);
+    return found.skip || uvicornIsThere(place) ? found : { skip: 'not installed: apt-get install uvicorn' };
+  },
+  launch: ({ place, programs, count, port }) => ({
+    argv: [
+      place.find('gunicorn'),
+      ...['-k', 'uvicorn.workers.UvicornWorker', '-w', String(count), '-b', `127.0.0.1:${port}`, 'asgi:app'],
+    ],
+    env: { PYTHONPATH: programs, PYTHONDONTWRITEBYTECODE: '1' },
+    reload: async ({ pid }) => {
+      const before = childrenOf(pid);
+      process.kill(pid, 'SIGHUP');
+      for (const untilMs = performance.now() + reloadWithinMs; performance.now() < untilMs; await sleep(20)) {
+        const now = childrenOf(pid);
+        if (now.length === count && !now.some((each) => before.includes(each))) return;
+      }
+      throw new Error(`the workers were not replaced within ${reloadWithinMs} ms`);
+    },
+  }),
+};
+
+/** Whether uvicorn is there, or could be installed. */
+export function uvicornIsThere(place) {
+  return place.find('uvicorn') !== null || install('uvicorn');
+}

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
+import { command } from '../processes.mjs';
 
 let bin = '';
 
@@ -19,6 +20,12 @@ function prepare(place) {
   return { version: JSON.parse(readFileSync(join(dir, 'node_modules/pm2/package.json'), 'utf8')).version };
 }
 
+/** The command ends, its daemon stays. @returns its pid, or null before there is one */
+function daemonOf(home) {
+  const file = join(home, 'pm2.pid');
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : null;
+}
+
 function launch({ dir, count, program }, mode) {
   const file = join(dir, 'ecosystem.json');
   const kind = mode === 'fork' ? { interpreter: 'none' } : {};
@@ -30,8 +37,7 @@ function launch({ dir, count, program }, mode) {
   return {
     argv: [process.execPath, bin, 'start', file],
     env,
-    /** The command ends, its daemon stays. */
-    root: () => Number(readFileSync(join(env.PM2_HOME, 'pm2.pid'), 'utf8')),
+    root: () => daemonOf(env.PM2_HOME),
     stop: [process.execPath, bin, 'kill'],
   };
 }
@@ -42,4 +48,23 @@ export const pm2Cluster = {
   name: 'pm2 cluster',
   prepare: () => (existsSync(bin) ? { version: '' } : { skip: 'pm2 is not there' }),
   launch: (what) => launch({ ...what, program: what.script }, 'cluster'),
+};
+
+/** A server under pm2's cluster mode, for what a reload loses. */
+export const pm2Reload = {
+  name: 'pm2 cluster',
+  prepare,
+  launch: ({ dir, count, server, port }) => {
+    const file = join(dir, 'ecosystem.json');
+    const app = { name: 'web', script: server, instances: count, exec_mode: 'cluster', env: { PORT: String(port) } };
+    writeFileSync(file, JSON.stringify({ apps: [app] }));
+    const env = { PM2_HOME: join(dir, 'pm2'), PM2_DISABLE_VERSION_CHECK: 'true' };
+    return {
+      argv: [process.execPath, bin, 'start', file],
+      env,
+      root: () => daemonOf(env.PM2_HOME),
+      stop: [process.execPath, bin, 'kill'],
+      reload: (running) => command([process.execPath, bin, 'reload', 'web'], running),
+    };
+  },
 };

@@ -1,6 +1,7 @@
 /** This product, as it was built: a copy of dist, so that a build meanwhile changes nothing. Started from a config file. */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { command } from '../processes.mjs';
 
 let bin = '';
 
@@ -47,3 +48,29 @@ export const superviseFlags = {
     env: surroundings(dir),
   }),
 };
+
+/** With a server, for what a reload loses. The canary is none: no peer waits to see whether the new workers stay. */
+function reloading(name, app) {
+  return {
+    name,
+    prepare: () => ({ version: '' }),
+    launch: ({ dir, count, server, programs, port }) => {
+      const config = join(dir, 'supervise.yaml');
+      const web = { ...app({ server, programs, port }), workers: count, listen: [`127.0.0.1:${port}`] };
+      writeFileSync(config, JSON.stringify({ name: 'bench', apps: { web: { ...web, reload: { canary: '0s' } } } }));
+      const argv = [process.execPath, bin, 'start', '-c', config];
+      const reload = (running) => command([process.execPath, bin, 'reload', '-c', config], running);
+      return { argv, env: surroundings(dir), reload };
+    },
+  };
+}
+
+export const superviseNode = reloading('supervise, Node', ({ server, port }) => ({
+  script: server,
+  env: { PORT: port },
+}));
+
+export const superviseUvicorn = reloading('supervise, uvicorn', ({ programs }) => ({
+  command: 'uvicorn asgi:app --fd {fd} --log-level warning',
+  env: { PYTHONPATH: programs, PYTHONDONTWRITEBYTECODE: '1' },
+}));

@@ -11,6 +11,7 @@ import { createLedger } from '../system/instance/ledger.ts';
 import { createLocks } from '../system/instance/locks.ts';
 import { Output } from '../system/output/output.ts';
 import { takeSignals } from '../system/signals.ts';
+import { noSeat } from '../system/sockets/seat.ts';
 import { createSpawner } from '../system/processes/spawner.ts';
 import { openStandardSinks } from '../system/output/standard-sinks.ts';
 import { followLog } from './log-follower.ts';
@@ -35,8 +36,7 @@ export async function runHooks(spec: Spec, options: StartOptions): Promise<numbe
   });
   // A record of its own: that of a running master is not ours to write.
   const guard = startGuard(join(runtime, `hooks-run.${process.pid}`), warn);
-  const sockets = { fdOf: () => -1 };
-  const spawner = createSpawner({ sockets, guard, output, masterName: spec.name });
+  const spawner = createSpawner({ sockets: { seat: () => noSeat }, guard, output, masterName: spec.name });
   const hooks = new Hooks(spec, {
     clock,
     spawner,

@@ -14,6 +14,7 @@ import { recordName } from '../system/instance/guard-record.ts';
 import { startGuard } from '../system/instance/guard.ts';
 import { removeMasterInfo, writeMasterInfo } from '../system/instance/instance.ts';
 import { createLedger } from '../system/instance/ledger.ts';
+import type { Loss } from '../system/output/gap.ts';
 import { createNotifier } from '../system/notify.ts';
 import { Output } from '../system/output/output.ts';
 import { createRecords } from '../system/instance/records.ts';
@@ -28,6 +29,7 @@ import { controlSocketOf, serveControl } from './control.ts';
 import { followLog } from './log-follower.ts';
 import { ordersFor, stopOnBug } from './orders.ts';
 import { takePlace, type Place } from './place.ts';
+import { reloadOnChanges } from './watching.ts';
 
 export interface StartOptions {
   /** Only warnings and errors in the master's own log. */
@@ -57,8 +59,10 @@ export async function start(spec: Spec, options: StartOptions): Promise<number> 
 
 async function runMaster(spec: Spec, options: StartOptions, place: Place): Promise<number> {
   const logFile = options.logFile ?? null;
-  const sinks = openStandardSinks({ logFile, onLoss: (loss) => master.report({ type: 'logs.dropped', ...loss }) });
-  const output = new Output({ sink: sinks.out, colors: options.color ?? sinks.out.kind === 'tty', logFile });
+  const onLoss = (loss: Loss): void => master.report({ type: 'logs.dropped', ...loss });
+  const sinks = openStandardSinks({ logFile, onLoss });
+  const colors = options.color ?? sinks.out.kind === 'tty';
+  const output = new Output({ sink: sinks.out, colors, logFile, onLoss, warn: (message) => warn(message) });
   const ended = deferred<{ readonly exitCode: ExitCode; readonly error: SuperviseError | null }>();
   // What is said before there is a master waits for it.
   const early: string[] = [];
@@ -93,6 +97,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const ignoreSignals = takeSignals(
     ordersFor(master, { reread: options.reread, warn: say, reopen: () => output.reopen() }),
   );
+  const stopWatching = reloadOnChanges({ master, own: [place.runtime, place.state], warn: say });
   let closeControl = (): void => undefined;
   try {
     warn = (message) => master.report({ type: 'master.warning', message });
@@ -104,6 +109,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     return bug.seen() ? ExitCode.bug : exitCode;
   } finally {
     ignoreSignals();
+    stopWatching();
     closeControl();
     notifier?.close();
     await ports.sampler.settled();

@@ -71,12 +71,13 @@ export const commands: readonly CommandRow[] = [
     args: '[apps...]',
     summary: 'read the config again and replace the workers one after the other, without a lost request',
     options: [
-      { flags: '--timeout <duration>', text: 'stop waiting after this time; the reload goes on' },
-      { flags: '--changed', text: 'only what differs in the config (not supported yet)' },
+      { flags: '--timeout <duration>', text: 'what is not done by then is rolled back' },
+      { flags: '--changed', text: 'only what differs in the config' },
     ],
     examples: [
       { line: 'supervise reload', does: 'all apps' },
-      { line: 'supervise reload web --timeout 2m', does: 'one app' },
+      { line: 'supervise reload web --timeout 2m', does: 'one app; rolled back when it takes longer' },
+      { line: 'supervise reload --changed', does: 'the apps that differ in the config' },
     ],
     load: async () => (await import('./commands/operations.ts')).reload,
   },

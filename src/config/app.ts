@@ -1,38 +1,33 @@
 /** One app: from its checked settings to its AppSpec, with the checks between its keys. */
 import { resolve } from 'node:path';
-import type { AppSpec, Balance, HealthProbe, HealthSpec, ListenSpec, LogsSpec, ReadySpec } from '../core/spec.ts';
+import type { AppSpec, Balance, ListenSpec, LogsSpec, WatchSpec } from '../core/spec.ts';
 import { bytes, isBroken, ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf } from './command.ts';
-import { listOf, signalName } from './fields.ts';
+import { signalName } from './fields.ts';
 import { listenSpec, maxSocketPathBytes, parseListen } from './listen.ts';
-import type { AppSettings } from './schema.ts';
+import { checkPlaceholders } from './placeholders.ts';
+import { healthOf, readyOf, slotsOf, tooFewPorts } from './probes.ts';
+import { watchDefaults, type AppSettings } from './schema.ts';
 import { nodeAt, quoted, type Path } from './tree.ts';
 
 /** Makes the AppSpec and reports what does not go together. */
 export function buildApp(name: string, app: AppSettings, building: Building): AppSpec {
   const path: Path = ['apps', name];
+  const { backoff, reload } = app;
   const kind = app.script !== undefined && app.command === undefined ? 'script' : 'command';
   checkProgram(app, path, building);
   const written = { path: [...path, kind], shell: false, hasPort: app.port !== null };
   const argv = commandOf(app[kind] ?? [], { ...written, kind: kind === 'script' ? 'script' : 'app' }, building);
-  const listen = listenOf(app, path, building);
   checkPort(app, path, building);
-  checkPlaceholders({ app, argv, kind, sockets: listen.length }, path, building);
-  const { backoff, reload } = app;
-  if (reload.max_surge === 0 && reload.max_unavailable === 0 && !isBroken(building, [...path, 'reload', 'max_surge'])) {
-    report(
-      building,
-      [...path, 'reload'],
-      'expected max_surge or max_unavailable above 0, found 0 for both. Nothing could ever be replaced',
-    );
-  }
+  checkReload(app, path, building);
   checkBackoff(app, path, building);
-  return {
+  checkStall(app, path, building);
+  const spec: AppSpec = {
     name,
     kind,
     argv,
     workers: app.workers,
-    listen,
+    listen: listenOf(app, path, building),
     cwd: resolve(building.dir, app.cwd ?? '.'),
     env: app.env,
     envFile: app.env_file,
@@ -71,29 +66,55 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
       lifetimeMs: app.limits.lifetime === null ? null : ms(app.limits.lifetime),
       jitter: app.limits.jitter,
     },
-    watch: app.watch && { paths: app.watch.paths, ignore: app.watch.ignore, debounceMs: ms(app.watch.debounce) },
+    watch: watchOf(app),
     tlsFiles: app.tls_files,
     logs: logsOf(app, path, building),
   };
+  checkPlaceholders(app, spec, building);
+  return spec;
 }
 
-function logsOf({ logs, port }: AppSettings, path: Path, building: Building): LogsSpec {
+/** A list is a short form of its paths; an empty one watches nothing. */
+function watchOf({ watch }: AppSettings): WatchSpec | null {
+  if (watch === null || (Array.isArray(watch) && watch.length === 0)) return null;
+  const { paths, ignore, debounce } = { ...watchDefaults, ...(Array.isArray(watch) ? { paths: watch } : watch) };
+  return { paths, ignore, debounceMs: ms(debounce) };
+}
+
+function logsOf({ logs }: AppSettings, path: Path, building: Building): LogsSpec {
   if (typeof logs === 'string') return { kind: 'inherit' };
-  if (logs.file?.includes('{port}') && port === null && !isBroken(building, [...path, 'port'])) {
-    report(
-      building,
-      [...path, 'logs', 'file'],
-      'expected a port for {port}, found none. Use {slot}, or set port of the app',
-    );
-  }
+  if (logs.file?.endsWith('/'))
+    report(building, [...path, 'logs', 'file'], `expected a file, found the folder ${quoted(logs.file)}`);
   return {
     kind: 'captured',
     format: logs.format ?? 'auto',
     file: logs.file === null ? null : resolve(building.dir, logs.file),
-    maxSizeBytes: bytes(logs.max_size),
+    maxSizeBytes: bytes(logs.max_size) || Number.MAX_SAFE_INTEGER,
     keep: logs.keep,
     gzip: logs.gzip,
   };
+}
+
+/** A command is watched at our socket, a script at its main thread. */
+function checkStall(app: AppSettings, path: Path, building: Building): void {
+  if (app.stall === null || app.command === undefined || app.script !== undefined) return;
+  if (app.listen.length > 0 || isBroken(building, [...path, 'listen']) || isBroken(building, [...path, 'script']))
+    return;
+  report(
+    building,
+    [...path, 'stall'],
+    'expected listen, because a command that hangs is seen at our socket, found none. Add listen, or use health',
+  );
+}
+
+function checkReload({ reload }: AppSettings, path: Path, building: Building): void {
+  if (reload.max_surge > 0 || reload.max_unavailable > 0 || isBroken(building, [...path, 'reload', 'max_surge']))
+    return;
+  report(
+    building,
+    [...path, 'reload'],
+    'expected max_surge or max_unavailable above 0, found 0 for both. Nothing could ever be replaced',
+  );
 }
 
 function checkBackoff({ backoff }: AppSettings, path: Path, building: Building): void {
@@ -150,156 +171,7 @@ function checkPort(app: AppSettings, path: Path, building: Building): void {
     );
   }
   const slots = slotsOf(app);
-  if (app.port + slots - 1 > 65_535) {
-    report(
-      building,
-      [...path, 'port'],
-      `expected room for ${slots} ports up to 65535 (workers and max_surge), found ${app.port}`,
-    );
-  }
-}
-
-interface Placeholders {
-  readonly app: AppSettings;
-  readonly argv: readonly string[];
-  readonly kind: 'command' | 'script';
-  readonly sockets: number;
-}
-
-/** {fd} needs a socket and {port} a port; everything else in braces is the program's own. */
-function checkPlaceholders({ app, argv, kind, sockets }: Placeholders, path: Path, building: Building): void {
-  const texts: (readonly [Path, string])[] = [
-    ...argv.map((word) => [[...path, kind], word] as const),
-    ...Object.entries(app.env).map(([name, value]) => [[...path, 'env', name], value] as const),
-  ];
-  const listenIsKnown = !isBroken(building, [...path, 'listen']);
-  for (const [place, text] of texts) {
-    for (const [placeholder, fd, number] of text.matchAll(/\{(?:(fd)(\d*)|port)\}/g)) {
-      if (fd === undefined && app.port === null && !isBroken(building, [...path, 'port'])) {
-        report(building, place, `expected a port for {port}, found none. Set port of the app, to 9000 for example`);
-      }
-      if (fd === undefined || !listenIsKnown || Number(number) < sockets) continue;
-      const found = sockets === 0 ? 'none' : `${sockets} (${listOf(fdNames(sockets), 'and')})`;
-      report(
-        building,
-        place,
-        `expected a listen address for ${placeholder}, found ${found}. Add one to listen of the app, or with -b`,
-      );
-    }
-  }
-}
-
-function fdNames(sockets: number): readonly string[] {
-  return Array.from({ length: sockets }, (_, index) => (index === 0 ? '{fd}' : `{fd${index}}`));
-}
-
-// ---------------------------------------------------------------- ready
-
-function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
-  const { ready } = app;
-  const place = [...path, 'ready'];
-  if (typeof ready === 'string') {
-    if (ready === 'accepting' && app.listen.length === 0 && !isBroken(building, [...path, 'listen'])) {
-      report(
-        building,
-        place,
-        'expected listen, because accepting means to accept on our socket, found none. Add listen, or use listening or spawned',
-      );
-    }
-    return { kind: ready as 'auto' | 'spawned' | 'listening' | 'accepting' | 'fd' | 'ipc' };
-  }
-  if (ready.log !== undefined) return { kind: 'log', pattern: ready.log };
-  if (ready.delay !== undefined) return { kind: 'delay', delayMs: ms(ready.delay) };
-  if (ready.http !== undefined) {
-    const { http } = ready;
-    const port = typeof http === 'string' ? null : (http.port ?? null);
-    checkProbe('http', port, { app, place, building });
-    return { kind: 'http', path: typeof http === 'string' ? http : http.path, port };
-  }
-  const { tcp = {} } = ready;
-  const port = typeof tcp === 'number' ? tcp : (tcp.port ?? null);
-  checkProbe('tcp', port, { app, place, building });
-  return { kind: 'tcp', port };
-}
-
-function healthOf(app: AppSettings, path: Path, building: Building): HealthSpec | null {
-  const { health } = app;
-  if (health === null) return null;
-  const rest = { intervalMs: ms(health.interval), timeoutMs: ms(health.timeout), failures: health.failures };
-  return { probe: healthProbeOf(health, app, path, building), ...rest };
-}
-
-function healthProbeOf(
-  { http, tcp, exec }: NonNullable<AppSettings['health']>,
-  app: AppSettings,
-  path: Path,
-  building: Building,
-): HealthProbe {
-  const place = [...path, 'health'];
-  if (exec !== undefined) {
-    const written = { kind: 'app', path: [...place, 'exec'], shell: false, hasPort: app.port !== null } as const;
-    return { kind: 'exec', argv: commandOf(exec, written, building), shell: false };
-  }
-  if (http !== undefined) {
-    const port = typeof http === 'string' ? null : (http.port ?? null);
-    checkProbe('http', port, { app, place, building });
-    return { kind: 'http', path: typeof http === 'string' ? http : http.path, port };
-  }
-  const port = typeof tcp === 'number' ? tcp : (tcp?.port ?? null);
-  checkProbe('tcp', port, { app, place, building });
-  return { kind: 'tcp', port };
-}
-
-/**
- * A probe has to reach one certain worker, which a socket that all workers share cannot do. A port of the probe is
- * that of slot 0; slot n has port + n, as with `port` of the app.
- */
-function checkProbe(
-  kind: 'http' | 'tcp',
-  port: number | null,
-  at: { app: AppSettings; place: Path; building: Building },
-): void {
-  const { app, place, building } = at;
-  const path = [...place, kind];
-  const own = kind === 'http' ? '{http: {path: /healthz, port: 9100}}' : '{tcp: {port: 9100}}';
-  const addresses = typeof app.listen === 'string' ? [app.listen] : app.listen;
-  const aim = place.at(-1) === 'health' ? 'is healthy' : 'is ready';
-  const why = `Any worker may answer there, so the probe cannot tell which one ${aim}`;
-  const other = place.at(-1) === 'health' ? 'exec' : 'accepting';
-  const instead = `Give the probe a port of the worker's own, as in ${own}, where slot n answers at 9100 + n, or use ${other}`;
-  if (port === null) {
-    if (addresses.length > 0) {
-      const shared = listOf(addresses.map(quoted), 'and');
-      report(
-        building,
-        path,
-        `expected a port of the worker's own, found only the shared listen ${shared}. ${why}. ${instead}`,
-      );
-    } else if (app.port === null && !isBroken(building, [...place.slice(0, -1), 'port'])) {
-      report(building, path, `expected a port to probe, found none. Set port of the app, or write ${own}`);
-    }
-    return;
-  }
-  const slots = slotsOf(app);
-  const shared = addresses.find((text) => {
-    const address = parseListen(text);
-    return 'kind' in address && address.kind === 'tcp' && address.port >= port && address.port < port + slots;
-  });
-  if (shared !== undefined) {
-    const ports = slots > 1 ? `${port} (up to ${port + slots - 1} with slot ${slots - 1})` : String(port);
-    report(
-      building,
-      path,
-      `expected a port of the worker's own, found ${ports}, which all workers share through listen ${quoted(shared)}. ${why}. ${instead}`,
-    );
-  }
-  if (port + slots - 1 > 65_535)
-    report(building, path, `expected room for ${slots} ports up to 65535 (workers and max_surge), found ${port}`);
-}
-
-/** How many slots there are at most, as long as nobody scales. */
-function slotsOf(app: AppSettings): number {
-  return Math.max(1, app.workers + app.reload.max_surge);
+  if (app.port + slots - 1 > 65_535) report(building, [...path, 'port'], tooFewPorts(slots, app.port));
 }
 
 function octalValue(text: string): number {

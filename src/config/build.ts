@@ -9,6 +9,7 @@ import { ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf, programName } from './command.ts';
 import { inDependencyOrder } from './dependencies.ts';
 import type { Variables } from './expand.ts';
+import { checkLogFiles } from './log-files.ts';
 import { collide, maxSocketPathBytes } from './listen.ts';
 import type { HookSettings, Settings } from './schema.ts';
 import { describe, formatOrigin, formatPath, nodeAt, originAt, quoted, type Path } from './tree.ts';
@@ -17,6 +18,7 @@ import { describe, formatOrigin, formatPath, nodeAt, originAt, quoted, type Path
 export function build(settings: Settings, building: Building): Spec {
   const apps = Object.entries(settings.apps).map(([name, app]) => buildApp(name, app, building));
   checkAddresses(apps, building);
+  checkLogFiles(apps, building);
   const ordered = inDependencyOrder(apps, building);
   const { socket } = settings.control;
   const controlSocket = socket === null ? null : resolve(building.dir, socket);
@@ -113,7 +115,7 @@ function freeName(wanted: string, index: number, names: Map<string, number>): st
   return name;
 }
 
-// ---------------------------------------------------------------- addresses
+// ---------------------------------------------------------------- between apps
 
 /** No socket may be asked for twice, also not as a part of "all addresses". */
 function checkAddresses(apps: Spec['apps'], building: Building): void {

@@ -9,7 +9,7 @@ import { formatPath, originAt, quoted, type Expanded, type Path } from './tree.t
 import { splitWords, type Words } from './words.ts';
 
 export interface Written {
-  readonly kind: 'hook' | 'app' | 'script';
+  readonly kind: 'hook' | 'app' | 'script' | 'probe';
   readonly path: Path;
   /** The text is for /bin/sh -c, and left alone. */
   readonly shell: boolean;
@@ -84,7 +84,8 @@ function remedy(
   if (written.kind === 'hook') return `Set shell: true to have it run by /bin/sh${quoting}`;
   if (written.kind === 'script') return 'Put it in quotes';
   const sample = maskText(text.trim().replace(/\s+/g, ' '));
-  return `Apps run without a shell: write ["sh", "-c", ${quoted(sample)}]${quoting}`;
+  const runs = written.kind === 'probe' ? 'A probe runs' : 'Apps run';
+  return `${runs} without a shell: write ["sh", "-c", ${quoted(sample)}]${quoting}`;
 }
 
 /** A name for a command, after its program: `/usr/bin/alembic upgrade head` -> `alembic`. */

@@ -1,4 +1,9 @@
-/** What changed between two configs, by app. The content of env files is not looked at: it is read when workers start. */
+/**
+ * What changed between two configs, by app. The content of env files is not looked at: it is read when workers start.
+ *
+ * Any difference but the number of workers is a change, also of what concerns the master alone (health, limits, watch):
+ * a revision is one whole spec, so a rollback takes all of it back, and nobody has to know which key is of which kind.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import type { AppSpec, Spec } from '../core/spec.ts';
 

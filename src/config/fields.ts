@@ -88,14 +88,15 @@ export function duration(least: 'above zero' | 'zero' | { readonly ms: number } 
   );
 }
 
-/** A size of at least `leastBytes`. */
-export function size(leastBytes: number) {
+/** A size of at least `leastBytes`, or 0 where that means something. */
+export function size(leastBytes: number, orZero = false) {
+  const expected = `a size of at least ${formatBytes(leastBytes)}${orZero ? ', or 0' : ''}`;
   return text(
     'a size such as 512MB or 1.5GiB',
     (value) => {
       const parsed = parseSize(value);
       if (!parsed.ok) return wrongUnit(parsed);
-      return parsed.value >= leastBytes ? null : { expected: `a size of at least ${formatBytes(leastBytes)}` };
+      return parsed.value >= leastBytes || (orZero && parsed.value === 0) ? null : { expected };
     },
     { pattern: sizePattern },
   );
@@ -246,6 +247,12 @@ export function section<Shape extends z.core.$ZodLooseShape>(label: string, shap
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'unrecognized_keys' ? `a key of ${label}` : `a map with keys such as ${sample}`),
   });
+}
+
+/** Says in the JSON Schema that a map has exactly one of these keys; the check itself is made elsewhere. */
+export function jsonHasOneOf(schema: z.core.$ZodType, keys: readonly string[]): void {
+  const has = (key: string) => ({ type: 'object', properties: { [key]: {} }, required: [key] });
+  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), oneOf: keys.map(has) });
 }
 
 const commandParts = new WeakSet<z.core.$ZodType>();

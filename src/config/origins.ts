@@ -5,7 +5,7 @@
 import { isSecretName, mask, maskText, maskValue } from '../core/secrets.ts';
 import type { AppSpec, HookSpec, Spec } from '../core/spec.ts';
 import type { Variables } from './expand.ts';
-import type { AppSettings, HookSettings, Settings } from './schema.ts';
+import { watchDefaults, type AppSettings, type HookSettings, type Settings } from './schema.ts';
 import { formatOrigin, formatPath, nodeAt, type Expanded, type Leaf, type Path, type Tree } from './tree.ts';
 import { joinWords } from './words.ts';
 
@@ -80,17 +80,22 @@ function effectiveHook(hook: HookSpec, written: Settings['hooks']['pre_start'][n
 
 function effectiveApp(app: AppSpec, written: AppSettings | undefined): View {
   if (written === undefined) return null;
-  const { command: _command, script: _script, logs, cwd: _cwd, ...others } = written;
+  const { command: _command, script: _script, cwd: _cwd, ...others } = written;
+  const { health, watch, stall, logs } = others;
+  const exec = app.health?.probe.kind === 'exec' ? { exec: joinWords(app.health.probe.argv) } : {};
   return {
     [app.kind]: joinWords(app.argv),
     cwd: app.cwd,
     ...others,
     listen: app.listen.map(({ url }) => url),
     stop: { ...others.stop, signal: app.stop.signal },
+    health: health && { ...health, ...exec },
+    stall: stall && { ...stall, signal: app.stall?.signal ?? 'SIGABRT' },
+    watch: app.watch && { ...watchDefaults, ...(Array.isArray(watch) ? { paths: watch } : watch) },
     logs:
-      app.logs.kind === 'inherit'
-        ? 'inherit'
-        : { ...(typeof logs === 'string' ? {} : logs), format: app.logs.format, file: app.logs.file },
+      typeof logs === 'string' || app.logs.kind === 'inherit'
+        ? logs
+        : { ...logs, format: app.logs.format, file: app.logs.file },
   };
 }
 
@@ -111,11 +116,15 @@ interface ValueSource {
   readonly expanded: readonly Expanded[];
 }
 
-/** The scalar that a value was written as. Short forms stand one level above: `listen: ":80"` is listen[0]. */
+/**
+ * The scalar that a value was written as. Short forms stand one level above: `listen: ":80"` is listen[0], and
+ * `watch: [src]` is watch.paths.
+ */
 function sourceOf(path: Path, { tree, expanded }: Explainable): ValueSource {
   const key = path.at(-1);
   const isShort = typeof key === 'number' || key === 'command';
-  let node = nodeAt(tree, path) ?? (isShort ? nodeAt(tree, path.slice(0, -1)) : null);
+  const short = isShort ? nodeAt(tree, path.slice(0, -1)) : null;
+  let node = nodeAt(tree, path) ?? short ?? (path.at(-2) === 'paths' ? nodeAt(tree, path.toSpliced(-2, 1)) : null);
   let commandPath = nodeAt(tree, path) === null && key === 'command' ? path.slice(0, -1) : path;
   if (node?.kind === 'list') {
     commandPath = path;

@@ -6,12 +6,24 @@
  * `later` ones are refused as "not supported yet".
  */
 import * as z from 'zod/mini';
-import { anyText, choice, command, decimal, duration, filled, flag, given, group } from './fields.ts';
+import {
+  anyText,
+  choice,
+  command,
+  decimal,
+  didYouMean,
+  duration,
+  filled,
+  flag,
+  given,
+  group,
+  jsonHasOneOf,
+} from './fields.ts';
 import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
 import { size, text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
-import { healthMap, readySchema } from './ready-schema.ts';
+import { healthSchema, readySchema } from './probe-schema.ts';
 
 const name = () => shaped('a name of letters, digits, ., _ and - (at most 63)', namePattern);
 const path = () => filled('a path');
@@ -126,7 +138,7 @@ const stall = section('stall', {
 });
 
 const limits = section('limits', {
-  memory: orNone('A worker whose tree holds more for several samples in a row is replaced.', size(1_000_000)),
+  memory: orNone('A worker whose tree holds more for several samples in a row is replaced.', size(2 ** 20)),
   lifetime: orNone('A worker is replaced at this age.', duration({ ms: 1000 })),
   jitter: usual('A lifetime is shortened by a random share of itself, up to this.', decimal(0, 1), 0.1),
 });
@@ -134,30 +146,51 @@ const limits = section('limits', {
 const paths = (expected: string) =>
   z.array(filled(expected), { error: `a list of ${expected === 'a glob' ? 'globs' : 'paths'}` });
 
-const watch = section('watch', {
+/** What the short form of watch, a list of its paths, leaves open. */
+export const watchDefaults = { ignore: [], debounce: '300ms' };
+
+const watchMap = section('watch', {
   paths: given(
     'Files and folders, relative to cwd.',
-    paths('a path').check(
-      judged((list: readonly unknown[]) => (list.length > 0 ? null : { expected: 'at least one path' })),
-    ),
+    paths('a path').check(judged((list) => (list.length > 0 ? null : { expected: 'at least one path' }))),
   ),
-  ignore: usual('Globs of what does not count, relative to cwd.', paths('a glob'), []),
-  debounce: usual('How long it has to be quiet after a change.', duration(), '300ms'),
+  ignore: usual('Globs of what does not count, relative to cwd.', paths('a glob'), watchDefaults.ignore),
+  debounce: usual('How long it has to be quiet after a change.', duration(), watchDefaults.debounce),
 });
+
+const watch = z.union([paths('a path'), watchMap], {
+  error: 'a list of paths, or a map with keys such as paths, ignore',
+});
+
+const logFormats = ['prefix', 'json', 'raw'] as const;
 
 const logsMap = section('logs', {
   format: maybe(
     'How lines of workers are written. Default: raw in a file; on stdout prefix on a terminal, else json.',
-    choice(['prefix', 'json', 'raw']),
+    choice(logFormats),
   ),
   file: orNone('A file for the lines of the workers; {app}, {slot} and {port} are filled in. Default: stdout.', path()),
-  max_size: usual('The file is rotated at this size.', size(1_000), '50MB'),
+  max_size: usual(
+    'The file is rotated at this size; 0: never, where others rotate it and send USR1.',
+    size(2 ** 10, true),
+    '50MB',
+  ),
   keep: usual('How many rotated files are kept.', whole(0, 1000), 7),
   gzip: usual('Rotated files are compressed.', flag(), false),
 });
 
 const logsForms = 'inherit, or a map with keys such as format, file';
-const inherit = word(['inherit']);
+
+function logsWord(value: string): Wrong | null {
+  if (value === 'inherit') return null;
+  const isFormat = logFormats.some((format) => format === value);
+  return {
+    expected: logsForms,
+    ...(isFormat ? { hint: `Did you mean {format: ${value}}?` } : didYouMean(value, ['inherit'])),
+  };
+}
+
+const logs = z.union([text(logsForms, logsWord, { enum: ['inherit'] }), logsMap], { error: logsForms });
 
 const app = section('an app', {
   command: maybe(
@@ -182,8 +215,8 @@ const app = section('an app', {
   socket_group: orNone('The group of the unix sockets.', userGroup()),
   spares: later('Ready workers kept out of the rotation.', [0], 'Use 0'),
   balance: usual(
-    'How connections find a worker. shared: all accept from one socket.',
-    word(['auto', 'shared'], ['steered', 'round-robin']),
+    'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had.',
+    word(['auto', 'steered', 'shared'], ['round-robin']),
     'auto',
   ),
   cwd: maybe(
@@ -219,7 +252,7 @@ const app = section('an app', {
     whole(1, 1000),
     3,
   ),
-  health: orNone('Probes of ready workers. One that fails them is replaced.', healthMap),
+  health: orNone('Probes of ready workers. One that fails them is replaced.', healthSchema),
   stall: orNone('Detects workers that hang, without their help.', stall),
   restart: usual(
     'Which exits of a worker are followed by a restart.',
@@ -230,12 +263,12 @@ const app = section('an app', {
   limits: group('When a worker is replaced because of its memory or its age.', limits, {}),
   stop: group('How workers are stopped.', stop, {}),
   reload: group('How workers are replaced.', reload, {}),
-  watch: orNone('Reloads the app when files change.', watch),
+  watch: orNone('Reloads the app when files change. A list is short for its paths.', watch),
   port: orNone('For programs that bind a port of their own: {port} and $PORT are this + slot.', whole(1, 65_535)),
   tls_files: usual('Certificates, relative to cwd: reloads the app when one is renewed.', paths('a path'), []),
   logs: group(
     "Where and how lines of output are written. inherit: the workers have the master's own stdout and stderr.",
-    z.union([inherit, logsMap], { error: logsForms }),
+    logs,
     {},
   ),
 });
@@ -253,8 +286,7 @@ function appName(key: string): Wrong | null {
 
 const someApp = 'at least one app, as in apps: {web: {command: ...}}';
 
-const has = (key: string) => ({ type: 'object', properties: { [key]: {} }, required: [key] });
-z.globalRegistry.add(app, { oneOf: [has('command'), has('script')] });
+jsonHasOneOf(app, ['command', 'script']);
 
 const apps = z
   .record(text('the name of an app', appName, { pattern: appNamePattern.source }), app, { error: someApp })

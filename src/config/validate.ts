@@ -129,6 +129,7 @@ function unknownKey(key: string, path: Path, expected: string): Finding {
 
 /** What other programs call it. */
 const otherWords: Readonly<Record<string, string>> = {
+  after: 'depends_on',
   args: 'command',
   autorestart: 'restart',
   bind: 'listen',
@@ -137,12 +138,16 @@ const otherWords: Readonly<Record<string, string>> = {
   entrypoint: 'command',
   environment: 'env',
   exec: 'command',
+  healthcheck: 'health',
   instances: 'workers',
+  max_memory_restart: 'limits',
   numprocs: 'workers',
   processes: 'workers',
   program: 'command',
   replicas: 'workers',
+  requires: 'depends_on',
   run: 'command',
+  stdout_logfile: 'logs',
   working_directory: 'cwd',
 };
 

@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
 import type { ErrorCode } from '../core/errors.ts';
 import { ExitCode, SuperviseError, errorCodes } from '../core/errors.ts';
-import type { Event, HookResult, LogLine, ScaleChange, Snapshot } from '../core/protocol.ts';
+import type { ReloadCommand, Event, HookResult, LogLine, ScaleChange, Snapshot } from '../core/protocol.ts';
 import type { ErrorBody, OperationLine, OperationResult } from './face.ts';
 import type { HostUser } from '../core/paths.ts';
 import { linesOf } from './lines.ts';
@@ -29,6 +29,8 @@ export interface Waiting {
 
 const answerWithinMs = 10_000;
 const longestErrorBody = 1024 * 1024;
+
+export type ReloadWish = Pick<ReloadCommand, 'apps' | 'changedOnly' | 'timeoutMs'>;
 
 export class ControlClient {
   readonly socketPath: string;
@@ -77,8 +79,8 @@ export class ControlClient {
     return this.#operate('stop', { how }, waiting);
   }
 
-  reload(apps: readonly string[] | null, waiting: Waiting = {}): AsyncGenerator<OperationLine> {
-    return this.#operate('reload', { apps }, waiting);
+  reload(how: ReloadWish, waiting: Waiting = {}): AsyncGenerator<OperationLine> {
+    return this.#operate('reload', how, waiting);
   }
 
   restart(target: string, waiting: Waiting = {}): AsyncGenerator<OperationLine> {

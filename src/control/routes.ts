@@ -93,8 +93,9 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/reload',
-    summary: 'reads the config again and replaces the workers of `apps` (null: all) one after the other',
-    fields: ['apps'],
+    summary:
+      'reads the config again and replaces the workers of `apps` (null: all) one after the other; `changedOnly`: what differs in the config; after `timeoutMs` it is rolled back',
+    fields: ['apps', 'changedOnly', 'timeoutMs'],
     handler: reload,
   },
   {
@@ -181,8 +182,17 @@ function operate({ served, open }: Exchange, command: Command): void {
 async function reload(exchange: Exchange): Promise<void> {
   const { served, fields } = exchange;
   const apps = namesFrom(fields.apps, 'apps');
+  const changedOnly = flagFrom(fields.changedOnly, 'changedOnly');
+  const range = { least: 1, most: 2 ** 31 - 1, absent: 0 };
+  const timeoutMs = numberFrom(fields.timeoutMs, 'timeoutMs', range);
   const spec = served.reread === null ? null : await served.reread();
-  operate(exchange, { type: 'reload', spec, apps });
+  operate(exchange, {
+    type: 'reload',
+    spec,
+    apps,
+    ...(changedOnly && { changedOnly }),
+    ...(timeoutMs > 0 && { timeoutMs }),
+  });
 }
 
 function events({ served, fields, open }: Exchange): void {

@@ -126,14 +126,15 @@ export function signalFrom(value: unknown): Signal {
   );
 }
 
-/** A whole number of the query; `absent` when it is not there. @throws HttpError 400 */
+/** A whole number, in a query as text; `absent` when it is not there. @throws HttpError 400 */
 export function numberFrom(
   value: unknown,
   field: string,
   range: { least: number; most: number; absent: number },
 ): number {
   if (value === undefined) return range.absent;
-  const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+  const text = typeof value === 'number' ? String(value) : value;
+  const number = typeof text === 'string' && /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
   if (number >= range.least && number <= range.most) return number;
   throw new HttpError(
     400,
@@ -141,10 +142,10 @@ export function numberFrom(
   );
 }
 
-/** `follow=1` or `follow=true`. @throws HttpError 400 */
+/** `follow=1` or `follow=true` of a query, true or false of a body. @throws HttpError 400 */
 export function flagFrom(value: unknown, field: string): boolean {
-  if (value === undefined || value === '0' || value === 'false') return false;
-  if (value === '1' || value === 'true' || value === '') return true;
+  if (value === undefined || value === false || value === '0' || value === 'false') return false;
+  if (value === true || value === '1' || value === 'true' || value === '') return true;
   throw new HttpError(400, `${field}: expected 1 or 0, found ${found(value)}`);
 }
 

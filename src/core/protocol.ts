@@ -64,6 +64,8 @@ export interface Exit {
   readonly code: number | null;
   readonly signal: Signal | null;
   readonly error: string | null;
+  /** It could not be executed for want of processes, descriptors or memory: trying again may work. */
+  readonly transient?: true;
   /** What proves that the kernel ended it for want of memory, in words. */
   readonly oom?: string;
   readonly lastLines: readonly string[];

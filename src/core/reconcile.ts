@@ -33,6 +33,8 @@ export interface LiveWorker {
   readonly leaving: 'no' | 'retiring' | 'restarting';
   /** Ready, and for a canary: ready long enough. */
   readonly available: boolean;
+  /** Of the goal's revision, and still to be replaced: it hangs, is not healthy, too big or too old. At most one at a time. */
+  readonly doomed?: boolean;
 }
 
 export type Change = { readonly type: 'add'; readonly slot: number } | Stop;
@@ -49,11 +51,15 @@ interface Stop {
  */
 export function reconcile(goal: Goal, live: readonly LiveWorker[], vacated: readonly number[] = []): Change[] {
   const up = live.filter((worker) => worker.leaving === 'no');
-  const current = up.filter((worker) => worker.revision === goal.revision);
-  const old = up.filter((worker) => worker.revision !== goal.revision);
+  const current = up.filter((worker) => isCurrent(goal, worker));
+  const old = up.filter((worker) => !isCurrent(goal, worker));
   const surplus = stopSurplus(goal, current);
   const staying = up.filter((worker) => !surplus.some((change) => change.id === worker.id));
   return [...surplus, ...stopReplaced(goal, staying, old), ...add(goal, live, vacated)];
+}
+
+function isCurrent(goal: Goal, { revision, doomed = false }: LiveWorker): boolean {
+  return revision === goal.revision && !doomed;
 }
 
 function stopSurplus(goal: Goal, current: readonly LiveWorker[]): Stop[] {
@@ -89,7 +95,7 @@ function withoutProcess({ state }: LiveWorker): boolean {
 }
 
 function add(goal: Goal, live: readonly LiveWorker[], vacated: readonly number[]): Change[] {
-  const current = live.filter((worker) => worker.leaving === 'no' && worker.revision === goal.revision);
+  const current = live.filter((worker) => worker.leaving === 'no' && isCurrent(goal, worker));
   const restarting = live.filter((worker) => worker.leaving === 'restarting').length;
   const missing = goal.replicas - current.length - restarting;
   const room = goal.replicas + goal.maxSurge - live.length;

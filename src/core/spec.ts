@@ -182,6 +182,7 @@ export type LogsSpec =
       readonly format: LogFormat;
       /** Absolute. `{app}`, `{slot}` and `{port}` are still in it; null: the master's stdout. */
       readonly file: string | null;
+      /** Above zero; where it is never to be rotated here, a size that no file reaches. */
       readonly maxSizeBytes: number;
       /** How many rotated files are kept. */
       readonly keep: number;

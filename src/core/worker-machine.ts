@@ -113,8 +113,11 @@ const table: { readonly [S in WorkerState]: Row_ } = {
   stopped: {},
 };
 
-/** The life of a new worker: its first process is to be spawned. */
-export function beginLife(around: Surroundings): Step {
+/**
+ * The life of a new worker: its first process is to be spawned. `inherited`: it takes the place of one that hung or was
+ * not healthy, which counts as one more crash in that row; so it may have to wait first.
+ */
+export function beginLife(around: Surroundings, inherited: Row | null = null): Step {
   const life: Life = {
     state: 'starting',
     sinceMs: around.nowMs,
@@ -127,7 +130,13 @@ export function beginLife(around: Surroundings): Step {
     signalledMs: null,
     lastExit: null,
   };
-  return spawn(life, around);
+  if (inherited === null) return spawn(life, around);
+  return countCrash({ ...life, row: inherited, readyMs: around.nowMs }, around, spawn);
+}
+
+/** The row of crashes of a ready worker, as it is when it ends now. */
+export function rowOf({ row, readyMs }: Life, around: Surroundings): Row {
+  return rowAfter(row, readyMs === null ? null : around.nowMs - readyMs, around);
 }
 
 /** What an event does to a life. An event that means nothing in this state changes nothing. */
@@ -160,7 +169,12 @@ function spawn(life: Life, around: Surroundings): Step {
 }
 
 function respawn(life: Life, _event: unknown, around: Surroundings): Step {
-  return spawn({ ...life, restarts: life.restarts + 1 }, around);
+  return again(life, around);
+}
+
+function again(life: Life, around: Surroundings): Step {
+  // One that inherited its wait has had no process yet.
+  return spawn({ ...life, restarts: life.restarts + (life.lastExit === null ? 0 : 1) }, around);
 }
 
 function becomeReady(life: Life, _event: unknown, around: Surroundings): Step {
@@ -241,7 +255,7 @@ function rowAfter(row: Row, readyForMs: number | null, around: Surroundings): Ro
   return readyForMs !== null && readyForMs >= stableMs ? noCrashes : row;
 }
 
-function countCrash(life: Life, around: Surroundings): Step {
+function countCrash(life: Life, around: Surroundings, start: (life: Life, around: Surroundings) => Step = again): Step {
   const { backoff } = around.policy;
   const { delayed } = life.row;
   const crashes = life.row.crashes + 1;
@@ -249,7 +263,7 @@ function countCrash(life: Life, around: Surroundings): Step {
   if (around.served && crashes > backoff.maxCrashes) {
     return { life: enter(counted, 'failed', around.nowMs + backoff.retryFailedEveryMs, around), effects: [] };
   }
-  if (crashes === 1 && life.readyMs !== null) return respawn(counted, undefined, around);
+  if (crashes === 1 && life.readyMs !== null) return start(counted, around);
   const delayMs = backoffDelayMs(backoff, delayed, around.random);
   const waiting: Life = { ...counted, row: { crashes, delayed: delayed + 1 } };
   return { life: enter(waiting, 'backoff', around.nowMs + delayMs, around), effects: [] };

@@ -2,6 +2,7 @@
  * One app: its goal, its revisions and its workers. It changes the goal or takes an event, and then settles:
  * judge the rollout -> reconcile -> perform. There is no procedure for scaling, reloading or rolling back anywhere.
  */
+import type { Illness } from '../core/ailments.ts';
 import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState, Cause, EventBody } from '../core/protocol.ts';
 import { reconcile, type Change, type Goal } from '../core/reconcile.ts';
@@ -10,8 +11,9 @@ import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
 import type { Cancel, Pinned, Ports, TreeSample } from '../ports.ts';
 import { Crew, type Trouble } from './crew.ts';
-import { givenUp, neverReady, rolloutStep, workerSnapshot } from './describe.ts';
+import { givenUp, neverReady, rolloutFailure, rolloutStep, workerSnapshot } from './describe.ts';
 import { Revisions, type RolloutEnd, type RunningRollout } from './revisions.ts';
+import { Ward } from './ward.ts';
 import { WorkerRunner, type RunnerHost } from './worker-runner.ts';
 
 /** What an app needs of the master. */
@@ -29,6 +31,8 @@ const stopHows = ['graceful', 'quick', 'now'] as const;
 export type StopHow = (typeof stopHows)[number];
 
 const quickStopMs = 2_000;
+/** One that hangs can hardly end by itself: so long it may take to leave a dump of its stacks. */
+const stalledStopMs = 5_000;
 
 /** Several changes follow from one event; more rounds than this would be a bug, so it stops instead of spinning. */
 const maxRounds = 1_000;
@@ -42,6 +46,7 @@ export class App {
   /** What an operator should know -> the worker that it is about; it goes with the worker. */
   readonly #warnings = new Map<string, string>();
   readonly #revisions: Revisions;
+  readonly #ward: Ward;
   #replicas: number;
   #phase: AppPhase = 'waiting';
   /** How it is being stopped; null: it is not. */
@@ -67,13 +72,19 @@ export class App {
     this.#replicas = pinned.app.workers;
     this.#inPlace = pinned.app.port !== null;
     this.#lastNumber = lastNumber;
+    this.#ward = new Ward({
+      clock: host.ports.clock,
+      emit: (body) => host.emit(body),
+      changed: () => this.settle(),
+      replacing: (runner) => (this.#inPlace = this.#mustRollInPlace(runner.pinned)),
+    });
     this.#runnerHost = {
       clock: host.ports.clock,
       spawner: host.ports.spawner,
       emit: (body) => host.emit(body),
       served: () => this.#served(),
       changed: (runner, after) => this.#workerChanged(runner, after),
-      stalled: () => undefined,
+      stalled: (runner, reason) => this.#ward.takeStall(runner.id, reason),
       warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
     };
   }
@@ -95,6 +106,21 @@ export class App {
     this.#inPlace = this.#mustRollInPlace(next);
     this.#revisions.begin(next, { inPlace: this.#inPlace, replicasBefore: this.#replicas });
     if (rescaled) this.#setReplicas(next.app.workers);
+    this.settle();
+  }
+
+  /** Rolls back the rollout of this revision, if it is still under way. */
+  giveUp(revision: number, why: string): void {
+    const { rollout } = this.#revisions;
+    if (!rollout || !this.#revisions.giveUp(revision, why)) return;
+    this.#setReplicas(rollout.replicasBefore);
+    this.settle();
+  }
+
+  /** Changes the number of workers, as the config wants it. The workers that run are not replaced. */
+  rescaleTo(app: AppSpec): void {
+    this.#revisions.rescaled(app);
+    this.#setReplicas(app.workers);
     this.settle();
   }
 
@@ -150,7 +176,9 @@ export class App {
 
   /** `pid`: whose tree was sampled; a sample of an earlier process is of no use. */
   takeSample(id: string, pid: number, sample: TreeSample): void {
-    if (this.#crew.get(id)?.pid === pid) this.#samples.set(id, sample);
+    if (this.#crew.get(id)?.pid !== pid) return;
+    this.#samples.set(id, sample);
+    this.#ward.takeSample(id, sample.memoryBytes);
   }
 
   // -------------------------------------------------------------- what others ask
@@ -263,7 +291,11 @@ export class App {
     const { goal, rollout } = this.#revisions;
     const { app, revision } = goal;
     const now = this.#host.ports.clock.now();
-    const notes = [...(rollout ? [`reload: revision ${rollout.from} -> ${rollout.to}`] : []), ...this.#warnings.keys()];
+    const notes = [
+      rollout && `reload: revision ${rollout.from} -> ${rollout.to}`,
+      this.#ward.note(this.ready),
+      ...this.#warnings.keys(),
+    ].filter((note) => note !== null);
     return {
       name: this.name,
       kind: app.kind,
@@ -273,7 +305,10 @@ export class App {
       revision,
       listen: app.listen.map((listen) => listen.url),
       notes,
-      workers: workers.map((runner) => workerSnapshot(runner, this.#samples.get(runner.id), now)),
+      workers: workers.map((runner) => {
+        const illness = this.#ward.illnessOf(runner.id);
+        return workerSnapshot(runner, { sample: this.#samples.get(runner.id), illness }, now);
+      }),
     };
   }
 
@@ -306,9 +341,11 @@ export class App {
 
   #walk(vacated: readonly number[]): boolean {
     this.#judgeRollout();
-    const live = this.#crew.seenByReconcile(this.#revisions.rollout, this.#host.ports.clock.now());
+    // A rollout replaces all anyway.
+    const doomed = this.#revisions.rollout ? null : this.#ward.choose(this.ready);
+    const live = this.#crew.seenByReconcile(this.#revisions.rollout, this.#host.ports.clock.now(), doomed?.worker);
     const changes = reconcile(this.#goalNow(), live, vacated);
-    for (const change of changes) this.#perform(change);
+    for (const change of changes) this.#perform(change, doomed);
     return changes.length > 0;
   }
 
@@ -327,29 +364,33 @@ export class App {
     };
   }
 
-  #perform(change: Change): void {
+  #perform(change: Change, doomed: Illness | null): void {
     if (change.type === 'add') {
       const runner = new WorkerRunner(
         { pinned: this.#revisions.goal, number: ++this.#lastNumber, slot: change.slot },
         this.#runnerHost,
       );
       this.#crew.add(runner);
-      return runner.begin();
+      return runner.begin(this.#ward.inheritance());
     }
-    const rolledBack = this.#revisions.rollout === null;
-    const cause = change.why === 'scale-down' ? 'scale-down' : rolledBack ? 'rollback' : 'reload';
-    this.#crew.get(change.id)?.send({ type: 'stop', cause });
+    const cause = this.#causeOf(change, doomed);
+    this.#crew.get(change.id)?.send({ type: 'stop', cause, ...(cause === 'stall' && { timeoutMs: stalledStopMs }) });
+  }
+
+  #causeOf({ id, why }: Extract<Change, { type: 'stop' }>, doomed: Illness | null): Cause {
+    if (why === 'scale-down') return 'scale-down';
+    if (id === doomed?.worker) return doomed.ailment;
+    return this.#revisions.rollout === null ? 'rollback' : 'reload';
   }
 
   #judgeRollout(): void {
     const { rollout } = this.#revisions;
     if (!rollout) return;
     const { clock } = this.#host.ports;
-    const lastExit = (worker: string) => this.#crew.get(worker)?.life.lastExit ?? null;
     const verdict = this.#revisions.judge(
-      this.#crew.seenByJudge(),
+      this.#crew.seenByJudge((worker) => this.#ward.crashLike(worker) !== null),
       { replicas: this.#replicas, ms: clock.now() },
-      lastExit,
+      (worker) => rolloutFailure(this.#crew.get(worker), this.#ward.crashLike(worker)),
     );
     this.#cancelWake?.();
     this.#cancelWake = null;
@@ -364,7 +405,7 @@ export class App {
     if (!owner) return false;
     this.#warn(
       owner.id,
-      `${owner.id} listens on a port of its own, so a reload has to stop the old worker before it starts the new one; ` +
+      `${owner.id} listens on a port of its own, so it has to be stopped before its successor starts; ` +
         'with `listen` in the config and {fd} in the command no request would be lost',
     );
     return true;
@@ -385,7 +426,9 @@ export class App {
   #workerChanged(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void {
     if (after === 'ready' && runner.life.state === 'ready') {
       this.#servedAtMs ??= this.#host.ports.clock.now();
+      this.#ward.admit(runner);
     }
+    if (runner.life.state !== 'ready') this.#ward.discharge(runner.id);
     if (after === 'exited') {
       this.#samples.delete(runner.id);
       if (!this.#served()) this.#countFailedBoot(runner);
@@ -398,7 +441,9 @@ export class App {
     const { life } = runner;
     if (this.#phase !== 'active' || !life.lastExit || (life.state !== 'backoff' && life.state !== 'failed')) return;
     this.#failedBoots++;
-    if (this.#failedBoots < runner.pinned.app.startAttempts && life.lastExit.cause !== 'spawn-failed') return;
+    const { cause, exit } = life.lastExit;
+    const mayWork = cause !== 'spawn-failed' || exit.transient === true;
+    if (this.#failedBoots < runner.pinned.app.startAttempts && mayWork) return;
     this.#host.failedToStart(this, neverReady(runner, this.#failedBoots));
   }
 

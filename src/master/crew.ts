@@ -91,10 +91,11 @@ export class Crew {
     return this.all().flatMap(({ id, pid }) => (pid === null ? [] : [[id, pid] as [string, number]]));
   }
 
-  /** As the judge of a rollout sees them. */
-  seenByJudge(): RolloutWorker[] {
+  /** As the judge of a rollout sees them. `isIll`: whether a running one is as bad as a crashed one. */
+  seenByJudge(isIll: (worker: string) => boolean = () => false): RolloutWorker[] {
     return this.all().map(({ id, number, pinned, life, leaving }) => {
-      const failedOnce = life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout';
+      const failedOnce =
+        life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout' || isIll(id);
       return {
         id,
         number,
@@ -107,8 +108,8 @@ export class Crew {
     });
   }
 
-  /** As `reconcile` sees them. */
-  seenByReconcile(rollout: Rollout | null, nowMs: number): LiveWorker[] {
+  /** As `reconcile` sees them. `doomed`: who is to be replaced whatever its revision. */
+  seenByReconcile(rollout: Rollout | null, nowMs: number, doomed?: string): LiveWorker[] {
     const judged = rollout === null ? null : this.seenByJudge();
     return this.all().map((runner, index) => {
       const { state } = runner.life;
@@ -121,6 +122,7 @@ export class Crew {
         state: runner.life.state,
         leaving: runner.leaving,
         available,
+        doomed: runner.id === doomed,
       };
     });
   }

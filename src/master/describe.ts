@@ -1,4 +1,5 @@
 /** A worker and its troubles in the words and fields of the snapshot, the errors and the progress lines. */
+import type { Illness } from '../core/ailments.ts';
 import { SuperviseError } from '../core/errors.ts';
 import type { WorkerSnapshot } from '../core/protocol.ts';
 import { describeExit, reasonOf } from '../core/reasons.ts';
@@ -6,10 +7,16 @@ import type { Rollout } from '../core/rollout.ts';
 import { formatDuration } from '../core/units.ts';
 import { hasProcess } from '../core/worker-machine.ts';
 import type { TreeSample } from '../ports.ts';
+import type { RolloutFailure } from './revisions.ts';
 import { isoTime } from './stream.ts';
 import type { WorkerRunner } from './worker-runner.ts';
 
-export function workerSnapshot(runner: WorkerRunner, sample: TreeSample | undefined, nowMs: number): WorkerSnapshot {
+export interface Seen {
+  readonly sample: TreeSample | undefined;
+  readonly illness: Illness | null;
+}
+
+export function workerSnapshot(runner: WorkerRunner, { sample, illness }: Seen, nowMs: number): WorkerSnapshot {
   const { life, id, slot, pid } = runner;
   const past = life.lastExit;
   const seen = pid === null ? undefined : sample;
@@ -18,7 +25,7 @@ export function workerSnapshot(runner: WorkerRunner, sample: TreeSample | undefi
     slot,
     pid,
     state: life.state,
-    reason: reasonOf(life, nowMs),
+    reason: reasonOf(life, nowMs) ?? (illness && inWords(illness)),
     revision: runner.pinned.revision,
     restarts: life.restarts,
     startedAt: life.startedMs === null ? null : isoTime(life.startedMs),
@@ -37,6 +44,25 @@ export function howItFailed({ life, pinned }: WorkerRunner): string {
   if (life.lastExit.cause === 'start-timeout')
     return `was not ready within ready_timeout (${formatDuration(pinned.app.readyTimeoutMs)})`;
   return `ended with ${describeExit(life.lastExit.exit)}`;
+}
+
+/** "is not healthy: no answer within 2s" */
+function inWords({ ailment, reason }: Illness): string {
+  const words = {
+    'stall': 'hangs',
+    'health': 'is not healthy',
+    'memory-limit': 'is over its memory limit',
+    'lifetime': 'has reached its lifetime',
+  } as const;
+  return `${words[ailment]}: ${reason}`;
+}
+
+/** How a worker of a new revision failed, so that the old one comes back. */
+export function rolloutFailure(runner: WorkerRunner | undefined, illness: Illness | null): RolloutFailure {
+  if (illness !== null) return { how: inWords(illness), lastLines: [] };
+  const past = runner?.life.lastExit;
+  const how = past && past.cause !== 'start-timeout' ? describeExit(past.exit) : 'not ready in time';
+  return { how, lastLines: past?.exit.lastLines ?? [] };
 }
 
 /** What to look at when an app did not come up: what was run, where, as whom, and a likely mistake. */
@@ -61,7 +87,7 @@ export function rolloutStep(rollout: Rollout, fresh: readonly WorkerRunner[]): s
 /** An app's start has failed: nobody got ready in so many attempts. `runner` is the last that tried. */
 export function neverReady(runner: WorkerRunner, attempts: number): SuperviseError {
   const past = runner.life.lastExit;
-  const code = past?.cause === 'spawn-failed' ? 'program-cannot-run' : 'app-never-ready';
+  const code = past?.cause === 'spawn-failed' && !past.exit.transient ? 'program-cannot-run' : 'app-never-ready';
   const tries = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
   const message = `${runner.pinned.app.name}: no worker became ready in ${tries}; the last, ${runner.id}, ${howItFailed(runner)}`;
   return new SuperviseError(code, message, { hint: startHint(runner), lastLines: past?.exit.lastLines ?? [] });

@@ -4,12 +4,12 @@
  * after every change until it is over.
  */
 import { SuperviseError } from '../core/errors.ts';
-import type { Command, EventBody, Reply, Target } from '../core/protocol.ts';
+import type { Command, EventBody, ReloadCommand, Reply, Target } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
 import type { Pinned, Ports } from '../ports.ts';
 import { App, type AppHost } from './app.ts';
 import type { Operations, Progress } from './operations.ts';
-import { planReload, reloadProgress, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
+import { planReload, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
 
 /** What the fleet needs of the master. */
 export interface FleetHost {
@@ -34,6 +34,8 @@ export class Fleet {
   #apps: App[] = [];
   /** Apps that a reload has added, and why one did not come up. */
   readonly #added = new Map<App, SuperviseError | null>();
+  /** Apps that have not started, because another one has to serve first. */
+  readonly #waiting = new Set<App>();
   /** Apps that go for good. */
   readonly #going = new Set<App>();
   /** What apps that are gone have used up, by name: numbers are never used again. */
@@ -51,34 +53,61 @@ export class Fleet {
     return this.#apps;
   }
 
+  /** What runs, or is being rolled out; without the apps that go. */
+  get spec(): Spec {
+    return { ...this.#spec, apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec) };
+  }
+
   /** Pins every app of the spec. @throws SuperviseError for a program that cannot run; nothing was started */
   assemble(): void {
     this.#apps = this.#spec.apps.map((app) => this.#makeApp(this.#pin(app, 1, this.#spec)));
   }
 
   start(): void {
-    for (const app of this.#apps) app.start();
+    for (const app of this.#apps) this.#waiting.add(app);
+    this.advance();
   }
 
-  /** `spec` null: the same config again. `names` null: all apps. @throws SuperviseError, and then nothing has changed */
-  reload(spec: Spec | null, names: readonly string[] | null): Reply {
-    const running: Spec = {
-      ...this.#spec,
-      apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec),
-    };
-    const plan = planReload(running, spec ?? running, names);
+  /** Starts the apps whose turn has come: their place is free, and all that they depend on serves. Called after every change. */
+  advance(): void {
+    for (const app of this.#waiting) {
+      if (app.isGoing) this.#waiting.delete(app);
+      else if (this.#hasItsPlace(app) && app.spec.dependsOn.every((name) => this.#serves(name))) {
+        this.#waiting.delete(app);
+        app.start();
+      }
+    }
+  }
+
+  /** Whether the app of this name serves, or has done its work; one that is not there holds up nobody. */
+  #serves(name: string): boolean {
+    const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
+    return app === undefined || (app.startIsOver && app.ended !== 'failed');
+  }
+
+  /** "reloading web, api" @throws SuperviseError for an app that is not known */
+  describeReload(command: ReloadCommand): string {
+    const { rolled, added, rescaled, removed } = this.#plan(command);
+    const names = [...rolled, ...added, ...rescaled].map((app) => app.name);
+    return `reloading ${[...names, ...removed].join(', ') || 'nothing'}`;
+  }
+
+  /** Binds and pins all that it needs. @returns what does it. @throws SuperviseError, and then nothing has changed */
+  prepareReload(command: ReloadCommand): () => readonly RunningReload[] {
+    const plan = this.#plan(command);
     const prepared = this.#prepare(plan);
-    this.#spec = plan.spec;
-    this.#host.useSpec(plan.spec);
-    if (plan.news) this.#host.emit(plan.news);
-    this.#hasSpareSockets = true;
-    const message = `reloading ${[...plan.rolled, ...plan.added].map((app) => app.name).join(', ') || 'nothing'}`;
-    let parts: readonly RunningReload[] | null = null;
-    const check = (): Progress => (parts ? reloadProgress(parts) : { type: 'going', message });
-    const operation = this.#host.operations.begin('reload', message, check);
-    parts = this.#perform(plan, prepared);
-    this.#host.changed();
-    return { ok: true, operation, message };
+    return () => {
+      this.#spec = plan.spec;
+      this.#host.useSpec(plan.spec);
+      if (plan.news) this.#host.emit(plan.news);
+      this.#hasSpareSockets = true;
+      return this.#perform(plan, prepared);
+    };
+  }
+
+  #plan(command: ReloadCommand): ReloadPlan {
+    const running = this.spec;
+    return planReload(running, command.spec ?? running, command);
   }
 
   /** Binds and pins all that the plan needs. @throws SuperviseError, and then nothing has changed */
@@ -109,7 +138,8 @@ export class Fleet {
     for (const app of removed) this.#going.add(app);
     for (const app of added) this.#added.set(app, null);
     for (const app of removed) app.stop('graceful', 'scale-down');
-    for (const app of added) app.start();
+    for (const app of added) this.#waiting.add(app);
+    this.advance();
     const rolled = plan.rolled.map((app): RunningReload => {
       const pinned = prepared.get(app.name)!;
       const rolling = running.get(app.name)!;
@@ -117,7 +147,14 @@ export class Fleet {
       rolling.roll(pinned);
       return { kind: 'rolled', app: rolling, revision: pinned.revision, since };
     });
+    const rescaled = plan.rescaled.map((spec): RunningReload => {
+      const app = running.get(spec.name)!;
+      const since = app.lastNumber;
+      app.rescaleTo(spec);
+      return { kind: 'rescaled', app, since, to: spec.workers };
+    });
     return [
+      ...rescaled,
       ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0 })),
       ...added.map((app): RunningReload => ({
         kind: 'added',
@@ -136,10 +173,17 @@ export class Fleet {
       this.#used.set(app.name, this.#usedBy(app.name));
       this.#going.delete(app);
     }
-    if (gone.length > 0) this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    if (gone.length > 0) {
+      this.#apps = this.#apps.filter((app) => !gone.includes(app));
+    }
     if (!this.#hasSpareSockets || this.#host.operations.isGoing('reload')) return;
     this.#releaseSockets();
     this.#hasSpareSockets = this.#going.size > 0 || this.#apps.some((app) => app.isMixed);
+  }
+
+  /** An app that comes back while it still leaves waits until it is gone: two of a name would share slots and ports. */
+  #hasItsPlace(app: App): boolean {
+    return ![...this.#going].some((one) => one !== app && one.name === app.name);
   }
 
   /** The highest numbers that apps of this name have taken. */

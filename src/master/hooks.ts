@@ -34,13 +34,19 @@ const graceMs = 5_000;
 interface Run {
   readonly hook: HookSpec;
   readonly queue: readonly HookSpec[];
+  /** What they start from. */
+  readonly env: Spec['env'];
   readonly done: (outcome: HooksOutcome) => void;
   readonly startedMs: number;
   readonly attempt: number;
   /** Why it is being ended; null: it may run. */
   readonly ending: 'timed-out' | 'cancelled' | null;
   readonly process: RunningProcess | null;
+  /** Why it was cancelled. */
+  readonly why?: string;
 }
+
+const masterStopped = 'the master was stopped';
 
 export class Hooks {
   readonly #host: HooksHost;
@@ -69,11 +75,16 @@ export class Hooks {
     return [...earlier, ...all.map((hook) => this.#results.get(keyOf(hook)) ?? nothingYet(hook))];
   }
 
-  /** Runs a phase; `done` is called once, also for an empty phase, and at once then. */
-  run(phase: HookPhase, done: (outcome: HooksOutcome) => void): void {
-    const queue = this.#spec.hooks[phase];
+  isEmpty(phase: HookPhase): boolean {
+    return this.#spec.hooks[phase].length === 0;
+  }
+
+  /** Runs a phase; `done` is called once, also for an empty phase, and at once then. `spec`: whose hooks. */
+  run(phase: HookPhase, done: (outcome: HooksOutcome) => void, spec: Spec = this.#spec): void {
+    const { env } = spec;
+    const queue = spec.hooks[phase];
     if (queue.length === 0) return done({ type: 'succeeded' });
-    if (phase !== 'pre_start') return this.#next(queue, done);
+    if (phase !== 'pre_start') return this.#next({ queue, env, done });
     let finished = false;
     const finish = (outcome: HooksOutcome) => {
       finished = true;
@@ -86,13 +97,14 @@ export class Hooks {
     this.#run = {
       hook: first,
       queue,
+      env,
       done: finish,
       startedMs: this.#host.clock.now(),
       attempt: 0,
       ending: null,
       process: null,
     };
-    const unlock = this.#host.ledger.lock(waiting, () => this.#next(queue, finish));
+    const unlock = this.#host.ledger.lock(waiting, () => this.#next({ queue, env, done: finish }));
     if (finished) unlock();
     else this.#unlock = unlock;
   }
@@ -102,30 +114,31 @@ export class Hooks {
   }
 
   /** Ends what runs now; its phase ends as cancelled once the tree is gone. Without a running phase: nothing. */
-  cancel(how: 'graceful' | 'now'): void {
+  cancel(how: 'graceful' | 'now', why = masterStopped): void {
     const run = this.#run;
     if (!run) return;
     if (run.process?.pid != null) {
-      if (how === 'graceful' && run.ending === null) return this.#end(run, 'cancelled');
-      this.#run = { ...run, ending: 'cancelled' };
+      if (how === 'graceful' && run.ending === null) return this.#end({ ...run, why }, 'cancelled');
+      this.#run = { ...run, ending: 'cancelled', why };
       if (how === 'now') this.#kill(run.process);
       return;
     }
     this.#clearTimer();
-    this.#finish(run, 'cancelled', 'the master was stopped', null);
+    this.#finish(run, 'cancelled', why, null);
   }
 
   // -------------------------------------------------------------- one hook after the other
 
-  #next(queue: readonly HookSpec[], done: (outcome: HooksOutcome) => void): void {
+  #next({ queue, env, done }: Pick<Run, 'queue' | 'env' | 'done'>): void {
     const [hook, ...rest] = queue;
     this.#run = null;
     if (!hook) return done({ type: 'succeeded' });
     const succeeded = hook.oncePer === '' ? null : this.#host.ledger.succeededAt(hook.name, hook.oncePer);
-    this.#run = { hook, queue: rest, done, startedMs: this.#host.clock.now(), attempt: 0, ending: null, process: null };
+    const startedMs = this.#host.clock.now();
+    this.#run = { hook, queue: rest, env, done, startedMs, attempt: 0, ending: null, process: null };
     if (succeeded === null) return this.#attempt(this.#run);
     this.#note(hook, 'skipped', `succeeded for ${hook.oncePer} at ${succeeded}`);
-    this.#next(rest, done);
+    this.#next({ queue: rest, env, done });
   }
 
   #attempt(before: Run): void {
@@ -134,7 +147,7 @@ export class Hooks {
     const attempt = before.attempt + 1;
     this.#run = { ...before, attempt, ending: null, process: null };
     this.#note(hook, 'running', '');
-    const process = spawner.runHook(hook, this.#spec.env, {
+    const process = spawner.runHook(hook, before.env, {
       ready: () => undefined,
       exited: (exit) => this.#run?.process === process && this.#exited(this.#run, exit),
       warning: (message) => this.#host.emit({ type: 'master.warning', message: `hook ${hook.name}: ${message}` }),
@@ -163,7 +176,7 @@ export class Hooks {
   #exited(run: Run, exit: Exit): void {
     this.#clearTimer();
     const { hook } = run;
-    if (run.ending === 'cancelled') return this.#finish(run, 'cancelled', 'the master was stopped', exit);
+    if (run.ending === 'cancelled') return this.#finish(run, 'cancelled', run.why ?? masterStopped, exit);
     if (run.ending === null && exit.code === 0) {
       if (hook.oncePer !== '') this.#host.ledger.record(hook.name, hook.oncePer, isoTime(this.#host.clock.now()));
       return this.#finish(run, 'succeeded', '', exit);
@@ -188,11 +201,11 @@ export class Hooks {
   }
 
   #finish(run: Run, state: HookState, why: string, exit: Exit | null): void {
-    const { hook, queue, done } = run;
+    const { hook, done } = run;
     this.#note(hook, state, why, exit);
     this.#run = null;
     if (state === 'cancelled') return done({ type: 'cancelled' });
-    if (state === 'succeeded' || hook.onFailure === 'continue') return this.#next(queue, done);
+    if (state === 'succeeded' || hook.onFailure === 'continue') return this.#next(run);
     const attempts = run.attempt === 1 ? '' : ` after ${run.attempt} attempts`;
     const message = `${hook.phase} hook ${hook.name} failed${attempts}: ${why}`;
     const hint = `command: ${hook.argv.join(' ')}; cwd: ${hook.cwd}. What follows it was not started`;

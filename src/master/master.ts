@@ -17,6 +17,7 @@ import { Fleet, isStopped } from './fleet.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
 import { ExitRecorder } from './records.ts';
+import { Reloads } from './reloads.ts';
 import { EventStream, isoTime } from './stream.ts';
 
 export interface MasterOptions {
@@ -46,6 +47,7 @@ export class Master {
   readonly #hooks: Hooks;
   readonly #operations: Operations;
   readonly #fleet: Fleet;
+  readonly #reloads: Reloads;
   readonly #exits: ExitRecorder;
   readonly #startedMs: number;
   #spec: Spec;
@@ -78,6 +80,14 @@ export class Master {
         this.#hooks.useSpec(next);
       },
     });
+    this.#reloads = new Reloads({
+      clock: ports.clock,
+      fleet: this.#fleet,
+      hooks: this.#hooks,
+      operations: this.#operations,
+      spec: () => this.#spec,
+      changed: () => this.#review(),
+    });
   }
 
   // -------------------------------------------------------------- the door and the stream
@@ -101,7 +111,7 @@ export class Master {
       this.#mustServe(command.type);
       switch (command.type) {
         case 'reload':
-          return this.#fleet.reload(command.spec, command.apps);
+          return this.#reloads.begin(command);
         case 'restart':
           return this.#fleet.restart(command.target);
         case 'scale':
@@ -115,6 +125,11 @@ export class Master {
       if (error instanceof SuperviseError) return { ok: false, error };
       throw error;
     }
+  }
+
+  /** What runs, or is being rolled out; no apps before the pre_start hooks are over. */
+  get spec(): Spec {
+    return this.#fleet.spec;
   }
 
   /** What is wrong with an app or a worker, why it was started, and how its last processes ended. @throws SuperviseError unknown-target */
@@ -210,6 +225,7 @@ export class Master {
     this.#exit = exit;
     const before = this.#phase;
     this.#operations.abandon('the master stops', 'stop');
+    this.#reloads.abandon();
     if (
       before === 'new' ||
       before === 'pre_start' ||
@@ -218,11 +234,17 @@ export class Master {
       before === 'booting'
     ) {
       this.#enter('stopping');
-      if (before === 'pre_start' || before === 'post_start') this.#hooks.cancel(how === 'now' ? 'now' : 'graceful');
+      this.#hooks.cancel(how === 'now' ? 'now' : 'graceful');
       this.#stopApps();
       return;
     }
     this.#enter('pre_stop');
+    // Those of a reload: pre_stop follows when they are gone.
+    if (this.#hooks.isRunning) this.#hooks.cancel('graceful');
+    else this.#preStop();
+  }
+
+  #preStop(): void {
     this.#hooks.run('pre_stop', () => this.#stopApps());
   }
 
@@ -277,9 +299,11 @@ export class Master {
 
   #review(): void {
     if (this.#phase === 'booting') this.#reviewStart();
+    if (this.#phase === 'pre_stop' && !this.#hooks.isRunning) this.#preStop();
     if (this.#phase === 'stopping') this.#stopApps();
     this.#operations.review();
     this.#fleet.tidy();
+    if (!this.#isStopping) this.#fleet.advance();
     this.#reportState();
     this.#reviewEnd();
   }

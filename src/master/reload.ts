@@ -4,7 +4,7 @@
  */
 import { diffSpecs } from '../config/diff.ts';
 import { SuperviseError } from '../core/errors.ts';
-import type { EventBody } from '../core/protocol.ts';
+import type { EventBody, ReloadCommand } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
 import type { App } from './app.ts';
 import type { Progress } from './operations.ts';
@@ -15,12 +15,18 @@ export interface ReloadPlan {
   readonly added: readonly AppSpec[];
   readonly removed: readonly string[];
   readonly rolled: readonly AppSpec[];
+  /** Only their number of workers changes: those that run stay. */
+  readonly rescaled: readonly AppSpec[];
   /** What is different, for the operator; null: nothing is. */
   readonly news: Extract<EventBody, { type: 'config.changed' }> | null;
 }
 
 /** @throws SuperviseError unknown-target for a name that neither the running nor the new config has */
-export function planReload(running: Spec, next: Spec, names: readonly string[] | null): ReloadPlan {
+export function planReload(
+  running: Spec,
+  next: Spec,
+  { apps: names, changedOnly = false }: Pick<ReloadCommand, 'apps' | 'changedOnly'>,
+): ReloadPlan {
   const before = new Map(running.apps.map((app) => [app.name, app]));
   const after = new Map(next.apps.map((app) => [app.name, app]));
   for (const name of names ?? []) {
@@ -39,7 +45,8 @@ export function planReload(running: Spec, next: Spec, names: readonly string[] |
     spec,
     added: fresh.filter((app) => !before.has(app.name)),
     removed: running.apps.filter((app) => chosen(app.name) && !after.has(app.name)).map((app) => app.name),
-    rolled: fresh.filter((app) => before.has(app.name)),
+    rolled: fresh.filter(({ name }) => before.has(name) && (!changedOnly || diff.changed.includes(name))),
+    rescaled: changedOnly ? fresh.filter(({ name }) => diff.rescaled.includes(name)) : [],
     news: different ? { type: 'config.changed', ...diff } : null,
   };
 }
@@ -54,7 +61,13 @@ export type RunningReload = { readonly app: App; readonly since: number } & (
   | { readonly kind: 'rolled'; readonly revision: number }
   | { readonly kind: 'added'; readonly error: () => SuperviseError | null }
   | { readonly kind: 'removed' }
+  | { readonly kind: 'rescaled'; readonly to: number }
 );
+
+/** Takes back what is not done. */
+export function giveUp(parts: readonly RunningReload[], why: string): void {
+  for (const part of parts) if (part.kind === 'rolled') part.app.giveUp(part.revision, why);
+}
 
 /** How far a reload is over all its apps. It is over when each app is, and well only if each went well. */
 export function reloadProgress(parts: readonly RunningReload[]): Progress {
@@ -72,6 +85,12 @@ function partProgress(part: RunningReload): Progress {
   if (part.kind === 'removed') {
     if (app.state === 'stopped') return { type: 'done', ok: true, message: `${app.name} is removed` };
     return { type: 'going', message: `${app.name} stops` };
+  }
+  if (part.kind === 'rescaled') {
+    const words = { doing: `scaling ${app.name} to ${part.to}`, done: `${app.name} has ${part.to} workers`, met: true };
+    if (app.replicas !== part.to)
+      return { type: 'done', ok: false, message: `${words.doing}: changed again meanwhile` };
+    return whenQuiet(app, part.since, words);
   }
   if (part.kind === 'added') {
     const error = part.error();

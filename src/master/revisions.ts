@@ -3,9 +3,8 @@
  * the time in which the two differ; rolling back is nothing but setting the goal back.
  */
 import type { EventBody } from '../core/protocol.ts';
-import { describeExit } from '../core/reasons.ts';
+import type { AppSpec } from '../core/spec.ts';
 import { judge, type Rollout, type RolloutWorker, type Verdict } from '../core/rollout.ts';
-import type { PastExit } from '../core/worker-machine.ts';
 import type { Pinned } from '../ports.ts';
 
 export type RolloutEnd =
@@ -17,6 +16,12 @@ export type RolloutEnd =
       readonly reason: string;
       readonly lastLines: readonly string[];
     };
+
+/** How a worker of a new revision failed, in words. */
+export interface RolloutFailure {
+  readonly how: string;
+  readonly lastLines: readonly string[];
+}
 
 /** A rollout in progress, and what it has to give back when it fails. */
 export interface RunningRollout extends Rollout {
@@ -89,21 +94,28 @@ export class Revisions {
     this.#emit({ type: 'rollout.started', app: this.#app, from: this.#good.revision, to: next.revision });
   }
 
-  /** Judges the rollout, and ends it when it is over. @param lastExit how a worker last ended */
+  /** Judges the rollout, and ends it when it is over. @param failure how a worker failed */
   judge(
     workers: readonly RolloutWorker[],
     now: { readonly replicas: number; readonly ms: number },
-    lastExit: (worker: string) => PastExit | null,
+    failure: (worker: string) => RolloutFailure,
   ): Verdict | null {
     const rollout = this.#rollout;
     if (!rollout) return null;
     const verdict = judge(rollout, workers, now.replicas, now.ms);
-    if (verdict.type === 'failed') this.#rollBack(rollout, verdict.worker, lastExit(verdict.worker));
+    if (verdict.type === 'failed') this.#rollBack(rollout, verdict.worker, failure(verdict.worker));
     if (verdict.type === 'succeeded') {
       this.#good = this.#goal;
       this.#close('succeeded');
     }
     return verdict;
+  }
+
+  /** The config has another number of workers now, and is the same revision else. */
+  rescaled(app: AppSpec): void {
+    this.#goal = { ...this.#goal, app };
+    if (!this.#rollout) this.#good = this.#goal;
+    this.keepReplicas(app.workers);
   }
 
   /** The number of workers was changed by hand: a rollback keeps it. */
@@ -117,10 +129,16 @@ export class Revisions {
     this.#rollout = null;
   }
 
-  #rollBack(rollout: RunningRollout, worker: string, past: PastExit | null): void {
-    const how = past && past.cause !== 'start-timeout' ? describeExit(past.exit) : 'not ready in time';
-    const reason = `${worker} of revision ${rollout.to}: ${how}`;
-    const lastLines = past?.exit.lastLines ?? [];
+  /** Rolls back a rollout that takes too long. @returns whether it was under way */
+  giveUp(revision: number, how: string): boolean {
+    const rollout = this.#rollout;
+    if (rollout?.to !== revision) return false;
+    this.#rollBack(rollout, null, { how, lastLines: [] });
+    return true;
+  }
+
+  #rollBack(rollout: RunningRollout, worker: string | null, { how, lastLines }: RolloutFailure): void {
+    const reason = worker === null ? how : `${worker} of revision ${rollout.to}: ${how}`;
     this.#rollout = null;
     this.#goal = this.#good;
     this.#ends.set(rollout.to, { type: 'rolled-back', revision: rollout.to, reason, lastLines });

@@ -6,15 +6,17 @@ import type { Cause, EventBody, WorkerRef } from '../core/protocol.ts';
 import {
   beginLife,
   hasProcess,
+  rowOf,
   step,
   type Effect,
   type Life,
   type LifePolicy,
+  type Row,
   type Step,
   type Surroundings,
   type WorkerEvent,
 } from '../core/worker-machine.ts';
-import type { Signal } from '../core/spec.ts';
+import type { HealthSpec, Signal } from '../core/spec.ts';
 import type { Cancel, Clock, Pinned, RunningProcess, Spawner, WorkerListener } from '../ports.ts';
 
 /** What a runner needs of its app. */
@@ -59,9 +61,9 @@ export class WorkerRunner {
     this.#policy = { restart, backoff, readyTimeoutMs, stopTimeoutMs: stop.timeoutMs };
   }
 
-  /** Starts its first process. */
-  begin(): void {
-    this.#take(beginLife(this.#around()), 'begin');
+  /** Starts its first process. `inherited`: the row of crashes of the worker whose place it takes. */
+  begin(inherited: Row | null = null): void {
+    this.#take(beginLife(this.#around(), inherited), 'begin');
   }
 
   send(event: WorkerEvent): void {
@@ -81,6 +83,17 @@ export class WorkerRunner {
     return this.#life.ending.cause === 'restart' ? 'restarting' : 'retiring';
   }
 
+  /** Its crashes in a row, as they are when it ends now. */
+  get row(): Row {
+    return rowOf(this.#life, this.#around());
+  }
+
+  /** Probes its health once; `done` is called unless it is cancelled, or the process ends. */
+  probe(health: HealthSpec, done: (failure: string | null) => void): Cancel {
+    const probed = this.#process;
+    return probed?.probe(health, (failure) => probed === this.#process && done(failure)) ?? (() => undefined);
+  }
+
   /** Whether it listens on a port that we did not give it. */
   bindsOwnPort(): boolean {
     const { kind, listen } = this.pinned.app;
@@ -96,7 +109,7 @@ export class WorkerRunner {
   signal(signal: Signal): void {
     this.send({ type: 'signalled' });
     this.#process?.signal(signal);
-    this.#host.emit({ type: 'worker.signalled', ...this.#ref(), signal });
+    this.#host.emit({ type: 'worker.signalled', ...this.ref, signal });
   }
 
   #around(): Surroundings {
@@ -121,8 +134,14 @@ export class WorkerRunner {
 
   #perform(effect: Effect): void {
     if (effect === 'spawn') this.#spawn();
-    else if (effect === 'terminate') this.#process?.terminate(this.pinned.app.stop.signal);
+    else if (effect === 'terminate') this.#process?.terminate(this.#stopSignal());
     else this.#process?.kill();
+  }
+
+  /** One that hangs would not take notice of the usual one: it is to leave a dump of its stacks. */
+  #stopSignal(): Signal {
+    const { stall, stop } = this.pinned.app;
+    return this.#life.ending?.cause === 'stall' ? (stall?.signal ?? 'SIGABRT') : stop.signal;
   }
 
   #spawn(): void {
@@ -159,7 +178,7 @@ export class WorkerRunner {
     const uptimeMs = before.startedMs === null ? 0 : Math.round(past.atMs - before.startedMs);
     this.#host.emit({
       type: 'worker.exited',
-      ...this.#ref(),
+      ...this.ref,
       pid,
       code,
       signal,
@@ -173,7 +192,7 @@ export class WorkerRunner {
 
   #reportState(pidBefore: number | null): void {
     const { state, sinceMs, row, restarts, deadlineMs, readyMs, startedMs, ending } = this.#life;
-    const ref = this.#ref();
+    const ref = this.ref;
     // As it was decided: the time that passed since then is none of the policy's.
     const waitMs = deadlineMs === null ? null : Math.round(deadlineMs - sinceMs);
     const cause: Cause = ending?.cause ?? 'stop';
@@ -206,7 +225,7 @@ export class WorkerRunner {
     }
   }
 
-  #ref(): WorkerRef {
+  get ref(): WorkerRef {
     return { app: this.pinned.app.name, worker: this.id, slot: this.slot };
   }
 }

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
+import { socketCalls, type SocketCalls } from './socket-calls.ts';
 
 export interface Native {
   /** listen(2). 0, or the errno. */
@@ -12,6 +13,8 @@ export interface Native {
   makeBlocking(fd: number): number;
   /** A socket that sends datagrams to a unix socket (`@name`: an abstract one). Close-on-exec, never blocks. */
   datagramSocket(path: string): DatagramSocket;
+  /** What steering needs; Linux only. */
+  readonly sockets: SocketCalls;
 }
 
 export interface DatagramSocket {
@@ -21,10 +24,19 @@ export interface DatagramSocket {
 }
 
 /** What is used of koffi. */
-interface Koffi {
-  load(path: string | null): { func(prototype: string): (...values: unknown[]) => number | bigint };
+export interface Koffi {
+  load(path: string | null): Libc;
   errno(): number;
+  struct(name: string, fields: Readonly<Record<string, string>>): unknown;
+  sizeof(type: unknown): number;
 }
+
+export interface Libc {
+  func(prototype: string): (...values: unknown[]) => number | bigint;
+}
+
+/** 0 for a result that is not negative, else the errno of the call that was made last. */
+export type ErrnoOf = (result: number | bigint) => number;
 
 let loaded: Native | null | undefined;
 
@@ -50,7 +62,8 @@ function bindings(koffi: Koffi): Native {
   const libc = koffi.load(null);
   const listen = libc.func('int listen(int, int)');
   const fcntl = libc.func('int fcntl(int, int, ...)');
-  const errnoOf = (result: number | bigint): number => (Number(result) < 0 ? koffi.errno() : 0);
+  const errnoOf: ErrnoOf = (result) => (Number(result) < 0 ? koffi.errno() : 0);
+  let sockets: SocketCalls | null = null;
   return {
     listen: (fd, backlog) => errnoOf(listen(fd, backlog)),
     makeBlocking(fd) {
@@ -59,6 +72,9 @@ function bindings(koffi: Koffi): Native {
       return errnoOf(fcntl(fd, F_SETFL, 'int', Number(flags) & ~constants.O_NONBLOCK));
     },
     datagramSocket: (path) => datagramSocket(libc, errnoOf, path),
+    get sockets() {
+      return (sockets ??= socketCalls(koffi, libc, errnoOf));
+    },
   };
 }
 
@@ -68,11 +84,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 
-function datagramSocket(
-  libc: ReturnType<Koffi['load']>,
-  errnoOf: (result: number | bigint) => number,
-  path: string,
-): DatagramSocket {
+function datagramSocket(libc: Libc, errnoOf: ErrnoOf, path: string): DatagramSocket {
   const socket = libc.func('int socket(int, int, int)');
   const sendto = libc.func('intptr_t sendto(int, const void *, uintptr_t, int, const void *, uint32_t)');
   const close = libc.func('int close(int)');

@@ -1,5 +1,5 @@
 /**
- * Loaded into a script before its own code (`node --import`). Standalone: imports nothing but Node. It has two parts.
+ * Loaded into a script before its own code (`node --import`). Standalone: imports nothing but Node. It has three parts.
  *
  * With sockets (SUPERVISE_LISTEN): an unmodified server that listens on a configured port or path gets the socket that the
  * master holds, and the master is told when it listens.
@@ -11,9 +11,13 @@
  *
  * Under node:cluster (SUPERVISE_CHANNEL, the master's pid): there the IPC channel would keep a finished script alive. It is
  * let go, but for the time between a listen() and the master's answer, when nothing else may be open yet.
+ *
+ * In both cases the process drains at its stop signal: drain.ts. Not in what it starts itself, nor in its threads.
  */
 import dgram from 'node:dgram';
 import net from 'node:net';
+import { isMainThread } from 'node:worker_threads';
+import { drainOfProcess } from './drain.ts';
 
 /** SUPERVISE_LISTEN as JSON. exec-worker.ts writes it. */
 interface Given {
@@ -48,12 +52,15 @@ const given: Given | null =
   process.env.LISTEN_PID === String(process.pid)
     ? (JSON.parse(process.env.SUPERVISE_LISTEN ?? 'null') as Given | null)
     : null;
+const channel = process.env.SUPERVISE_CHANNEL === String(process.ppid) ? process.channel : undefined;
+// Before listen() is taken below: it follows what listens.
+if (isMainThread && (given !== null || channel !== undefined)) drainOfProcess();
 const servers = net.Server.prototype as unknown as { listen: Open };
 const datagrams = dgram.Socket.prototype as unknown as { bind: Open };
 const { listen } = servers;
 
 if (given !== null) mapListen(given);
-if (process.env.SUPERVISE_CHANNEL === String(process.ppid) && process.channel !== undefined) letGo(process.channel);
+if (channel !== undefined) letGo(channel);
 
 // ---------------------------------------------------------------- with sockets
 

@@ -339,6 +339,311 @@ const readiness: readonly Broken[] = [
   },
 ];
 
+const probing: readonly Broken[] = [
+  {
+    what: 'health without a probe',
+    yaml: app('health: {interval: 5s}'),
+    says: '4:5: apps.web.health: expected one of http, tcp and exec, found none',
+  },
+  {
+    what: 'health with two probes',
+    yaml: app('port: 9000', 'health: {http: /up, exec: [check]}'),
+    says: '5:5: apps.web.health: expected one of http, tcp and exec, found http and exec',
+  },
+  {
+    what: 'health as a path',
+    yaml: app('health: /healthz'),
+    says: '4:13: apps.web.health: expected a map with keys such as http, tcp, exec, found "/healthz"',
+  },
+  {
+    what: 'a typo in health, and a word of others for it',
+    yaml: app('port: 9000', 'health: {http: /up, intervall: 5s}', 'healthcheck: {}'),
+    says: [
+      '5:25: apps.web.health: expected a key of health, found "intervall". Did you mean "interval"?',
+      '6:5: apps.web: expected a key of an app, found "healthcheck". Did you mean "health"?',
+    ].join('\n'),
+  },
+  {
+    what: 'values of health that cannot be',
+    yaml: app('port: 9000', 'health: {http: healthz, interval: 0s, timeout: 2, failures: 0}'),
+    says: [
+      '5:20: apps.web.health.http: expected a path that starts with /, found "healthz"',
+      '5:39: apps.web.health.interval: expected a duration above 0, found "0s"',
+      '5:52: apps.web.health.timeout: expected a duration such as 250ms, 30s, 5m or 1m30s, found "2". Did you mean "2s"?',
+      '5:65: apps.web.health.failures: expected a whole number from 1 to 1000, found 0',
+    ].join('\n'),
+  },
+  {
+    what: 'an http probe of health on a shared listener',
+    yaml: app('listen: ":8000"', 'health: {http: /healthz}'),
+    says: '5:20: apps.web.health.http: expected a port of the worker\'s own, found only the shared listen ":8000". Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside',
+  },
+  {
+    what: 'a tcp probe of health on the port of a shared listener',
+    yaml: app('listen: ":8000"', 'health: {tcp: 8000}'),
+    says: '5:19: apps.web.health.tcp: expected a port of the worker\'s own, found 8000 (up to 8001 with slot 1), which all workers share through listen ":8000". Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside',
+  },
+  {
+    what: 'health without any port',
+    yaml: app('health: {http: /healthz}'),
+    says: '4:20: apps.web.health.http: expected a port to probe, found none. Set port of the app, or write {http: {path: /healthz, port: 9100}}',
+  },
+  {
+    what: 'a probe with more slots than ports',
+    yaml: app('workers: 10', 'health: {tcp: {port: 65530}}'),
+    says: '5:14: apps.web.health.tcp: expected room for 11 ports up to 65535 (workers and max_surge), found 65530',
+  },
+  {
+    what: 'a probe with the syntax of a shell',
+    yaml: app('health: {exec: "curl -f localhost || exit 1"}'),
+    says: '4:20: apps.web.health.exec: expected a program and its words, found the shell operator || at character 19. A probe runs without a shell: write ["sh", "-c", "curl -f localhost || exit 1"], or quote it',
+  },
+  {
+    what: 'a probe with a variable that is not set',
+    yaml: app('health: {exec: [check, "${CHECK_URL}"]}'),
+    says: '4:28: apps.web.health.exec[1]: ${CHECK_URL} is not set and has no default. Set CHECK_URL in the environment or in the top-level env_file, or write ${CHECK_URL:-default}',
+  },
+  {
+    what: 'a probe that wants the socket, and a port that there is none of',
+    yaml: app('listen: ":8000"', 'health: {exec: "check --fd {fd} --port {port}"}'),
+    says: [
+      "5:20: apps.web.health.exec: expected {slot}, {port} or {app}, found {fd}. A probe's command is given no sockets: let it connect to an address",
+      '5:20: apps.web.health.exec: expected a port for {port}, found none. Set port of the app, to 9000 for example',
+    ].join('\n'),
+  },
+  {
+    what: 'an empty probe',
+    yaml: app('health: {exec: []}'),
+    says: '4:14: apps.web.health.exec: expected a command, as one text or a list of words, found an empty list',
+  },
+  {
+    what: 'values of stall that cannot be',
+    yaml: app('listen: ":8000"', 'stall: {after: 500ms, action: kill, signal: SIGQUITT}'),
+    says: [
+      '5:20: apps.web.stall.after: expected a duration of at least 1s, found "500ms"',
+      '5:35: apps.web.stall.action: expected warn or restart, found "kill"',
+      '5:49: apps.web.stall.signal: expected the name of a signal such as SIGTERM, found "SIGQUITT". Did you mean "SIGQUIT"?',
+    ].join('\n'),
+  },
+  {
+    what: 'stall of a command without a socket, which cannot be seen',
+    yaml: app('stall: {after: 30s}'),
+    says: '4:5: apps.web.stall: expected listen, because a command that hangs is seen at our socket, found none. Add listen, or use health',
+  },
+];
+
+const replacing: readonly Broken[] = [
+  {
+    what: 'values of limits that cannot be',
+    yaml: app('limits: {memory: 512, lifetime: 12, jitter: 2}'),
+    says: [
+      '4:22: apps.web.limits.memory: expected a size such as 512MB or 1.5GiB, found "512". Did you mean "512MB"?',
+      '4:37: apps.web.limits.lifetime: expected a duration such as 250ms, 30s, 5m or 1m30s, found "12". Did you mean "12s"?',
+      '4:49: apps.web.limits.jitter: expected a number from 0 to 1, found 2',
+    ].join('\n'),
+  },
+  {
+    what: 'limits below anything that can run',
+    yaml: app('limits: {memory: 512k, lifetime: 500ms}'),
+    says: [
+      '4:22: apps.web.limits.memory: expected a size of at least 1MB, found "512k"',
+      '4:38: apps.web.limits.lifetime: expected a duration of at least 1s, found "500ms"',
+    ].join('\n'),
+  },
+  {
+    what: 'a share of the memory',
+    yaml: app('limits: {memory: 50%}'),
+    says: '4:22: apps.web.limits.memory: expected a size such as 512MB or 1.5GiB, found "50%"',
+  },
+  {
+    what: "pm2's limit",
+    yaml: app('max_memory_restart: 1G'),
+    says: '4:5: apps.web: expected a key of an app, found "max_memory_restart". Did you mean "limits"?',
+  },
+  {
+    what: 'watch: true',
+    yaml: app('watch: true'),
+    says: '4:12: apps.web.watch: expected a list of paths, or a map with keys such as paths, ignore, found true',
+  },
+  {
+    what: 'a watch without paths',
+    yaml: app('watch: {debounce: 1s}'),
+    says: '4:5: apps.web.watch.paths: expected a list of paths, found nothing',
+  },
+  {
+    what: 'values of watch that cannot be',
+    yaml: app('watch: {paths: [], ignore: "*.pyc", debounce: 300}'),
+    says: [
+      '4:13: apps.web.watch.paths: expected at least one path, found an empty list',
+      '4:32: apps.web.watch.ignore: expected a list of globs, found "*.pyc"',
+      '4:51: apps.web.watch.debounce: expected a duration such as 250ms, 30s, 5m or 1m30s, found "300". Did you mean "300s"?',
+    ].join('\n'),
+  },
+  {
+    what: 'an empty path to watch',
+    yaml: app('watch: [src, ""]'),
+    says: '4:18: apps.web.watch[1]: expected a path, found ""',
+  },
+  {
+    what: 'one certificate without its list',
+    yaml: app('tls_files: cert.pem'),
+    says: '4:16: apps.web.tls_files: expected a list of paths, found "cert.pem"',
+  },
+  {
+    what: 'a certificate that is a map',
+    yaml: app('tls_files: [{cert: a.pem}]'),
+    says: '4:17: apps.web.tls_files[0]: expected a path, found a map',
+  },
+];
+
+const logging: readonly Broken[] = [
+  {
+    what: 'logs as a word that is none',
+    yaml: app('logs: inherited'),
+    says: '4:11: apps.web.logs: expected inherit, or a map with keys such as format, file, found "inherited". Did you mean "inherit"?',
+  },
+  {
+    what: 'the format alone',
+    yaml: app('logs: raw'),
+    says: '4:11: apps.web.logs: expected inherit, or a map with keys such as format, file, found "raw". Did you mean {format: raw}?',
+  },
+  {
+    what: 'a list of logs',
+    yaml: app('logs: [web.log]'),
+    says: '4:5: apps.web.logs: expected inherit, or a map with keys such as format, file, found a list',
+  },
+  {
+    what: 'values of logs that cannot be',
+    yaml: app('logs: {format: text, file: "", max_size: 50, keep: -1, gzip: 9}'),
+    says: [
+      '4:20: apps.web.logs.format: expected prefix, json or raw, found "text"',
+      '4:32: apps.web.logs.file: expected a path, found ""',
+      '4:46: apps.web.logs.max_size: expected a size such as 512MB or 1.5GiB, found "50". Did you mean "50MB"?',
+      '4:56: apps.web.logs.keep: expected a whole number from 0 to 1000, found -1',
+      '4:66: apps.web.logs.gzip: expected true or false, found 9',
+    ].join('\n'),
+  },
+  {
+    what: 'a file that would be rotated after every line',
+    yaml: app('logs: {file: web.log, max_size: 100B}'),
+    says: '4:37: apps.web.logs.max_size: expected a size of at least 1KB, or 0, found "100B"',
+  },
+  {
+    what: 'a typo in logs',
+    yaml: app('logs: {files: web.log}'),
+    says: '4:12: apps.web.logs: expected a key of logs, found "files". Did you mean "file"?',
+  },
+  {
+    what: "supervisord's word",
+    yaml: app('stdout_logfile: web.log'),
+    says: '4:5: apps.web: expected a key of an app, found "stdout_logfile". Did you mean "logs"?',
+  },
+  {
+    what: 'a folder for a file',
+    yaml: app('logs: {file: logs/}'),
+    says: '4:18: apps.web.logs.file: expected a file, found the folder "logs/"',
+  },
+  {
+    what: 'a file of each port, without port',
+    yaml: app('logs: {file: "web-{port}.log"}'),
+    says: '4:18: apps.web.logs.file: expected a port for {port}, found none. Set port of the app, to 9000 for example',
+  },
+  {
+    what: 'a file of each socket',
+    yaml: app('listen: ":8000"', 'logs: {file: "web-{fd}.log"}'),
+    says: '5:18: apps.web.logs.file: expected {slot}, {port} or {app}, found {fd}. The number of a socket is the same for all workers: use {slot} for a file of each',
+  },
+  {
+    what: 'two ways to rotate one file',
+    yaml: 'apps:\n  web: {command: a, logs: {file: "all.log"}}\n  all: {command: b, logs: {file: "{app}.log", keep: 3}}\n',
+    says: '3:34: apps.all.logs.file: expected the same keep as apps.web.logs (line 2), which writes the same file, found 3 and 7. Give both the same, or each a file of its own, with {app} in its name',
+  },
+  {
+    what: 'a line to wait for that nobody reads',
+    yaml: app('ready: {log: started}', 'logs: inherit'),
+    says: '4:18: apps.web.ready.log: expected output that we read, found logs: inherit. Use another way to be ready, or a file or format in logs',
+  },
+];
+
+const depending: readonly Broken[] = [
+  {
+    what: 'one app without its list',
+    yaml: app('depends_on: cache'),
+    says: '4:17: apps.web.depends_on: expected a list of apps, found "cache"',
+  },
+  {
+    what: 'an app that there is none of, and one that is spelt wrong',
+    yaml: 'apps:\n  web: {command: a, depends_on: [db, cahce]}\n  cache: {command: b}\n  queue: {command: c}\n',
+    says: [
+      '2:34: apps.web.depends_on[0]: expected another app (cache or queue), found "db"',
+      '2:38: apps.web.depends_on[1]: expected another app (cache or queue), found "cahce". Did you mean "cache"?',
+    ].join('\n'),
+  },
+  {
+    what: 'an app, where it is the only one',
+    yaml: app('depends_on: [cache]'),
+    says: '4:18: apps.web.depends_on[0]: expected no app, because there is no other, found "cache"',
+  },
+  {
+    what: 'itself',
+    yaml: 'apps:\n  web:\n    command: a\n    depends_on: [cache, web]\n  cache: {command: b}\n',
+    says: '4:25: apps.web.depends_on[1]: expected another app, found "web", which is this app itself. Take it out',
+  },
+  {
+    what: 'a ring, which is reported once',
+    yaml: [
+      'apps:',
+      '  front: {command: a, depends_on: [web]}',
+      '  web: {command: a, depends_on: [cache, api]}',
+      '  api: {command: a, depends_on: [jobs]}',
+      '  jobs: {command: a, depends_on: [web]}',
+      '  cache: {command: a}',
+      '',
+    ].join('\n'),
+    says: '3:41: apps.web.depends_on[1]: expected an order to start in, found apps that wait for each other: web -> api -> jobs -> web. Take one of them out',
+  },
+  {
+    what: 'two rings',
+    yaml: 'apps:\n  a: {command: x, depends_on: [b]}\n  b: {command: x, depends_on: [a]}\n  c: {command: x, depends_on: [a, d]}\n  d: {command: x, depends_on: [c]}\n',
+    says: [
+      '2:32: apps.a.depends_on[0]: expected an order to start in, found apps that wait for each other: a -> b -> a. Take one of them out',
+      '4:35: apps.c.depends_on[1]: expected an order to start in, found apps that wait for each other: c -> d -> c. Take one of them out',
+    ].join('\n'),
+  },
+  {
+    what: 'an app that is only too broken to be there',
+    yaml: 'apps:\n  web: {command: a, depends_on: [cache, my.db]}\n  cache:\n  my.db: {command: b}\n',
+    says: [
+      '3:3: apps.cache: expected a map with keys such as command, script, workers, found nothing',
+      '4:3: apps: expected an app name of letters, digits, - and _ that starts with a letter (at most 63), found "my.db". Did you mean "my-db"?',
+    ].join('\n'),
+  },
+];
+
+const reloadHooks: readonly Broken[] = [
+  {
+    what: 'a hook of a reload that is none',
+    yaml: top('hooks: {pre_reload: alembic check, post_reload: [{name: a}]}'),
+    says: [
+      '1:21: hooks.pre_reload: expected a list of hooks, each after a "- ", found "alembic check"',
+      '1:50: hooks.post_reload[0].command: expected a command, as one text or a list of words, found nothing',
+    ].join('\n'),
+  },
+  {
+    what: 'two hooks of a reload with one name, and one with a shell operator',
+    yaml: top('hooks:', '  pre_reload: [{name: a, command: b}, {name: a, command: c}]', '  post_reload: [d > e]'),
+    says: [
+      '2:46: hooks.pre_reload[1].name: expected a name that no other hook of pre_reload has, found "a", which hooks.pre_reload[0] has too',
+      '3:17: hooks.post_reload[0]: expected a program and its words, found the shell operator > at character 3. Set shell: true to have it run by /bin/sh, or quote it',
+    ].join('\n'),
+  },
+  {
+    what: 'a phase that is none',
+    yaml: top('hooks: {before_reload: [a]}'),
+    says: '1:9: hooks: expected a key of hooks, found "before_reload". Did you mean "pre_reload"?',
+  },
+];
+
 const commands: readonly Broken[] = [
   {
     what: 'a list of commands in an app',
@@ -464,66 +769,14 @@ const later: readonly Broken[] = [
   },
   { what: 'spares', yaml: app('spares: 2'), says: '4:13: apps.web.spares: 2 is not supported yet. Use 0' },
   {
-    what: 'balance: steered',
-    yaml: app('balance: steered'),
-    says: '4:14: apps.web.balance: "steered" is not supported yet. Use auto or shared',
-  },
-  {
     what: 'balance: round-robin',
     yaml: app('balance: round-robin'),
-    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto or shared',
-  },
-  {
-    what: 'depends_on',
-    yaml: app('depends_on: [cache]'),
-    says: '4:5: apps.web.depends_on: not supported yet. Leave it out',
+    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto, steered or shared',
   },
   {
     what: 'ready: notify',
     yaml: app('ready: notify'),
     says: '4:12: apps.web.ready: "notify" is not supported yet. Use auto, or fd',
-  },
-  {
-    what: 'health',
-    yaml: app('health: {http: /healthz}'),
-    says: '4:5: apps.web.health: not supported yet. Leave it out',
-  },
-  { what: 'stall', yaml: app('stall: {after: 30s}'), says: '4:5: apps.web.stall: not supported yet. Leave it out' },
-  {
-    what: 'limits',
-    yaml: app('limits: {memory: 512MB}'),
-    says: '4:5: apps.web.limits: not supported yet. Leave it out',
-  },
-  { what: 'watch', yaml: app('watch: {paths: [src]}'), says: '4:5: apps.web.watch: not supported yet. Leave it out' },
-  {
-    what: 'tls_files',
-    yaml: app('tls_files: [a.pem]'),
-    says: '4:5: apps.web.tls_files: not supported yet. Leave it out',
-  },
-  {
-    what: 'a log file with rotation',
-    yaml: app('logs: {file: web.log, max_size: 10MB, keep: 3, gzip: true}'),
-    says: [
-      '4:18: apps.web.logs.file: "web.log" is not supported yet. Leave it out',
-      '4:37: apps.web.logs.max_size: "10MB" is not supported yet. Leave it out',
-      '4:49: apps.web.logs.keep: 3 is not supported yet. Leave it out',
-      '4:58: apps.web.logs.gzip: true is not supported yet. Leave it out',
-    ].join('\n'),
-  },
-  {
-    what: 'logs: inherit',
-    yaml: app('logs: inherit'),
-    says: '4:11: apps.web.logs: "inherit" is not supported yet. Use {format: raw}',
-  },
-  {
-    what: 'pre_reload',
-    yaml: top('hooks: {pre_reload: [a]}'),
-    says: '1:9: hooks.pre_reload: not supported yet. Leave it out',
-  },
-  {
-    what: 'post_reload',
-    yaml: top('hooks: {post_reload: [a]}'),
-    says: '1:9: hooks.post_reload: not supported yet. Leave it out',
   },
   {
     what: 'a lock of a hook',
@@ -686,7 +939,7 @@ const together: readonly Broken[] = [
       '  web:',
       '    workers: two',
       '    listen: ["127.0.0.1:99999"]',
-      '    health: {http: /}',
+      '    health: {http: up}',
       '  api:',
       '    command: serve --fd {fd}',
       '    restrat: always',
@@ -698,24 +951,31 @@ const together: readonly Broken[] = [
       '6:3: apps.web: expected command or script, found neither. An app needs something to run',
       '7:14: apps.web.workers: expected a whole number from 0 to 1000, found "two"',
       '8:14: apps.web.listen[0]: expected a port from 1 to 65535, found "127.0.0.1:99999"',
-      '9:5: apps.web.health: not supported yet. Leave it out',
+      '9:20: apps.web.health.http: expected a path that starts with /, found "up"',
       '11:14: apps.api.command: expected a listen address for {fd}, found none. Add one to listen of the app, or with -b',
       '12:5: apps.api: expected a key of an app, found "restrat". Did you mean "restart"?',
     ].join('\n'),
   },
 ];
 
-for (const [title, table] of Object.entries({
+const tables = {
   keys,
   values,
   listening,
   readiness,
+  probing,
+  replacing,
+  logging,
+  depending,
+  reloadHooks,
   commands,
   variables,
   later,
   text,
   together,
-})) {
+};
+
+for (const [title, table] of Object.entries(tables)) {
   describe(title, () => {
     for (const { what, yaml, says } of table) {
       test(what, async () => {
@@ -785,7 +1045,7 @@ describe('files', () => {
 });
 
 test('there are at least 30 broken configs, and no two messages for one mistake', () => {
-  const all = [keys, values, listening, readiness, commands, variables, later, text, together].flat();
+  const all = Object.values(tables).flat();
   assert.ok(all.length >= 30, String(all.length));
   assert.equal(new Set(all.map(({ yaml }) => yaml)).size, all.length);
 });

@@ -28,6 +28,20 @@ async function load(text: string): Promise<string> {
   }
 }
 
+const lines = example.split('\n');
+const insteadLines = lines.flatMap((line, index) => (line.includes('# instead: ') ? [index] : []));
+const excluded: Readonly<Record<string, string>> = { command: 'script', port: 'listen' };
+
+/** The example with one of its "instead" lines, beside or in place of the line that it excludes. */
+function withInstead(index: number, how: 'beside' | 'in place'): string {
+  const [, indent = '', key = ''] = /^( *)# instead: (\w+):/.exec(lines[index] ?? '') ?? [];
+  const other = new RegExp(`^${indent}${excluded[key] ?? key}: `);
+  return lines
+    .filter((line) => how === 'beside' || !other.test(line))
+    .map((line) => (line === lines[index] ? line.replace('# instead: ', '') : line))
+    .join('\n');
+}
+
 /** The keys that a text has, NAME standing for names of the user's own, as keyPaths names them. */
 function pathsOf(value: unknown, prefix = ''): readonly string[] {
   if (Array.isArray(value)) return value.flatMap((item) => pathsOf(item, `${prefix}[]`));
@@ -49,8 +63,8 @@ describe('config.example.yaml', () => {
   });
 
   test('mentions every key of the schema, and no other', () => {
-    const everything = parse(example.replace(/# (not yet|instead): /g, '')) as unknown;
-    const shown = new Set(pathsOf(everything));
+    const variants = [example, ...insteadLines.map((index) => withInstead(index, 'in place'))];
+    const shown = new Set(variants.flatMap((text) => pathsOf(parse(text.replaceAll('# not yet: ', '')))));
     const known = keyPaths(configSchema).map((path) => path.replace('.NAME.NAME', '.NAME'));
     // the keys of `ready` are shown in its comment, those of a hook in one phase
     const isElsewhere = (path: string) =>
@@ -63,9 +77,8 @@ describe('config.example.yaml', () => {
   });
 
   test('has each line after "not yet" refused by name, and nothing else', async () => {
-    const lines = example.split('\n');
     const later = lines.flatMap((line, index) => (line.includes('# not yet: ') ? [index] : []));
-    assert.ok(later.length > 10);
+    assert.ok(later.length >= 5);
     for (const index of later) {
       const enabled = lines.map((line, other) => (other === index ? line.replace('# not yet: ', '') : line)).join('\n');
       assert.match(
@@ -76,10 +89,28 @@ describe('config.example.yaml', () => {
     }
   });
 
-  test('explains each line after "instead" by what it excludes', async () => {
-    const says = async (key: string) => load(example.replace(`# instead: ${key}`, key));
-    assert.match(await says('command'), /found both/);
-    assert.match(await says('port'), /found both/);
+  for (const index of insteadLines) {
+    test(`can have "${lines[index]?.trim()}" in place of a line, not beside it`, async () => {
+      assert.equal(await load(withInstead(index, 'in place')), 'fine');
+      assert.match(await load(withInstead(index, 'beside')), /found both|expected each key once/);
+    });
+  }
+
+  test('shows the defaults of what is off unless it is set', async () => {
+    const { spec } = await loadConfig('config.example.yaml', {});
+    assert.deepEqual(
+      spec.apps.map(({ dependsOn, health, stall, limits, watch, tlsFiles, logs }) => ({
+        ...{ dependsOn, health, stall, limits, watch, tlsFiles },
+        logs,
+      })),
+      [
+        {
+          ...{ dependsOn: [], health: null, stall: null, watch: null, tlsFiles: [] },
+          limits: { memoryBytes: null, lifetimeMs: null, jitter: 0.1 },
+          logs: { kind: 'captured', format: 'prefix', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
+        },
+      ],
+    );
   });
 
   test('names the JSON Schema', () =>
@@ -112,6 +143,11 @@ describe('schema/config.schema.json', () => {
       readFileSync('examples/fastapi/supervise.yaml', 'utf8'),
       'apps: {web: {command: [a, b], workers: "${N}", env: {A: 1}, ready: {http: {path: /x, port: 9000}}, umask: 022}}',
       'apps: {web: {script: a, stop: {signal: INT, timeout: "${T:-5s}"}}}\nhooks: {pre_start: [a, {command: b}]}',
+      'apps: {web: {command: a, health: {http: /up, failures: 2}, port: 9000, logs: inherit, watch: [src]}}',
+      'apps: {web: {command: a, health: {exec: [a, b]}, watch: {paths: [a]}, logs: {file: a, max_size: 10MB, gzip: true}}}',
+      'apps: {web: {command: a, health: null, stall: null, watch: null, limits: {memory: "${M}", lifetime: null}}}',
+      'apps: {web: {script: a, stall: {}, limits: {memory: 1.5GiB, jitter: 0}, tls_files: [a], depends_on: [b], watch: []}}',
+      'apps: {web: {script: a, logs: "${LOGS:-inherit}"}}\nhooks: {pre_reload: [a], post_reload: [{command: b}]}',
     ]) {
       assert.ok(accepts(text), text);
     }
@@ -121,8 +157,19 @@ describe('schema/config.schema.json', () => {
       'apps: {web: {command: a, workers: auto}}',
       'apps: {web: {command: a, ready_timeout: 30}}',
       'apps: {web: {command: a, stop: {signal: SIGTREM}}}',
-      'apps: {web: {command: a, health: {http: /}}}',
-      'apps: {web: {command: a, logs: inherit}}',
+      'apps: {web: {command: a, health: {}}}',
+      'apps: {web: {command: a, health: {http: /, tcp: 1}}}',
+      'apps: {web: {command: a, health: {http: up}}}',
+      'apps: {web: {command: a, ready: {http: /, delay: 1s}}}',
+      'apps: {web: {command: a, stall: {action: kill}}}',
+      'apps: {web: {command: a, limits: {memory: 512}}}',
+      'apps: {web: {command: a, limits: {memory: 50%}}}',
+      'apps: {web: {command: a, watch: {debounce: 1s}}}',
+      'apps: {web: {command: a, watch: src}}',
+      'apps: {web: {command: a, tls_files: a.pem}}',
+      'apps: {web: {command: a, depends_on: [""]}}',
+      'apps: {web: {command: a, logs: raw}}',
+      'apps: {web: {command: a, logs: {keep: -1}}}',
       'apps: {web.1: {command: a}}',
       'apps: {web: {workers: 1}}',
       'apps: {web: {command: a, script: b}}',

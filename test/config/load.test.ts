@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { applyFlags, findConfig, loadConfig, readName, specFromFlags, type Flags } from '../../src/config/load.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
-import type { AppSpec, Spec } from '../../src/core/spec.ts';
+import type { AppSpec, HealthProbe, Spec } from '../../src/core/spec.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'supervise-load-'));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -26,8 +26,10 @@ async function specOf(yaml: string, env: Record<string, string> = {}): Promise<S
   return (await loadConfig(join(folder({ 'supervise.yaml': yaml }), 'supervise.yaml'), env)).spec;
 }
 
+/** The app that is called web, or the only one. */
 async function appOf(yaml: string, env: Record<string, string> = {}): Promise<AppSpec> {
-  const [app] = (await specOf(yaml, env)).apps;
+  const { apps } = await specOf(yaml, env);
+  const app = apps.find(({ name }) => name === 'web') ?? apps[0];
   assert.ok(app);
   return app;
 }
@@ -160,10 +162,26 @@ apps:
     backoff: {initial: 10ms, max: 1s, factor: 1, jitter: 0, stable_after: 1s, max_crashes: 0, retry_failed_every: 5s}
     stop: {signal: int, timeout: 0}
     reload: {max_surge: 0, max_unavailable: 2, canary: 0s}
-    logs: {format: json}
+    balance: shared
+    health: {http: {path: /healthz, port: 9200}, interval: 5s, timeout: 500ms, failures: 2}
+    stall: {after: 10s, action: restart, signal: quit}
+    limits: {memory: 512MB, lifetime: 12h, jitter: 0}
+    watch: {paths: [src, /etc/shop], ignore: ["**/*.pyc"], debounce: 1s}
+    tls_files: [/etc/ssl/shop.pem, key.pem]
+    logs: {format: json, file: "logs/{app}-{slot}.log", max_size: 10MB, keep: 0, gzip: true}
+    depends_on: [cache]
+  cache: {command: b}
 `);
-    const { cwd, ...others } = app;
+    const { cwd, logs, ...others } = app;
     assert.equal(basename(cwd), 'current');
+    assert.deepEqual(logs, {
+      kind: 'captured',
+      format: 'json',
+      file: join(dirname(cwd), 'logs/{app}-{slot}.log'),
+      maxSizeBytes: 10_485_760,
+      keep: 0,
+      gzip: true,
+    });
     assert.deepEqual(others, {
       name: 'web',
       kind: 'script',
@@ -189,9 +207,126 @@ apps:
       },
       stop: { signal: 'SIGINT', timeoutMs: 0 },
       reload: { maxSurge: 0, maxUnavailable: 2, canaryMs: 0 },
-      logs: { kind: 'captured', format: 'json', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
-    });
+      dependsOn: ['cache'],
+      balance: 'shared',
+      health: {
+        probe: { kind: 'http', path: '/healthz', port: 9200 },
+        intervalMs: 5000,
+        timeoutMs: 500,
+        failures: 2,
+      },
+      stall: { afterMs: 10_000, action: 'restart', signal: 'SIGQUIT' },
+      limits: { memoryBytes: 536_870_912, lifetimeMs: 43_200_000, jitter: 0 },
+      watch: { paths: ['src', '/etc/shop'], ignore: ['**/*.pyc'], debounceMs: 1000 },
+      tlsFiles: ['/etc/ssl/shop.pem', 'key.pem'],
+    } satisfies Omit<AppSpec, 'cwd' | 'logs'>);
   });
+
+  test('gives the groups that are not set by default their defaults once they are there', async () => {
+    const app = await appOf(
+      'apps: {web: {script: a, health: {tcp: 9100}, stall: {}, limits: {lifetime: 1h}, watch: {paths: [.]}}}',
+    );
+    assert.deepEqual(
+      { ...app.health, stall: app.stall, limits: app.limits, watch: app.watch },
+      {
+        probe: { kind: 'tcp', port: 9100 },
+        intervalMs: 10_000,
+        timeoutMs: 2000,
+        failures: 3,
+        stall: { afterMs: 30_000, action: 'warn', signal: null },
+        limits: { memoryBytes: null, lifetimeMs: 3_600_000, jitter: 0.1 },
+        watch: { paths: ['.'], ignore: [], debounceMs: 300 },
+      },
+    );
+  });
+
+  const probes: readonly (readonly [string, HealthProbe])[] = [
+    ['{http: /up}', { kind: 'http', path: '/up', port: null }],
+    ['{http: {path: /up, port: 9100}}', { kind: 'http', path: '/up', port: 9100 }],
+    ['{tcp: 9100}', { kind: 'tcp', port: 9100 }],
+    ['{tcp: {}}', { kind: 'tcp', port: null }],
+    [`{exec: 'check --port {port} "a b"'}`, { kind: 'exec', argv: ['check', '--port', '{port}', 'a b'], shell: false }],
+    ['{exec: [check, "a && b"]}', { kind: 'exec', argv: ['check', 'a && b'], shell: false }],
+  ];
+  for (const [yaml, probe] of probes) {
+    test(`health: ${yaml}`, async () =>
+      assert.deepEqual((await appOf(`apps: {web: {command: a, port: 9000, health: ${yaml}}}`)).health?.probe, probe));
+  }
+
+  test('watches what a list names, and nothing where it is empty', async () => {
+    const short = await appOf('apps: {web: {command: a, watch: [src, "${MORE:-lib}"]}}');
+    assert.deepEqual(short.watch, { paths: ['src', 'lib'], ignore: [], debounceMs: 300 });
+    assert.equal((await appOf('apps: {web: {command: a, watch: []}}')).watch, null);
+  });
+
+  test("lets workers have the master's own output, or a file that is never rotated here", async () => {
+    assert.deepEqual((await appOf('apps: {web: {command: a, logs: inherit}}')).logs, { kind: 'inherit' });
+    const { logs } = await appOf('apps: {web: {command: a, logs: {file: web.log, max_size: 0}}}');
+    assert.ok(logs.kind === 'captured' && logs.maxSizeBytes === Number.MAX_SAFE_INTEGER);
+  });
+
+  test('lets apps share a log file that they would rotate in the same way', async () => {
+    const { apps } = await specOf(
+      'apps:\n  web: {command: a, logs: {file: all.log, keep: 3}}\n  api: {command: a, logs: {file: all.log, keep: 3, format: json}}\n  own: {command: a, logs: {file: "{app}.log"}}\n',
+    );
+    assert.equal(apps.length, 3);
+  });
+
+  test('gives hooks of a reload what hooks of a start get: a failure before it ends it', async () => {
+    const { hooks } = await specOf(
+      'hooks: {pre_reload: [alembic check, {command: b, on_failure: continue}], post_reload: [c]}\napps: {web: {command: a}}\n',
+    );
+    assert.deepEqual(
+      [...hooks.pre_reload, ...hooks.post_reload].map(({ phase, name, argv, onFailure }) => [
+        phase,
+        name,
+        argv,
+        onFailure,
+      ]),
+      [
+        ['pre_reload', 'alembic', ['alembic', 'check'], 'abort'],
+        ['pre_reload', 'b', ['b'], 'continue'],
+        ['post_reload', 'c', ['c'], 'continue'],
+      ],
+    );
+  });
+
+  const orders: readonly (readonly [string, Readonly<Record<string, readonly string[]>>, readonly string[]])[] = [
+    ['as written', { b: [], a: [], c: [] }, ['b', 'a', 'c']],
+    ['after what they depend on', { web: ['cache'], cache: [] }, ['cache', 'web']],
+    [
+      'as written where nothing asks for more',
+      { x: [], web: ['db'], y: [], db: [], z: [] },
+      ['x', 'db', 'web', 'y', 'z'],
+    ],
+    ['along a chain', { a: ['b'], b: ['c'], c: ['d'], d: [] }, ['d', 'c', 'b', 'a']],
+    [
+      'once, where several depend on one',
+      { web: ['api', 'cache'], api: ['db', 'cache'], cache: ['db'], db: [] },
+      ['db', 'cache', 'api', 'web'],
+    ],
+    ['also where a dependency is named twice', { web: ['db', 'db'], db: [] }, ['db', 'web']],
+  ];
+  for (const [what, dependsOn, expected] of orders) {
+    test(`orders apps ${what}`, async () => {
+      const lines = Object.entries(dependsOn).map(
+        ([name, on]) => `  ${name}: {command: a, depends_on: [${on.join(', ')}]}`,
+      );
+      const { apps } = await specOf(`apps:\n${lines.join('\n')}\n`);
+      assert.deepEqual(
+        apps.map(({ name }) => name),
+        expected,
+      );
+      for (const [index, app] of apps.entries()) {
+        const earlier = apps.slice(0, index).map(({ name }) => name);
+        assert.deepEqual(
+          app.dependsOn.filter((name) => !earlier.includes(name)),
+          [],
+          app.name,
+        );
+      }
+    });
+  }
 
   const readiness: readonly (readonly [string, AppSpec['ready']])[] = [
     ['spawned', { kind: 'spawned' }],
@@ -280,6 +415,50 @@ describe('variables', () => {
     );
     assert.deepEqual([app.workers, app.identity.nice, app.stop.timeoutMs], [4, -3, 20_000]);
     assert.deepEqual(app.env, { V: '7', W: '${N}', X: '' });
+  });
+
+  test('work in every value of health, stall, limits, watch, tls_files, depends_on and logs', async () => {
+    const app = await appOf(
+      `apps:
+  web:
+    command: a
+    port: 9000
+    health: {exec: [check, "\${URL}", "x\${URL}"], interval: "\${S}s", failures: "\${N}"}
+    stall: \${NONE:-}
+    limits: {memory: "\${N}GB", lifetime: "\${S}m", jitter: "\${JITTER}"}
+    watch: {paths: ["\${DIR}/src"], ignore: ["\${DIR}/*"], debounce: "\${S}ms"}
+    tls_files: ["\${DIR}/cert.pem"]
+    depends_on: ["\${APP}"]
+    logs: {file: "\${DIR}/{slot}.log", max_size: "\${N}MB", keep: "\${N}", gzip: "\${YES}", format: "\${FORMAT}"}
+  cache: {command: 'b', logs: "\${LOGS:-inherit}", health: {exec: 'check "\${URL}" \${S}', timeout: "\${S}s"}, port: 1}
+`,
+      { URL: 'a b', S: '7', N: '2', JITTER: '0.2', DIR: '/srv', APP: 'cache', YES: 'true', FORMAT: 'raw' },
+    );
+    const { health, stall, limits, watch, tlsFiles, dependsOn, logs } = app;
+    assert.deepEqual(
+      { health, stall, limits, watch, tlsFiles, dependsOn, logs },
+      {
+        health: {
+          probe: { kind: 'exec', argv: ['check', 'a b', 'xa b'], shell: false },
+          intervalMs: 7000,
+          timeoutMs: 2000,
+          failures: 2,
+        },
+        stall: null,
+        limits: { memoryBytes: 2 * 2 ** 30, lifetimeMs: 420_000, jitter: 0.2 },
+        watch: { paths: ['/srv/src'], ignore: ['/srv/*'], debounceMs: 7 },
+        tlsFiles: ['/srv/cert.pem'],
+        dependsOn: ['cache'],
+        logs: {
+          kind: 'captured',
+          format: 'raw',
+          file: '/srv/{slot}.log',
+          maxSizeBytes: 2 * 2 ** 20,
+          keep: 2,
+          gzip: true,
+        },
+      },
+    );
   });
 
   test('that are empty mean not set, where no text is meant', async () => {

@@ -96,6 +96,59 @@ describe('explain', () => {
   });
 });
 
+test('explain shows health, watch, limits and logs as they are used', async () => {
+  const file = join(dir, 'values.yaml');
+  writeFileSync(
+    file,
+    `apps:
+  web:
+    script: a
+    health: {exec: 'check --token \${API_TOKEN} "\${URL:-a b}"', failures: \${N:-2}}
+    stall: {action: restart}
+    limits: {memory: \${MEMORY}}
+    watch: [src, "\${MORE}"]
+    tls_files: [cert.pem]
+    logs: {file: web-{slot}.log, keep: 3}
+    depends_on: [cache]
+  cache: {command: b, logs: inherit, watch: {paths: [src]}, stall: null}
+`
+      .replace('web-{slot}.log', '"web-{slot}.log"')
+      .replace('${MEMORY}', '"${MEMORY}"')
+      .replace('${N:-2}', '"${N:-2}"'),
+  );
+  const loaded = await loadConfig(file, { API_TOKEN: 't-456', MEMORY: '1.5GiB', MORE: 'lib' });
+  const lines = explained(loaded);
+  const expected: Readonly<Record<string, string>> = {
+    'apps.web.health.exec':
+      "check --token *** 'a b' <- values.yaml:4:20, ${API_TOKEN} from the environment, ${URL} not set",
+    'apps.web.health.failures': '2 <- values.yaml:4:74, ${N} not set',
+    'apps.web.health.interval': '10s <- default',
+    'apps.web.stall.action': 'restart <- values.yaml:5:21',
+    'apps.web.stall.signal': 'SIGABRT <- default',
+    'apps.web.limits.memory': '1.5GiB <- values.yaml:6:22, ${MEMORY} from the environment',
+    'apps.web.limits.lifetime': 'none <- default',
+    'apps.web.watch.paths[0]': 'src <- values.yaml:7:13',
+    'apps.web.watch.paths[1]': 'lib <- values.yaml:7:18, ${MORE} from the environment',
+    'apps.web.watch.ignore': 'none <- default',
+    'apps.web.watch.debounce': '300ms <- default',
+    'apps.web.tls_files[0]': 'cert.pem <- values.yaml:8:17',
+    'apps.web.logs.file': `${dir}/web-{slot}.log <- values.yaml:9:18`,
+    'apps.web.logs.format': 'auto <- default',
+    'apps.web.logs.max_size': '50MB <- default',
+    'apps.web.logs.keep': '3 <- values.yaml:9:42',
+    'apps.web.depends_on[0]': 'cache <- values.yaml:10:18',
+    'apps.cache.logs': 'inherit <- values.yaml:11:29',
+    'apps.cache.watch.paths[0]': 'src <- values.yaml:11:54',
+    'apps.cache.stall': 'none <- values.yaml:11:68',
+    'apps.cache.health': 'none <- default',
+  };
+  for (const [path, line] of Object.entries(expected)) assert.equal(lines.get(path), line, path);
+  assert.ok(![...lines.values()].join('\n').includes('t-456'));
+  assert.ok(![...lines.keys()].some((path) => path.startsWith('apps.cache.logs.')));
+  const names = [...lines.keys()].flatMap((path) => /^apps\.(\w+)\./.exec(path)?.[1] ?? []);
+  assert.deepEqual([...new Set(names)], ['cache', 'web']);
+});
+
 test('diffSpecs tells added, removed, rescaled and changed apps apart', async () => {
   const spec = async (text: string) => {
     writeFileSync(join(dir, 'diff.yaml'), text);
@@ -108,5 +161,21 @@ test('diffSpecs tells added, removed, rescaled and changed apps apart', async ()
     'apps:\n  f: {command: x}\n  e: {command: y, workers: 3}\n  a: {env: {B: 2, A: 1}, command: "x"}\n  b: {command: x, workers: 3}\n  c: {command: x, stop: {timeout: 1s}}\n',
   );
   assert.deepEqual(diffSpecs(before, after), { added: ['f'], removed: ['d'], rescaled: ['b'], changed: ['e', 'c'] });
+  const base = 'apps:\n  a: {script: x}\n  b: {command: y}\n';
+  for (const key of [
+    'health: {tcp: 9100}',
+    'stall: {}',
+    'limits: {memory: 1GB}',
+    'watch: [src]',
+    'tls_files: [a.pem]',
+    'logs: inherit',
+    'logs: {file: a.log}',
+    'depends_on: [b]',
+  ]) {
+    const { changed } = diffSpecs(await spec(base), await spec(base.replace('script: x', `script: x, ${key}`)));
+    assert.deepEqual(changed, ['a'], key);
+  }
+  const [hookless, hooked] = [await spec(base), await spec(`hooks: {pre_reload: [c]}\n${base}`)];
+  assert.deepEqual(diffSpecs(hookless, hooked).changed, []);
   assert.deepEqual(diffSpecs(before, before), { added: [], removed: [], rescaled: [], changed: [] });
 });

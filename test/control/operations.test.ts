@@ -78,7 +78,7 @@ test('a reload carries the rollout of its apps, and a rollback is exit 1 with th
   const { master, socketPath } = await openRoom(t);
   master.answer = () => accepted(1);
   const seen: string[] = [];
-  const result = resultOf(new ControlClient(socketPath).reload(['web']), (event) => seen.push(event.type));
+  const result = resultOf(new ControlClient(socketPath).reload({ apps: ['web'] }), (event) => seen.push(event.type));
   await eventually('the command arrives', () => master.commands.length === 1);
   master.emit({ type: 'rollout.started', app: 'web', from: 1, to: 2 });
   master.emit({ type: 'rollout.started', app: 'api', from: 1, to: 2 });
@@ -113,7 +113,7 @@ test('a client that leaves ends its wait only: the operation is not asked to end
   const { master, socketPath } = await openRoom(t);
   master.answer = () => accepted(1);
   const controller = new AbortController();
-  const wait = resultOf(new ControlClient(socketPath).reload(null, { signal: controller.signal }), () => {});
+  const wait = resultOf(new ControlClient(socketPath).reload({ apps: null }, { signal: controller.signal }), () => {});
   await eventually('the command arrives', () => master.commands.length === 1);
   controller.abort();
   await assert.rejects(wait, (error: SuperviseError) => error.code === 'operation-failed');

@@ -36,6 +36,11 @@ test('every command arrives at the master as the protocol has it', async (t) => 
     ['/v1/stop', { how: 'now' }, { type: 'stop', how: 'now' }],
     ['/v1/reload', { apps: null }, { type: 'reload', spec: null, apps: null }],
     ['/v1/reload', { apps: ['web', 'api'] }, { type: 'reload', spec: null, apps: ['web', 'api'] }],
+    [
+      '/v1/reload',
+      { changedOnly: true, timeoutMs: 60_000 },
+      { type: 'reload', spec: null, apps: null, changedOnly: true, timeoutMs: 60_000 },
+    ],
     ['/v1/restart', { target: 'web' }, { type: 'restart', target: { app: 'web', worker: null } }],
     ['/v1/restart', { target: 'web.17' }, { type: 'restart', target: { app: 'web', worker: 'web.17' } }],
     ['/v1/scale', { app: 'web', to: 0 }, { type: 'scale', app: 'web', change: { to: 0 } }],
@@ -109,6 +114,7 @@ test('what is wrong with a request is said, with the field, what was expected an
     ['POST', '/v1/stop', { how: 'slowly' }, 400, /how: expected graceful, quick or now, found "slowly"/],
     ['POST', '/v1/reload', { apps: 'web' }, 400, /apps: expected a list of app names, or null for all, found "web"/],
     ['POST', '/v1/reload', { apps: [] }, 400, /apps: expected a list/],
+    ['POST', '/v1/reload', { timeoutMs: 0 }, 400, /timeoutMs: expected/],
     [
       'POST',
       '/v1/signal',

@@ -2,12 +2,15 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
+  durationPattern,
   formatBytes,
   formatDuration,
   formatPercent,
   parseDuration,
   parsePercent,
   parseSize,
+  percentPattern,
+  sizePattern,
   type Parsed,
 } from '../../src/core/units.ts';
 import { isSecretName, maskText, maskValue } from '../../src/core/secrets.ts';
@@ -67,7 +70,14 @@ describe('parseSize', () => {
     ['64k', 65_536],
     ['1T', 2 ** 40],
     ['100B', 100],
+    ['50MB', 52_428_800],
+    ['0.5k', 512],
+    ['1.5b', 2],
+    [' 64KB ', 65_536],
     ['0', 0],
+    ['0MB', 0],
+    ['1e3MB', noSize],
+    ['64  KB', noSize],
     ['512', `${noSize}; 512MB?`],
     ['50%', noSize],
     ['-1MB', noSize],
@@ -78,6 +88,33 @@ describe('parseSize', () => {
   ];
   for (const [text, expected] of table) {
     test(JSON.stringify(text), () => assert.equal(value(parseSize(text)), expected));
+  }
+});
+
+test('the patterns of the JSON Schema accept what the parsers accept', () => {
+  const texts = [
+    '0',
+    '1',
+    '5B',
+    '5b',
+    '5 MB',
+    '5  MB',
+    '5MiB',
+    '5mIb',
+    '5Mi',
+    '5M',
+    '1.5g',
+    '1.g',
+    '.5g',
+    '5PB',
+    '5%',
+    '12.5%',
+    '5ms',
+  ];
+  for (const text of [...texts, '1h 30m', '5 s', '5S', '', 'MB', '-5s', '0s', '1e3MB']) {
+    assert.equal(new RegExp(sizePattern).test(text), parseSize(text).ok, `size ${text}`);
+    assert.equal(new RegExp(percentPattern).test(text), parsePercent(text).ok, `percent ${text}`);
+    assert.equal(new RegExp(durationPattern).test(text), parseDuration(text).ok, `duration ${text}`);
   }
 });
 

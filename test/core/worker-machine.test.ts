@@ -6,6 +6,7 @@ import {
   isOver,
   killAgainMs,
   politeExitMs,
+  rowOf,
   step,
   type WorkerEvent,
 } from '../../src/core/worker-machine.ts';
@@ -444,4 +445,51 @@ test('retry ends a wait now and forgets no crash', () => {
   const story = new LifeStory().exits(1).send({ type: 'retry' });
   assert.deepEqual([story.state, story.life.row.crashes], ['starting', 1]);
   assert.equal(story.exits(1).waitMs, 1_000);
+});
+
+describe('the successor of a worker that hung or was not healthy', () => {
+  const heir = (crashes: number, parts: LifeStoryParts = {}) =>
+    new LifeStory({ ...parts, inherited: { crashes, delayed: Math.max(0, crashes - 1) } });
+
+  test('starts at once, when that was the first crash in a row', () => {
+    const story = heir(0);
+    assert.deepEqual([story.state, story.effects], ['starting', ['spawn']]);
+    assert.equal(story.life.row.crashes, 1);
+  });
+
+  test('waits as the predecessor would have, and that first start is no restart', () => {
+    const story = heir(1);
+    assert.deepEqual([story.state, story.effects, story.waitMs], ['backoff', [], 500]);
+    assert.equal(heir(2).waitMs, 1_000);
+    story.after(500);
+    assert.deepEqual([story.state, story.effects, story.life.restarts], ['starting', ['spawn'], 0]);
+    story.ready().exits(1);
+    assert.equal(story.state, 'backoff', 'the row goes on');
+  });
+
+  test('is failed, with slow trials, when the row is too long', () => {
+    const story = heir(8);
+    assert.deepEqual([story.state, story.waitMs], ['failed', 60_000]);
+    assert.equal(heir(8, { served: false }).state, 'backoff', 'nothing is given up before the app has served');
+  });
+
+  test('ends the row by being ready for long enough', () => {
+    const story = heir(3).after(30_000).ready().after(10_000).exits(1);
+    assert.deepEqual([story.state, story.life.row.crashes], ['starting', 1]);
+  });
+
+  test('inherits no row that its predecessor had outlived', () => {
+    const old = new LifeStory().exits(1).after(500).ready();
+    assert.equal(rowOf(old.life, old.around).crashes, 1);
+    old.after(10_000);
+    assert.equal(rowOf(old.life, old.around).crashes, 0);
+  });
+});
+
+test('an exit that is proved to be for want of memory is called that, and counts as a crash', () => {
+  const oom = 'the memory cgroup /web counted 1 oom_kill';
+  const story = new LifeStory().ready().exits(null, { signal: 'SIGKILL', oom });
+  assert.deepEqual([story.life.lastExit?.cause, story.life.row.crashes], ['oom', 1]);
+  const asked = new LifeStory().ready().stop().exits(null, { signal: 'SIGKILL', oom });
+  assert.equal(asked.life.lastExit?.cause, 'stop', 'who was asked to end ended for that reason');
 });

@@ -121,6 +121,18 @@ describe('a server', () => {
       program: '/usr/bin/gunicorn',
       app: () => ({ command: 'gunicorn --bind fd://3 wsgi:app', cwd: resolve('test/fixtures/e2e') }),
     },
+    'gunicorn whose config file names the socket': {
+      program: '/usr/bin/gunicorn',
+      app: () => ({ command: ['gunicorn', '-c', fixture('gunicorn_fd.py'), 'wsgi:app'], cwd: fixture('.') }),
+    },
+    'gunicorn that is told of no address': {
+      program: '/usr/bin/gunicorn',
+      app: () => ({ command: 'gunicorn wsgi:app', cwd: fixture('.') }),
+    },
+    'gunicorn that is told the address, not the socket': {
+      program: '/usr/bin/gunicorn',
+      app: (port) => ({ command: `gunicorn --bind 127.0.0.1:${port} wsgi:app`, cwd: fixture('.') }),
+    },
     'an unmodified Node script in ESM': {
       app: (port) => ({ script: resolve('examples/node-app/server.mjs'), env: { PORT: port } }),
     },

@@ -123,3 +123,12 @@ export function socketsAtPath(path: string): { inode: string; listening: boolean
     return fields[7] === path ? [{ inode: `socket:[${fields[6]}]`, listening: fields[3] === '00010000' }] : [];
   });
 }
+
+/** Where it works; null when it is gone. */
+export function workingDirectory(pid: number): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return null;
+  }
+}

@@ -105,8 +105,8 @@ export class Site {
   }
 
   /** `supervise start ARGS` in the foreground. */
-  start(args: readonly string[] = [], more: { env?: Record<string, string> } = {}): Master {
-    const child = spawn(process.execPath, [bin, 'start', ...args], {
+  start(args: readonly string[] = [], more: { env?: Record<string, string>; bin?: string } = {}): Master {
+    const child = spawn(process.execPath, [more.bin ?? bin, 'start', ...args], {
       cwd: this.dir,
       env: { ...this.env, ...more.env },
       stdio: ['ignore', 'pipe', 'pipe'],

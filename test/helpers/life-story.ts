@@ -10,6 +10,7 @@ import {
   type Effect,
   type Life,
   type LifePolicy,
+  type Row,
   type Step,
   type Surroundings,
   type WorkerEvent,
@@ -36,6 +37,8 @@ export interface LifeStoryParts {
   readonly stopTimeoutMs?: number;
   readonly served?: boolean;
   readonly random?: number;
+  /** The row of crashes of a predecessor that was not well. */
+  readonly inherited?: Row;
 }
 
 export class LifeStory {
@@ -51,7 +54,7 @@ export class LifeStory {
     this.policy = { restart, backoff: { ...usualBackoff, ...backoff }, readyTimeoutMs, stopTimeoutMs };
     this.served = parts.served ?? true;
     this.random = parts.random ?? 0;
-    const first = beginLife(this.around);
+    const first = beginLife(this.around, parts.inherited ?? null);
     this.life = first.life;
     this.#take(first);
   }

@@ -10,7 +10,7 @@
  */
 import assert from 'node:assert/strict';
 import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
-import type { Command, Event, Exit, Reply } from '../../src/core/protocol.ts';
+import { workerStates, type Command, type Event, type Exit, type Reply } from '../../src/core/protocol.ts';
 import type { ExitRecord } from '../../src/core/record.ts';
 import {
   hookPhases,
@@ -309,7 +309,7 @@ export class World {
   timeline(who: string): string[] {
     return this.events.flatMap((event) => {
       const [kind, state] = event.type.split('.') as [string, string];
-      if (kind === 'worker' && 'worker' in event && event.worker === who && state !== 'exited' && state !== 'signalled')
+      if (kind === 'worker' && 'worker' in event && event.worker === who && isOneOf(state, workerStates))
         return [state];
       if (kind === 'app' && 'app' in event && event.app === who && state !== 'scaled' && state !== 'warning')
         return [state];
@@ -430,6 +430,10 @@ export class World {
       },
     };
   }
+}
+
+function isOneOf(word: string, words: readonly string[]): boolean {
+  return words.includes(word);
 }
 
 export type SpecParts = Omit<Partial<Spec>, 'hooks'> & {

@@ -4,8 +4,9 @@
  */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { AppSnapshot, Command, Event, Target } from '../../src/core/protocol.ts';
-import type { AppSpec, ReloadSpec, Spec } from '../../src/core/spec.ts';
+import { ailments } from '../../src/core/ailments.ts';
+import type { AppSnapshot, Cause, Command, Event, Target } from '../../src/core/protocol.ts';
+import type { AppSpec, HealthSpec, ReloadSpec, Spec } from '../../src/core/spec.ts';
 import { forSeeds, type Chance, type Log } from '../helpers/random.ts';
 import { app, hook, spec, tcp, World, type FakeProcess } from '../helpers/world.ts';
 
@@ -21,6 +22,14 @@ const backoff = {
   maxCrashes: 3,
   retryFailedEveryMs: 20_000,
 };
+
+const health: HealthSpec = {
+  probe: { kind: 'tcp', port: 9_100 },
+  intervalMs: 2_000,
+  timeoutMs: 1_000,
+  failures: 2,
+};
+const memoryLimit = 100;
 
 class History {
   readonly #chance: Chance;
@@ -44,7 +53,22 @@ class History {
     const pre_stop = chance.happens(0.2)
       ? [hook('drain', { phase: 'pre_stop', onFailure: 'continue', timeoutMs: 20_000 })]
       : [];
-    this.#spec = spec({ hooks: { pre_start, post_start, pre_stop }, apps: [this.#web(), this.#cache(), this.#job()] });
+    const pre_reload = chance.happens(0.2)
+      ? [
+          hook('check', {
+            phase: 'pre_reload',
+            timeoutMs: 20_000,
+            onFailure: chance.pick(['abort', 'continue'] as const),
+          }),
+        ]
+      : [];
+    const post_reload = chance.happens(0.2)
+      ? [hook('tell', { phase: 'post_reload', timeoutMs: 20_000, onFailure: 'continue' })]
+      : [];
+    this.#spec = spec({
+      hooks: { pre_start, post_start, pre_stop, pre_reload, post_reload },
+      apps: [this.#web(), this.#cache(), this.#job()],
+    });
     log(
       this.#spec.apps.map(({ name, workers, restart, reload, startAttempts }) => ({
         name,
@@ -85,6 +109,13 @@ class History {
       stop: { signal: 'SIGTERM', timeoutMs: 8_000 },
       backoff,
       reload: this.#reloadSpec(),
+      health: this.#chance.happens(0.3) ? health : null,
+      stall: this.#chance.happens(0.5) ? { afterMs: 5_000, action: 'restart', signal: null } : null,
+      limits: {
+        memoryBytes: this.#chance.happens(0.3) ? memoryLimit : null,
+        lifetimeMs: this.#chance.happens(0.2) ? 60_000 : null,
+        jitter: 0.3,
+      },
     };
   }
 
@@ -92,6 +123,7 @@ class History {
     return app('web', {
       ...this.#parts(),
       listen: this.#chance.happens(0.5) ? [tcp(this.#chance.between(8_000, 8_002))] : [],
+      dependsOn: this.#chance.happens(0.3) ? ['cache'] : [],
     });
   }
 
@@ -117,12 +149,15 @@ class History {
   // ---------------------------------------------------------------- one step
 
   #step(): void {
-    switch (this.#chance.weighted({ time: 4, process: 12, late: 1, command: 1.5 })) {
+    switch (this.#chance.weighted({ time: 4, process: 12, ailing: 1.5, late: 1, command: 1.5 })) {
       case 'time':
         this.#wait(this.#chance.pick([1, 300, 1_000, 3_000, 11_000]));
         break;
       case 'process':
         if (this.#world.live().length > 0) this.#act(this.#chance.pick(this.#world.live()));
+        break;
+      case 'ailing':
+        this.#ail();
         break;
       case 'late':
         this.#late();
@@ -143,7 +178,7 @@ class History {
   /** What a process does next depends on what was asked of it. */
   #act(process: FakeProcess): void {
     const killed = process.effects.includes('SIGKILL');
-    const asked = killed || process.effects.includes('SIGTERM');
+    const asked = killed || process.effects.some((effect) => effect === 'SIGTERM' || effect === 'SIGABRT');
     const does = killed
       ? this.#chance.weighted({ dies: 9, hangs: 1 })
       : asked
@@ -160,6 +195,22 @@ class History {
     if (does === 'warns') process.warns('something');
   }
 
+  /** Something becomes wrong with a worker that runs, or is well again. */
+  #ail(): void {
+    const running = this.#world.live().filter((process) => process.launch);
+    if (running.length === 0) return;
+    const process = this.#chance.pick(running);
+    const what = this.#chance.weighted({ hangs: 2, goesOn: 1, sick: 4, healthy: 1, big: 2, small: 1 });
+    this.#log(process.name, what);
+    if (what === 'hangs' || what === 'goesOn') {
+      // Only an app with `stall` is watched.
+      if (process.launch?.pinned.app.stall) process.stalls(what === 'hangs' ? 'it waits' : null);
+    } else if (what === 'big' || what === 'small') {
+      const sample = { cpuPercent: 1, memoryBytes: what === 'big' ? memoryLimit + 1 : 1, processes: 1 };
+      this.#world.samples.set(process.name, sample);
+    } else if (process.probing !== null) process.answers(what === 'sick' ? 'no answer' : null);
+  }
+
   /** Processes that are gone still have something to say; nothing may come of it. */
   #late(): void {
     const gone = this.#world.processes.filter((process) => !process.alive && process.launch);
@@ -168,6 +219,7 @@ class History {
     const count = this.#world.events.length;
     process.becomesReady();
     process.warns('late');
+    process.stalls('late');
     assert.equal(this.#world.events.length, count, `${process.name} is gone, but was listened to`);
   }
 
@@ -205,7 +257,13 @@ class History {
       case 'reload':
         return { type: 'reload', spec: null, apps: null };
       case 'change':
-        return { type: 'reload', spec: this.#nextSpec(), apps: null };
+        return {
+          type: 'reload',
+          spec: this.#nextSpec(),
+          apps: null,
+          ...(this.#chance.happens(0.3) && { changedOnly: true }),
+          ...(this.#chance.happens(0.3) && { timeoutMs: 15_000 }),
+        };
       case 'named':
         return { type: 'reload', spec: this.#nextSpec(), apps: [name] };
       case 'stop':
@@ -246,11 +304,24 @@ class History {
     this.#log('calm');
     for (let n = 0; n < 60 && this.#world.ended === null; n++) {
       for (const process of this.#world.live().filter((one) => one.launch === null)) process.exits(0);
-      this.#world.allReady().after(5_000);
-      this.#world.asked();
+      this.#settle();
+      this.#world.after(5_000);
+      this.#settle();
       this.#watch.check();
     }
     if (this.#world.ended === null) this.#watch.checkRest();
+  }
+
+  /** Everybody who is too old, too big or not well is replaced, without any time passing. */
+  #settle(): void {
+    this.#world.samples.clear();
+    for (let n = 0; n < 20; n++) {
+      for (const process of this.#world.live()) {
+        if (process.probing !== null) process.answers();
+        if (process.launch?.pinned.app.stall) process.stalls(null);
+      }
+      this.#world.allReady().asked();
+    }
   }
 
   #stop(): void {
@@ -282,6 +353,8 @@ class History {
   }
 }
 
+const replacing: readonly Cause[] = ['reload', 'rollback', ...ailments];
+
 /** Holds what is seen of a master against its promises. */
 class Watch {
   readonly #world: World;
@@ -289,6 +362,7 @@ class Watch {
   /** Workers that are ready, or have completed their work, and their app. */
   readonly #ready = new Map<string, string>();
   readonly #stopped = new Set<string>();
+  readonly #known = new Set<string>();
   readonly #lastNumber = new Map<string, number>();
   readonly #operations = new Set<number>();
   readonly #started = new Set<number>();
@@ -317,15 +391,20 @@ class Watch {
     switch (event.type) {
       case 'worker.starting':
         this.#ready.delete(event.worker);
-        if (event.attempt === 1) this.#checkNew(event.app, event.worker);
+        this.#checkNew(event.app, event.worker);
         assert.ok(!this.#stopped.has(event.worker), `${event.worker} had stopped for good`);
+        break;
+      case 'worker.backoff':
+      case 'worker.failed':
+        // The successor of one that was not well may have to wait before its first start.
+        this.#checkNew(event.app, event.worker);
         break;
       case 'worker.ready':
       case 'worker.completed':
         this.#ready.set(event.worker, event.app);
         break;
       case 'worker.stopping':
-        if (this.#ready.delete(event.worker) && (event.cause === 'reload' || event.cause === 'rollback'))
+        if (this.#ready.delete(event.worker) && replacing.includes(event.cause))
           this.#checkFloor(event.app, event.worker);
         break;
       case 'worker.killing':
@@ -347,6 +426,8 @@ class Watch {
 
   /** An id is new, and there is room for one more. */
   #checkNew(name: string, id: string): void {
+    if (this.#known.has(id)) return;
+    this.#known.add(id);
     const number = Number(id.split('.')[1]);
     assert.ok(number > (this.#lastNumber.get(name) ?? 0), `${id} was used before`);
     this.#lastNumber.set(name, number);

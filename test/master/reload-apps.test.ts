@@ -178,22 +178,51 @@ describe('a removed app', () => {
     assert.equal(it.timeline('master').at(-1), 'running');
   });
 
-  test('that comes back while it still leaves is a new app: ids and revisions go on counting', () => {
+  test('that comes back while it still leaves waits until it is gone, and is a new app: ids and revisions go on counting', () => {
     const it = up(app('web'), app('mail', { workers: 2 }));
     reload(it, [app('web')], ['mail']);
     it.worker('mail', 0).exits(0);
     const reply = reload(it, [app('web'), app('mail', { workers: 2 })], ['mail']);
-    assert.deepEqual(
-      it.workersOf('mail').map(({ name, launch }) => [name, launch?.pinned.revision]),
-      [
-        ['mail.2', 1],
-        ['mail.3', 2],
-        ['mail.4', 2],
-      ],
-    );
+    const workers = () => it.workersOf('mail').map(({ name, launch }) => [name, launch?.pinned.revision]);
+    assert.deepEqual(workers(), [['mail.2', 1]], 'its slots and its port are not free yet');
+    const states = it.master.snapshot().apps.map(({ name, state }) => [name, state]);
+    assert.deepEqual(states, [
+      ['web', 'running'],
+      ['mail', 'stopping'],
+      ['mail', 'waiting'],
+    ]);
+    it.after(5_000);
+    assert.equal(it.finished(reply), null);
+    it.workersOf('mail')[0]!.exits(0);
+    assert.deepEqual(workers(), [
+      ['mail.3', 2],
+      ['mail.4', 2],
+    ]);
     finish(it, reply);
     assert.equal(it.finished(reply)?.ok, true);
     assert.deepEqual([apps(it), it.workersOf('mail').length], [['web', 'mail'], 2]);
+  });
+
+  test('that comes back while it still leaves and is removed once more never starts', () => {
+    const it = up(app('web'), app('mail'));
+    reload(it, [app('web')], ['mail']);
+    const first = reload(it, [app('web'), app('mail')], ['mail']);
+    const second = reload(it, [app('web')], ['mail']);
+    it.workersOf('mail')[0]!.exits(0);
+    assert.deepEqual([it.finished(first)?.ok, it.finished(second)?.ok], [false, true]);
+    it.after(1_000);
+    assert.deepEqual([apps(it), it.workersOf('mail')], [['web'], []]);
+  });
+
+  test('that waits to come back when the master stops never starts', () => {
+    const it = up(app('web'), app('mail'));
+    reload(it, [app('web')], ['mail']);
+    reload(it, [app('web'), app('mail')], ['mail']);
+    it.handle({ type: 'stop', how: 'graceful' });
+    it.asked();
+    it.asked();
+    it.expectEnded(0);
+    assert.equal(it.workersOf('mail').length, 0);
   });
 
   test('that comes back later too', () => {

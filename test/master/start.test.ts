@@ -111,6 +111,28 @@ describe('first failure is loud', () => {
     assert.match(it.ended?.error?.message ?? '', /permission denied/);
   });
 
+  test('a host without processes or descriptors left is a failed boot, tried again up to start_attempts', () => {
+    const it = world(app('web', { startAttempts: 3 }));
+    for (const attempt of [1, 2]) {
+      it.worker('web', 0).exits(null, { error: 'no more processes are allowed', transient: true });
+      it.asked();
+      assert.equal(it.ended, null, `attempt ${attempt}`);
+      it.after(2_000);
+    }
+    it.worker('web', 0).exits(null, { error: 'no more processes are allowed', transient: true });
+    it.asked();
+    it.expectEnded(1);
+    assert.equal(it.ended?.error?.code, 'app-never-ready');
+    assert.match(it.ended?.error?.message ?? '', /in 3 attempts.*no more processes are allowed/);
+  });
+
+  test('and one that has them again by then serves', () => {
+    const it = world(app('web', { startAttempts: 2 }));
+    it.worker('web', 0).exits(null, { error: 'no more processes are allowed', transient: true });
+    it.after(2_000).worker('web', 0).becomesReady();
+    assert.equal(it.ended, null);
+  });
+
   test('also with restart: never', () => {
     const it = world(app('cache'), app('job', { restart: 'never' }));
     it.worker('job', 0).exits(null, { error: 'job: no such file' });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { decodeBlock, LineSplitter } from '../../src/system/output/lines.ts';
+import { decodeLines, LineSplitter } from '../../src/system/output/lines.ts';
 
 interface Part {
   readonly text: string;
@@ -11,7 +11,7 @@ interface Part {
 function split(chunks: readonly Buffer[], capBytes?: number): Part[] {
   const parts: Part[] = [];
   const splitter = new LineSplitter((bytes, ending) => {
-    for (const text of decodeBlock(bytes, ending).lines) parts.push({ text, ending });
+    for (const text of decodeLines(bytes)) parts.push({ text, ending });
   }, capBytes);
   for (const chunk of chunks) splitter.push(chunk);
   splitter.end();

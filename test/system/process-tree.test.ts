@@ -205,6 +205,27 @@ describe('a leader that exits by itself', () => {
   });
 });
 
+test('what was left behind is found also where all of /proc has to be read: pids were given out from the start again', async () => {
+  const strays = new Strays();
+  const mark = `STRAY_OF=${process.pid}.${path('ten')}`;
+  // As if the host had made more processes since than there are pids: init, which takes the stray, is looked at too.
+  const birth = { ...strays.announce([mark]), forksBefore: -1e12 };
+  const [name, value] = mark.split('=') as [string, string];
+  const leader = spawn(fixture('stray.py'), [path('ten'), 'go'], { detached: true, env: { [name]: value } });
+  const asked = strays.adopt(birth, leader.pid ?? assert.fail('no leader'));
+  await once(leader, 'exit');
+  const stray = await pidIn(path('ten'));
+  try {
+    const rest = await new Promise<readonly { pid: number }[]>((answer) => strays.ask(asked, [], answer));
+    assert.deepEqual(
+      rest.map(({ pid }) => pid),
+      [stray],
+    );
+  } finally {
+    process.kill(stray, 'SIGKILL');
+  }
+});
+
 test('a pid that is another process by now gets no signal, nor does its group', async () => {
   const stranger = spawn('sleep', ['600'], { detached: true });
   const { pid, startTimeTicks } = statOf(stranger.pid ?? 0) ?? assert.fail('no stranger');

@@ -35,7 +35,7 @@ describe('with listen: the preload on the inherited socket', () => {
     'server.mjs': '"address":"127.0.0.1"',
     'server.cjs': 'main true address {"address":"127.0.0.1"',
   })) {
-    test(`two workers of an unmodified server share one socket: ${name}`, async () => {
+    test(`two workers of an unmodified server serve on one port: ${name}`, async () => {
       const listen = await world.listen();
       const workers = [0, 1].map(() => world.start(script(name, [String(listen.port)], { listen: [listen] })));
       await Promise.all(workers.map((one) => one.ready));
@@ -46,7 +46,10 @@ describe('with listen: the preload on the inherited socket', () => {
         workers.map((one) => one.pid),
       );
       assert.ok(workers.every((one) => statOf(one.pid)?.session === one.pid));
-      assert.equal(linkOf(`/proc/${workers[0]!.pid}/fd/3`), socketInode(world.sockets.fdOf(listen.url)));
+      assert.deepEqual(
+        workers.map((one) => linkOf(`/proc/${one.pid}/fd/3`)),
+        world.sockets.lanesOf(listen.url).map((fd) => socketInode(fd)),
+      );
       for (const one of workers) one.process.terminate('SIGTERM');
       assert.deepEqual(
         (await Promise.all(workers.map((one) => one.exited))).map((exit) => exit.code),
@@ -155,7 +158,7 @@ describe('without listen: node:cluster', () => {
     }
     assert.equal(process.execPath, process.argv[0]);
     workers[0]!.process.terminate('SIGTERM');
-    assert.equal((await workers[0]!.exited).signal, 'SIGTERM');
+    assert.equal((await workers[0]!.exited).code, 0);
     assert.equal(await ask(port), String(workers[1]!.pid));
   });
 

@@ -282,7 +282,7 @@ describe('sink: pipes, sockets, terminals', () => {
     sink.write('read\n');
     assert.equal(await until(() => readNow(pipe.readFd)), 'read\n');
     fs.closeSync(pipe.readFd);
-    sink.write('one\ntwo\n', 2);
+    sink.write('one\ntwo\n');
     await until(() => lostLines() === 2);
     for (let n = 0; n < 10; n++) assert.equal(sink.write('more\n'), true);
     await closed(sink);
@@ -293,7 +293,7 @@ describe('sink: pipes, sockets, terminals', () => {
   test('close gives up on a pipe that takes nothing, and counts what is lost', async () => {
     const pipe = openPipe();
     const { sink, losses, lostLines } = sinkWithLosses({ target: openTarget(pipe.writeFd), closeAfterMs: 50 });
-    sink.write(`${'c'.repeat(99)}\n`.repeat(1500), 1500);
+    sink.write(`${'c'.repeat(99)}\n`.repeat(1500));
     for (let n = 0; n < 500; n++) sink.write(`${'c'.repeat(99)}\n`);
     await closed(sink);
     const arrived = readNow(pipe.readFd).split('\n').length - 1;

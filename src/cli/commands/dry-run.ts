@@ -19,7 +19,12 @@ interface Plan {
   readonly file: string | null;
   readonly hooks: readonly { readonly phase: string; readonly name: string; readonly command: string }[];
   readonly sockets: readonly { readonly app: string; readonly url: string }[];
-  readonly apps: readonly { readonly name: string; readonly workers: number; readonly command: string }[];
+  readonly apps: readonly {
+    readonly name: string;
+    readonly workers: number;
+    readonly command: string;
+    readonly dependsOn: readonly string[];
+  }[];
   readonly values: readonly ExplainedLine[];
 }
 
@@ -45,10 +50,11 @@ function planOf(spec: Spec, values: readonly ExplainedLine[]): Plan {
     file: spec.file,
     hooks,
     sockets: spec.apps.flatMap((app) => app.listen.map(({ url }) => ({ app: app.name, url }))),
-    apps: spec.apps.map(({ name, kind, workers }) => ({
+    apps: spec.apps.map(({ name, kind, workers, dependsOn }) => ({
       name,
       workers,
       command: shown.get(`apps.${name}.${kind}`) ?? '',
+      dependsOn,
     })),
     values,
   };
@@ -62,9 +68,14 @@ function planText({ name, file, hooks, sockets, apps, values }: Plan, colours: C
     ['runs the pre_start hooks, once, one after the other', hookLines('pre_start')],
     [
       'starts the apps, in this order',
-      apps.map((app) => `${app.name}: ${counted(app.workers, 'worker')} of ${app.command}`),
+      apps.map((app) => {
+        const after = app.dependsOn.length === 0 ? '' : `, after ${app.dependsOn.join(', ')}`;
+        return `${app.name}${after}: ${counted(app.workers, 'worker')} of ${app.command}`;
+      }),
     ],
     ['runs the post_start hooks when all apps are ready', hookLines('post_start')],
+    ['at each reload: runs the pre_reload hooks, before anything is touched', hookLines('pre_reload')],
+    ['when a reload has succeeded: runs the post_reload hooks', hookLines('post_reload')],
     ['when it is to stop: runs the pre_stop hooks', hookLines('pre_stop')],
     [
       'stops the apps, in reverse order',

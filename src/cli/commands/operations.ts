@@ -2,13 +2,13 @@
  * The commands that ask the master to do something and wait for it: reload, restart, scale, retry, signal. Progress
  * goes to stderr, the result to stdout, with the exit code that the master gave.
  *
- * Ctrl-C and --timeout end the wait, never the operation.
+ * Ctrl-C ends the wait, never the operation; `reload --timeout` is the master's to keep.
  */
 import type { ControlClient, OperationLine, OperationResult } from '../../control/client.ts';
 import { exitCodeOf, resultOf } from '../../control/client.ts';
 import { ExitCode, SuperviseError } from '../../core/errors.ts';
 import type { ScaleChange } from '../../core/protocol.ts';
-import { formatDuration, parseDuration } from '../../core/units.ts';
+import { parseDuration } from '../../core/units.ts';
 import { complaintText } from '../complaint.ts';
 import type { Invocation } from '../invocation.ts';
 import { hasOption, textOption } from '../invocation.ts';
@@ -18,35 +18,35 @@ import { connectionFor } from '../which.ts';
 type Ask = (client: ControlClient, signal: AbortSignal) => AsyncIterable<OperationLine>;
 
 export async function reload(invocation: Invocation): Promise<number> {
-  if (hasOption(invocation, 'changed')) {
-    throw new SuperviseError('not-supported', 'reload --changed is not supported yet', {
-      hint: 'reload without it rolls every app; reload APP rolls one',
-    });
-  }
   const timeoutMs = timeoutFrom(textOption(invocation, 'timeout'));
   const apps = invocation.args.length === 0 ? null : invocation.args;
-  return operate(invocation, { what: 'reload', timeoutMs }, (client, signal) => client.reload(apps, { signal }));
+  const how = {
+    apps,
+    ...(hasOption(invocation, 'changed') && { changedOnly: true }),
+    ...(timeoutMs !== null && { timeoutMs }),
+  };
+  return operate(invocation, 'reload', (client, signal) => client.reload(how, { signal }));
 }
 
 export async function restart(invocation: Invocation): Promise<number> {
   const [target = ''] = invocation.args;
-  return operate(invocation, { what: 'restart' }, (client, signal) => client.restart(target, { signal }));
+  return operate(invocation, 'restart', (client, signal) => client.restart(target, { signal }));
 }
 
 export async function scale(invocation: Invocation): Promise<number> {
   const [app = '', change = ''] = invocation.args;
   const parsed = scaleChangeFrom(change);
-  return operate(invocation, { what: 'scale' }, (client, signal) => client.scale(app, parsed, { signal }));
+  return operate(invocation, 'scale', (client, signal) => client.scale(app, parsed, { signal }));
 }
 
 export async function retry(invocation: Invocation): Promise<number> {
   const [target = null] = invocation.args;
-  return operate(invocation, { what: 'retry' }, (client, signal) => client.retry(target, { signal }));
+  return operate(invocation, 'retry', (client, signal) => client.retry(target, { signal }));
 }
 
 export async function signal(invocation: Invocation): Promise<number> {
   const [target = '', name = ''] = invocation.args;
-  return operate(invocation, { what: 'signal' }, (client, abort) => client.signal(target, name, { signal: abort }));
+  return operate(invocation, 'signal', (client, abort) => client.signal(target, name, { signal: abort }));
 }
 
 /** `4`, `+2`, `-1`. @throws SuperviseError usage */
@@ -67,65 +67,32 @@ function timeoutFrom(text: string | null): number | null {
   throw new SuperviseError('usage', `--timeout: expected ${expected}, found ${text}`);
 }
 
-interface Wait {
-  readonly what: string;
-  readonly timeoutMs?: number | null;
-}
-
-async function operate(invocation: Invocation, { what, timeoutMs = null }: Wait, ask: Ask): Promise<number> {
+async function operate(invocation: Invocation, what: string, ask: Ask): Promise<number> {
   const { client } = await connectionFor(invocation);
   const { terminal, globals } = invocation;
   const progress = new Progress(terminal, globals.quiet);
-  const wait = new EndOfWait(timeoutMs);
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  process.once('SIGINT', interrupt);
   try {
-    const result = await resultOf(ask(client, wait.signal), (event) => showEvent(progress, event));
+    const result = await resultOf(ask(client, interrupted.signal), (event) => showEvent(progress, event));
     progress.clear();
     return report(result, invocation);
   } catch (error) {
     progress.clear();
-    if (wait.reason === null) throw error;
-    const after = wait.reason === 'timeout' ? ` after ${formatDuration(timeoutMs ?? 0)}` : '';
-    const ended = new SuperviseError(
-      'operation-failed',
-      `the wait for the ${what} was ended${after}; the ${what} goes on`,
-      { hint: '`supervise status` and `supervise events -f` show it' },
-    );
-    if (wait.reason === 'timeout') throw ended;
+    if (!interrupted.signal.aborted) throw error;
+    const ended = new SuperviseError('operation-failed', `the wait for the ${what} was ended; the ${what} goes on`, {
+      hint: '`supervise status` and `supervise events -f` show it',
+    });
     terminal.err(complaintText(ended));
     return interruptedCode;
   } finally {
-    wait.clear();
+    process.removeListener('SIGINT', interrupt);
   }
 }
 
 /** 128 + SIGINT, as shells have it. */
 const interruptedCode = 130;
-
-class EndOfWait {
-  readonly #controller = new AbortController();
-  readonly #timer: NodeJS.Timeout | null;
-  readonly #interrupt = () => this.#end('interrupt');
-  reason: 'timeout' | 'interrupt' | null = null;
-
-  constructor(timeoutMs: number | null) {
-    this.#timer = timeoutMs === null ? null : setTimeout(() => this.#end('timeout'), timeoutMs);
-    process.once('SIGINT', this.#interrupt);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  clear(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    process.removeListener('SIGINT', this.#interrupt);
-  }
-
-  #end(reason: 'timeout' | 'interrupt'): void {
-    this.reason ??= reason;
-    this.#controller.abort();
-  }
-}
 
 function report(result: OperationResult, { terminal, globals }: Invocation): number {
   const { ok, message, lastLines } = result;

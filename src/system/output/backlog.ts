@@ -1,80 +1,93 @@
 /**
- * The lines that wait to be written, as bytes, first come first out. `peek` packs them into pieces of whole lines, so
- * that one write carries many, and so that a pipe (which takes up to 4 KiB whole or not at all) never holds a part of a
- * line while another process writes into it; only a line longer than a piece is spread over several.
+ * The lines that wait to be written, as bytes, first come first out. They are copied into a few large chunks, so that one
+ * write carries many lines and nothing is left to the garbage collector: a chunk that was written is used again.
+ *
+ * A piece that `peek` gives out ends with a line wherever it can, so that a pipe (which takes up to 4 KiB whole or not at
+ * all) never holds a part of a line while another process writes into it; only a line longer than a piece is spread.
  */
-interface Entry {
-  readonly bytes: Buffer;
-  readonly lines: number;
+
+interface Chunk {
+  readonly room: Buffer;
+  from: number;
+  to: number;
 }
 
 const newline = 10;
+const smallestChunkBytes = 16 * 1024;
+const largestChunkBytes = 512 * 1024;
 
 export class Backlog {
-  #entries: Entry[] = [];
-  #first = 0;
-  /** So many bytes of the first entry are written already. */
-  #offset = 0;
+  #chunks: Chunk[] = [];
+  /** A chunk that was written, for the next lines. */
+  #spare: Buffer | null = null;
   #bytes = 0;
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  add(bytes: Buffer, lines: number): void {
-    this.#entries.push({ bytes, lines });
+  /** Takes a copy of whole lines; they stay together where they fit into one chunk. */
+  add(bytes: Buffer): void {
+    let chunk = this.#chunks.at(-1);
+    if (chunk === undefined || chunk.room.length - chunk.to < bytes.length) {
+      chunk = { room: this.#roomFor(bytes.length), from: 0, to: 0 };
+      this.#chunks.push(chunk);
+    }
+    chunk.room.set(bytes, chunk.to);
+    chunk.to += bytes.length;
     this.#bytes += bytes.length;
   }
 
-  /** The next bytes to write, `mostBytes` at most; they stay in until they are dropped. */
+  /** The next bytes to write, `mostBytes` at most; they stay in, and as they are, until they are dropped. */
   peek(mostBytes: number): Buffer {
-    const head = this.#entries[this.#first]?.bytes.subarray(this.#offset) ?? Buffer.alloc(0);
-    if (head.length > mostBytes) return head.subarray(0, lineEndWithin(head, mostBytes));
-    const parts = [head];
-    let length = head.length;
-    for (let at = this.#first + 1; at < this.#entries.length; at++) {
-      const bytes = this.#entries[at]?.bytes;
-      if (bytes === undefined || length + bytes.length > mostBytes) break;
-      parts.push(bytes);
-      length += bytes.length;
-    }
-    return parts.length === 1 ? head : Buffer.concat(parts, length);
+    const chunk = this.#chunks[0];
+    if (chunk === undefined) return Buffer.alloc(0);
+    const bytes = chunk.room.subarray(chunk.from, chunk.to);
+    return bytes.length > mostBytes ? bytes.subarray(0, lineEndWithin(bytes, mostBytes)) : bytes;
   }
 
+  /** Forgets the first bytes: they are written, and nobody reads them from what `peek` has given any more. */
   drop(bytes: number): void {
     this.#bytes -= bytes;
-    this.#offset += bytes;
-    for (let entry = this.#entries[this.#first]; entry !== undefined && this.#offset >= entry.bytes.length;) {
-      this.#offset -= entry.bytes.length;
-      this.#first++;
-      entry = this.#entries[this.#first];
-    }
-    if (this.#first > 64 && this.#first * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#first);
-      this.#first = 0;
+    for (let left = bytes, chunk = this.#chunks[0]; chunk !== undefined && left > 0; chunk = this.#chunks[0]) {
+      const taken = Math.min(left, chunk.to - chunk.from);
+      chunk.from += taken;
+      left -= taken;
+      if (chunk.from < chunk.to) return;
+      this.#chunks.shift();
+      if (chunk.room.length <= largestChunkBytes) this.#spare = chunk.room;
     }
   }
 
   /** Forgets everything, and says how much that was; a line of which a part was written counts. */
   clear(): { lines: number; bytes: number } {
     const bytes = this.#bytes;
-    let lines = 0;
-    for (let at = this.#first; at < this.#entries.length; at++) lines += this.#entries[at]?.lines ?? 0;
-    if (this.#offset > 0) lines -= countNewlines(this.#entries[this.#first]?.bytes.subarray(0, this.#offset));
-    this.#entries = [];
-    this.#first = this.#offset = this.#bytes = 0;
+    const lines = this.#chunks.reduce((sum, { room, from, to }) => sum + countLines(room.subarray(from, to)), 0);
+    this.#chunks = [];
+    this.#spare = null;
+    this.#bytes = 0;
     return { lines, bytes };
   }
+
+  /** Small where little is written, and twice what waits where much is. */
+  #roomFor(bytes: number): Buffer {
+    const spare = this.#spare;
+    this.#spare = null;
+    if (spare !== null && spare.length >= bytes) return spare;
+    const wanted = Math.min(largestChunkBytes, Math.max(smallestChunkBytes, this.#bytes * 2));
+    return Buffer.allocUnsafeSlow(Math.max(wanted, bytes));
+  }
+}
+
+/** How many lines end in these bytes. */
+export function countLines(bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, at + 1)) count++;
+  return count;
 }
 
 /** How many of the first `mostBytes` end with a line; all of them where no line ends in there. */
 function lineEndWithin(bytes: Buffer, mostBytes: number): number {
   const end = bytes.lastIndexOf(newline, mostBytes - 1) + 1;
   return end > 0 ? end : mostBytes;
-}
-
-function countNewlines(bytes: Buffer | undefined): number {
-  let count = 0;
-  for (const byte of bytes ?? []) if (byte === newline) count++;
-  return count;
 }

@@ -1,15 +1,21 @@
 /**
- * How a worker's line looks on the master's stdout.
+ * How a worker's lines are written.
  *
  *   prefix   web.1  | text          on stderr: web.1  ! text; one colour per source, the ! red
+ *            in a file the time stands before it: 2026-01-01T00:00:00.000Z web.1  | text
  *   json     {"time":"2026-01-01T00:00:00.000Z","app":"web","worker":"web.1","stream":"stdout","msg":"text"}
  *            a hook has "hook":"migrate" instead of app and worker; a piece of an overlong line has "partial":true
  *   raw      the line's bytes as they are
- *   auto     prefix on a terminal, else json
+ *   auto     raw in a file; on the master's stdout prefix where that is a terminal, else json
+ *
+ * Work per line is what costs, so it is done on bytes: a line is copied, and what belongs between two lines is put there.
+ * Only where bytes are no UTF-8, or have to be escaped or taken out, they become text in between.
  */
+import { isUtf8 } from 'node:buffer';
 import picocolors from 'picocolors';
 import type { LogFormat } from '../../core/spec.ts';
-import type { Block } from './lines.ts';
+import { framed, isPlain } from './framing.ts';
+import { decodeLines, type Ending } from './lines.ts';
 
 /** Where lines come from. A hook's `source` is `hook.NAME`; a worker's is its id, `APP.N`. */
 export interface LineSource {
@@ -18,41 +24,72 @@ export interface LineSource {
   readonly stream: 'stdout' | 'stderr';
 }
 
-/** The text of a block's lines, each with its newline. `time`: ISO 8601. */
-export type FormatBlock = (block: Block, time: string) => string;
+/**
+ * The bytes of whole lines (or of one piece), written as they are to stand in the stream, each line with its newline.
+ * They are good until the next call of any format.
+ */
+export type FormatLines = (bytes: Buffer, ending: Ending, nowMs: number) => Buffer;
 
-/** Matches what JSON would escape, apart from the newlines between lines. */
-const escaped = /[^\n\u0020-\u0021\u0023-\u005b\u005d-\uffff]/;
+const newline = 10;
+const carriageReturn = 13;
+const newlineBytes = Buffer.from('\n');
 
-export function resolveFormat(format: LogFormat, to: 'terminal' | 'elsewhere'): 'prefix' | 'json' | 'raw' {
+export function resolveFormat(format: LogFormat, to: 'terminal' | 'file' | 'elsewhere'): 'prefix' | 'json' | 'raw' {
   if (format !== 'auto') return format;
+  if (to === 'file') return 'raw';
   return to === 'terminal' ? 'prefix' : 'json';
 }
 
-export function jsonLines(from: LineSource): FormatBlock {
+/** The last line of a stream may lack its newline, and a piece of a long line has none: the next line is another's. */
+export const rawLines: FormatLines = (bytes) =>
+  bytes.at(-1) === newline ? bytes : Buffer.concat([bytes, newlineBytes]);
+
+export function jsonLines(from: LineSource): FormatLines {
   const who = isWorker(from) ? { app: from.app, worker: from.source } : { hook: from.source.replace(/^hook\./, '') };
   const head = `,${JSON.stringify({ ...who, stream: from.stream }).slice(1, -1)},"msg":`;
-  return ({ lines, text: plain, ending }, time) => {
-    const start = `{"time":"${time}"${head}`;
+  return (bytes, ending, nowMs) => {
+    const start = `{"time":"${isoOf(nowMs)}"${head}`;
     const end = ending === 'piece' ? ',"partial":true}\n' : '}\n';
-    if (!escaped.test(plain)) return `${start}"${lines.join(`"${end}${start}"`)}"${end}`; // a third cheaper
+    if (isUtf8(bytes) && isPlain(bytes)) return framed(bytes, `${start}"`, `"${end}`);
     let text = '';
-    for (const line of lines) text += start + JSON.stringify(line) + end;
-    return text;
+    for (const line of decodeLines(bytes)) text += start + JSON.stringify(line) + end;
+    return Buffer.from(text);
   };
 }
 
-/** `width`: how wide the names are now; it grows as longer ones come. */
-export function prefixedLines(from: LineSource, width: () => number, colors: boolean): FormatBlock {
+export interface PrefixLook {
+  /** How wide the names are now; it grows as longer ones come. */
+  readonly width: () => number;
+  readonly colors: boolean;
+  /** Whether the time stands before the name. */
+  readonly stamped: boolean;
+}
+
+export function prefixedLines(from: LineSource, { width, colors, stamped }: PrefixLook): FormatLines {
   const paint = picocolors.createColors(colors);
   const hue =
     [paint.cyan, paint.green, paint.magenta, paint.yellow, paint.blue, paint.white][hash(from.source) % 6] ??
     paint.cyan;
   const bar = from.stream === 'stderr' ? paint.red('!') : hue('|');
-  return ({ lines }) => {
-    const start = `${hue(from.source.padEnd(width()))} ${bar} `;
-    return `${start}${lines.join(`\n${start}`)}\n`;
+  return (bytes, _ending, nowMs) => {
+    const start = `${stamped ? `${isoOf(nowMs)} ` : ''}${hue(from.source.padEnd(width()))} ${bar} `;
+    const isGood = !bytes.includes(carriageReturn) && isUtf8(bytes);
+    return framed(isGood ? bytes : Buffer.from(`${decodeLines(bytes).join('\n')}\n`), start, '\n');
   };
+}
+
+// ---------------------------------------------------------------- words
+
+let isoMs = Number.NaN;
+let iso = '';
+
+/** The same text for all that comes within a millisecond. */
+function isoOf(nowMs: number): string {
+  if (nowMs !== isoMs) {
+    isoMs = nowMs;
+    iso = new Date(nowMs).toISOString();
+  }
+  return iso;
 }
 
 function isWorker(from: LineSource): boolean {

@@ -48,7 +48,10 @@ export class LineSplitter {
   /** No line in here can be above the cap: everything up to the last newline is one block. */
   #pushShort(slice: Buffer): void {
     const end = slice.lastIndexOf(newline) + 1;
-    if (end > 0) this.#emit(this.#takeHeld(slice.subarray(0, end)), 'line');
+    // Only the line that has begun is copied, not the block after it.
+    const from = end > 0 && this.#heldBytes > 0 ? slice.indexOf(newline) + 1 : 0;
+    if (from > 0) this.#emit(this.#takeHeld(slice.subarray(0, from)), 'line');
+    if (end > from) this.#emit(slice.subarray(from, end), 'line');
     if (end < slice.length) this.#hold(slice.subarray(end));
   }
 
@@ -99,21 +102,15 @@ export class LineSplitter {
   }
 }
 
-/** Lines as text, without their ends (LF or CRLF). */
-export interface Block {
-  readonly lines: readonly string[];
-  /** The same lines, joined by LF or CRLF. */
-  readonly text: string;
-  readonly ending: Ending;
+/** The lines of what was emitted, as text, without their ends (LF or CRLF). Bytes that are no UTF-8 become U+FFFD. */
+export function decodeLines(bytes: Buffer): readonly string[] {
+  return linesOf(bytes.toString());
 }
 
-/** What was emitted, as text. Bytes that are no UTF-8 become U+FFFD. */
-export function decodeBlock(bytes: Buffer, ending: Ending): Block {
-  const length = bytes.at(-1) === newline ? bytes.length - 1 : bytes.length;
-  const text = bytes.toString('utf8', 0, length);
-  const lines = text.split('\n');
-  if (!text.includes('\r')) return { lines, text, ending };
-  return { lines: lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line)), text, ending };
+/** The lines of a text, without their ends (LF or CRLF). */
+export function linesOf(text: string): readonly string[] {
+  const lines = (text.endsWith('\n') ? text.slice(0, -1) : text).split('\n');
+  return text.includes('\r') ? lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line)) : lines;
 }
 
 /** How many of the bytes form whole characters: up to three at the end may begin one that is cut. All, if it is no UTF-8. */

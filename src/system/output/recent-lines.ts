@@ -1,15 +1,17 @@
 /**
  * The last lines of each source, for `logs`, for messages about a failed start and for the record of an exit.
  *
- * - Per source and stream at most 200 lines and 32 Ki characters; a longer line keeps its beginning.
+ * - Per source and stream at most 200 lines and 32 KiB; a longer line keeps its beginning.
+ * - They are kept as they came, in blocks of many lines, and become single lines only when somebody asks for them.
  * - A new process of the same worker begins anew for `tail`, while `recent` still shows what its predecessors wrote.
  * - Of retired sources the last 32 are kept.
  */
 import type { LogLine } from '../../core/protocol.ts';
 import type { LineSource } from './line-format.ts';
+import { linesOf } from './lines.ts';
 
 const mostLines = 200;
-const mostChars = 32 * 1024;
+const mostBytes = 32 * 1024;
 const mostRetired = 32;
 
 /** null or missing: any. */
@@ -19,7 +21,7 @@ export interface LogFilter {
 }
 
 interface Entry {
-  /** Counts over all sources: the order in which lines came. */
+  /** Counts over the blocks of all sources: the order in which lines came. */
   readonly seq: number;
   readonly atMs: number;
   readonly line: string;
@@ -38,8 +40,8 @@ export class RecentLines {
   readonly #retired = new Set<string>();
   #seq = 0;
 
-  /** A process begins to write; the answer takes its lines. */
-  begin(from: LineSource): (lines: readonly string[], atMs: number) => void {
+  /** A process begins to write; the answer takes its lines, whose bytes are not to be written into. */
+  begin(from: LineSource): (bytes: Buffer, atMs: number) => void {
     this.#retired.delete(from.source);
     const rings = this.#sources.get(from.source) ?? {
       stdout: new Ring(),
@@ -50,10 +52,7 @@ export class RecentLines {
     this.#sources.set(from.source, rings);
     const ring = rings[from.stream];
     ring.begin(this.#seq);
-    return (lines, atMs) => {
-      for (let at = Math.max(0, lines.length - mostLines); at < lines.length; at++)
-        ring.add({ seq: this.#seq++, atMs, line: lines[at] ?? '' });
-    };
+    return (bytes, atMs) => ring.add(bytes, this.#seq++, atMs);
   }
 
   /** The last lines of the source's present process: stderr's, or stdout's where stderr has none. */
@@ -93,32 +92,47 @@ export class RecentLines {
   }
 }
 
+interface Kept {
+  readonly seq: number;
+  readonly atMs: number;
+  readonly content: Buffer | string;
+  readonly bytes: number;
+}
+
 class Ring {
-  #entries: Entry[] = [];
-  #first = 0;
-  #chars = 0;
+  /** Each has one line at least. */
+  readonly #blocks: Kept[] = [];
+  #bytes = 0;
   #beginSeq = 0;
+  /** Where the end of a large block is kept: the same for each, or a fast writer would fill the memory with them. */
+  #room: Buffer | null = null;
 
   begin(seq: number): void {
     this.#beginSeq = seq;
   }
 
-  add(entry: Entry): void {
-    const kept = entry.line.length > mostChars ? { ...entry, line: beginningOf(entry.line) } : entry;
-    this.#entries.push(kept);
-    this.#chars += kept.line.length;
-    while (this.#entries.length - this.#first > mostLines || this.#chars > mostChars) {
-      this.#chars -= this.#entries[this.#first]?.line.length ?? 0;
-      this.#first++;
-    }
-    if (this.#first >= mostLines) {
-      this.#entries = this.#entries.slice(this.#first);
-      this.#first = 0;
+  add(bytes: Buffer, seq: number, atMs: number): void {
+    const content = bytes.length > mostBytes ? this.#endOf(bytes) : held(bytes);
+    this.#blocks.push({ seq, atMs, content, bytes: content.length });
+    this.#bytes += content.length;
+    for (let oldest = this.#blocks[0]; oldest !== undefined && this.#blocks.length > 1; oldest = this.#blocks[0]) {
+      if (this.#blocks.length <= mostLines && this.#bytes - oldest.bytes < mostBytes) return;
+      this.#bytes -= oldest.bytes;
+      this.#blocks.shift();
     }
   }
 
   all(): Entry[] {
-    return this.#entries.slice(this.#first);
+    const entries: Entry[] = [];
+    let leftBytes = mostBytes;
+    for (const { seq, atMs, content } of this.#blocks.toReversed()) {
+      for (const line of linesOf(content.toString()).toReversed()) {
+        leftBytes -= Buffer.byteLength(line);
+        if (entries.length === mostLines || (leftBytes < 0 && entries.length > 0)) return entries.reverse();
+        entries.push({ seq, atMs, line });
+      }
+    }
+    return entries.reverse();
   }
 
   current(): string[] {
@@ -126,12 +140,29 @@ class Ring {
       .filter((entry) => entry.seq >= this.#beginSeq)
       .map((entry) => entry.line);
   }
+
+  /** The last lines of a large block, or the beginning of its last line. */
+  #endOf(bytes: Buffer): Buffer {
+    const length = bytes.at(-1) === newline ? bytes.length - 1 : bytes.length;
+    const from = bytes.indexOf(newline, length - mostBytes) + 1;
+    if (from === 0 || from > length)
+      return beginningOf(bytes.subarray(bytes.lastIndexOf(newline, length - 1) + 1, length));
+    this.#room ??= Buffer.allocUnsafeSlow(mostBytes);
+    return this.#room.subarray(0, bytes.copy(this.#room, 0, from, length));
+  }
 }
 
-/** A copy, so that the long line itself can be freed. */
-function beginningOf(line: string): string {
-  const note = ` … (${line.length} characters)`;
-  return Buffer.from(line.slice(0, mostChars - note.length)).toString() + note;
+const newline = 10;
+
+/** As it is where it makes up most of its chunk, which it holds on to; a small part of a large one as text of its own. */
+function held(bytes: Buffer): Buffer | string {
+  return bytes.length * 2 >= bytes.buffer.byteLength ? bytes : bytes.toString();
+}
+
+function beginningOf(line: Buffer): Buffer {
+  const text = line.toString();
+  const note = ` … (${text.length} characters)`;
+  return Buffer.from(text.slice(0, mostBytes - note.length) + note); // as many characters
 }
 
 function lastOf<T>(items: readonly T[], count: number): T[] {

@@ -25,15 +25,19 @@ export interface Target {
   readonly kind: TargetKind;
   /** What one write should hold at most. */
   readonly pieceBytes: number;
+  /** A write may wait so long for more to be written with it, when there was one just before. Default 0. */
+  readonly gatherMs?: number;
   /** Writes at least one of the bytes and calls `written` once, later. One write at a time. Never throws. */
   write(bytes: Buffer, written: Written): void;
   /** Gives up what is still being written, and the descriptor if it is our own. */
   close(): void;
+  /** Opens its file again, at the next end of a line. */
+  reopen?(): void;
 }
 
 /** At most this many bytes enter a pipe whole or not at all, whoever else writes into it (PIPE_BUF on Linux). */
 const pipePieceBytes = 4096;
-const filePieceBytes = 256 * 1024;
+const filePieceBytes = 512 * 1024;
 
 const askAgainFirstMs = 5;
 const askAgainMostMs = 100;

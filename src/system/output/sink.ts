@@ -11,7 +11,7 @@
  * - `gone`: nobody can ever read it again (EPIPE); from then on everything is lost.
  * - Nothing in here throws, blocks, or keeps the process alive, but `close`, and that for a bounded time.
  */
-import { Backlog } from './backlog.ts';
+import { Backlog, countLines } from './backlog.ts';
 import { Gap, type Loss } from './gap.ts';
 import { openFileTarget, type Target } from './sink-target.ts';
 import type { Cancel } from '../../ports.ts';
@@ -61,6 +61,9 @@ export class Sink {
   #pausing: 'pausing' | 'going' = 'going';
   /** When a byte was taken last, or began to wait. */
   #progressMs = 0;
+  /** When the last write began. */
+  #writtenAtMs = 0;
+  #gatherTimer: NodeJS.Timeout | undefined;
   #stuckTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
@@ -83,18 +86,17 @@ export class Sink {
     return this.#target.kind;
   }
 
-  /** Takes whole lines, each with its newline. False: pause and wait for `onDrain`; what was given is taken all the same. */
-  write(text: string | Buffer, lines = 1): boolean {
+  /** Takes a copy of whole lines, each with its newline. False: pause and wait for `onDrain`; what was given is taken all the same. */
+  write(text: string | Buffer): boolean {
     const full = this.#backlog.bytes >= this.#limits.highWaterBytes;
-    if (this.#state === 'closed') return true;
+    const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+    if (this.#state === 'closed' || bytes.length === 0) return true;
     if (this.#state === 'gone' || this.#gap !== null || (full && this.#state !== 'flowing')) {
-      this.#lose(lines, typeof text === 'string' ? Buffer.byteLength(text) : text.length);
+      this.#lose(countLines(bytes), bytes.length);
       return true;
     }
-    const bytes = typeof text === 'string' ? encode(text) : text;
-    if (bytes.length === 0) return true;
     if (this.#backlog.bytes === 0) this.#progressMs = performance.now();
-    this.#backlog.add(bytes, lines);
+    this.#backlog.add(bytes);
     this.#pump();
     if (this.#state !== 'flowing' || this.#backlog.bytes < this.#limits.highWaterBytes) return true;
     this.#pause();
@@ -116,6 +118,17 @@ export class Sink {
     if (this.#retryTimer !== undefined) this.#retry();
   }
 
+  /** Opens what the target writes to again, where it can (a log file that was moved); what failed is tried at once. */
+  reopen(): void {
+    this.#target.reopen?.();
+    if (this.#retryTimer !== undefined) this.#retry();
+  }
+
+  /** Nothing waits to be written, and no gap is open. */
+  get isIdle(): boolean {
+    return this.#backlog.bytes === 0 && this.#piece === null && this.#gap === null;
+  }
+
   /** Writes what can be written, gives up on what cannot, and calls `done` once, later: see `closeAfterMs`. */
   close(done: () => void): void {
     if (this.#state === 'closed') return void setImmediate(done);
@@ -130,15 +143,30 @@ export class Sink {
       if (over || this.#backlog.bytes === 0 || this.#state === 'gone' || this.#state === 'broken') this.#finish();
     };
     this.#closeTimer = setInterval(look, Math.max(1, Math.min(50, closeAfterMs / 4)));
+    this.#pump();
     setImmediate(look);
   }
 
   // ---------------------------------------------------------------- writing
 
   #pump(): void {
-    if (this.#piece !== null || this.#backlog.bytes === 0) return;
+    if (this.#piece !== null || this.#backlog.bytes === 0 || this.#gathers()) return;
+    this.#writtenAtMs = performance.now();
     this.#piece = this.#backlog.peek(this.#target.pieceBytes);
     this.#writePiece(this.#piece);
+  }
+
+  /** Whether to wait for more, because little waits and the last write was just now. */
+  #gathers(): boolean {
+    const { gatherMs = 0, pieceBytes } = this.#target;
+    if (gatherMs === 0 || this.#backlog.bytes * 4 > pieceBytes || this.#closeTimer !== undefined) return false;
+    if (performance.now() - this.#writtenAtMs >= gatherMs) return false;
+    this.#gatherTimer ??= setTimeout(() => {
+      this.#gatherTimer = undefined;
+      this.#writtenAtMs = 0;
+      this.#pump();
+    }, gatherMs).unref();
+    return true;
   }
 
   #writePiece(piece: Buffer): void {
@@ -233,7 +261,7 @@ export class Sink {
 
   #endGap(gap: Gap): void {
     this.#gap = null;
-    this.#backlog.add(Buffer.from(this.#gapLine(gap.lines, this.#reason)), 1);
+    this.#backlog.add(Buffer.from(this.#gapLine(gap.lines, this.#reason)));
     gap.end();
   }
 
@@ -244,6 +272,7 @@ export class Sink {
     this.#loseBacklog();
     this.#state = 'closed';
     this.#gap?.end();
+    clearTimeout(this.#gatherTimer);
     clearTimeout(this.#stuckTimer);
     clearTimeout(this.#retryTimer);
     clearInterval(this.#closeTimer);
@@ -256,20 +285,22 @@ export function plainGapLine(lines: number, reason: string): string {
   return `… ${lines} ${lines === 1 ? 'line' : 'lines'} lost here: ${reason}\n`;
 }
 
-/** UTF-8; twice as fast where the text is ASCII. */
-function encode(text: string): Buffer {
-  return Buffer.from(text, Buffer.byteLength(text) === text.length ? 'latin1' : 'utf8');
-}
-
 const meanings: Readonly<Record<string, string>> = {
   EPIPE: 'its reader is gone',
   ENOSPC: 'no space is left on the device',
   EDQUOT: 'the disk quota is used up',
   EFBIG: 'the file may not grow any more',
   EIO: 'an input/output error',
+  EACCES: 'permission denied',
+  EROFS: 'the file system is read-only',
+  EEXIST: 'a file is where a directory should be',
+  ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory',
+  EMFILE: 'the master has no more file descriptors',
 };
 
-function describe(code: string): string {
+/** What an error's code means, in words. */
+export function describe(code: string): string {
   const meaning = meanings[code];
   return meaning === undefined ? code : `${meaning} (${code})`;
 }

@@ -1,14 +1,15 @@
 /**
  * The life of one spawned process, from its spawn until nothing of it is left: the same for workers and hooks.
  *
- *   running --terminate--> asked --kill--> killing
- *      |                     |               |
- *      '------- the leader has exited -------'
+ *   running --terminate--> leaving --nothing waits for it any more--> asked --kill--> killing
+ *      |                      |                                         |               |
+ *      '----------------------'------- the leader has exited -----------'---------------'
  *                  | something is left?
- *                  |   running: it is killed        asked: it may finish; the master's kill ends that
+ *                  |   running, leaving: it is killed        asked: it may finish; the master's kill ends that
  *                  v
  *              draining --the pipes are read to their end--> over: `exited`, exactly once
  *
+ * - Leaving: it is out of the rotation, and serves what has been sent to it before. It takes half of the time to stop at most.
  * - Draining is bounded: a pipe that an escaped process holds open, and that stays silent, is closed. One that waits for
  *   a slow sink is left to drain on, but `exited` does not wait for it longer than a second.
  */
@@ -18,9 +19,11 @@ import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
 import type { LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
+import type { LogFileSettings } from '../output/log-file.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
 import type { OomWitness } from './oom.ts';
+import type { Seat } from '../sockets/seat.ts';
 import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
 import { wrapperFailure } from './wrapping.ts';
 
@@ -28,7 +31,7 @@ import { wrapperFailure } from './wrapping.ts';
 export interface OutputPort {
   attach(
     stream: Readable,
-    source: { app: string; source: string; stream: 'stdout' | 'stderr'; format: LogFormat },
+    source: LifeSpec['source'] & { stream: 'stdout' | 'stderr' },
     onLine?: (line: string) => void,
   ): void;
   tail(source: string, lines: number): readonly string[];
@@ -52,10 +55,16 @@ export interface LifeParts {
 }
 
 export interface LifeSpec {
-  readonly source: { readonly app: string; readonly source: string; readonly format: LogFormat };
+  readonly source: {
+    readonly app: string;
+    readonly source: string;
+    readonly format: LogFormat;
+    /** null or missing: the master's stdout. */
+    readonly file?: LogFileSettings | null;
+  };
   readonly shape: Shape;
-  /** `socket:[inode]` of its inherited sockets. */
-  readonly listeners: readonly string[];
+  /** Its place at the sockets that it inherits. */
+  readonly seat: Seat;
   readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
   /** Sees each line of both streams. */
   readonly onLine?: (line: string) => void;
@@ -65,7 +74,7 @@ const tailLines = 20;
 const drainTickMs = 50;
 const drainMostMs = 1_000;
 
-type Stage = 'running' | 'asked' | 'killing' | 'draining' | 'over';
+type Stage = 'running' | 'leaving' | 'asked' | 'killing' | 'draining' | 'over';
 
 export class ChildLife implements RunningProcess {
   readonly pid: number;
@@ -82,6 +91,7 @@ export class ChildLife implements RunningProcess {
   #isKilled = false;
   /** What proves that the kernel has ended it for want of memory. */
   #oom: string | null = null;
+  #stopLeaving: Cancel = () => undefined;
   #waits = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -98,7 +108,7 @@ export class ChildLife implements RunningProcess {
     this.#spec = spec;
     this.#parts = parts;
     this.#listener = parts.listener;
-    this.tree = new ProcessTree(leader, spec.shape, spec.listeners);
+    this.tree = new ProcessTree(leader, spec.shape, spec.seat.inodes);
     parts.oom.watch(leader);
     parts.guard.add({
       pid: this.pid,
@@ -131,7 +141,18 @@ export class ChildLife implements RunningProcess {
   }
 
   terminate(signal: Signal): void {
-    if (this.#stage !== 'running' && this.#stage !== 'asked') return;
+    if (this.#stage === 'running' && this.#end === null) return this.#leave(signal);
+    if (this.#stage === 'running' || this.#stage === 'leaving' || this.#stage === 'asked') this.#ask(signal);
+  }
+
+  #leave(signal: Signal): void {
+    this.#stage = 'leaving';
+    const { seat, stop } = this.#spec;
+    this.#stopLeaving = seat.leave(stop.timeoutMs / 2, () => this.#ask(signal));
+  }
+
+  #ask(signal: Signal): void {
+    this.#stopLeaving();
     this.#stage = 'asked';
     this.#isKilled ||= signal === 'SIGKILL';
     if (this.#end === null) this.tree.terminate(signal);
@@ -139,6 +160,7 @@ export class ChildLife implements RunningProcess {
 
   kill(): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
+    this.#spec.seat.drop();
     this.#stage = 'killing';
     this.#isKilled = true;
     if (this.#end === null) return this.tree.kill();
@@ -166,6 +188,7 @@ export class ChildLife implements RunningProcess {
     // 137: a shell in front of the program tells of its death in this way.
     const isUnexplained = !this.#isKilled && (signal === 'SIGKILL' || code === 137);
     if (isUnexplained) this.#oom = this.#parts.oom.testimony(this.#leader, this.tree.seen);
+    this.#spec.seat.drop();
     this.#lookForRest();
   }
 
@@ -178,7 +201,7 @@ export class ChildLife implements RunningProcess {
   #judge(rest: readonly ProcessId[]): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
     if (rest.length === 0) return this.#drain();
-    if (this.#stage === 'running') this.#stage = 'killing';
+    if (this.#stage === 'running' || this.#stage === 'leaving') this.#stage = 'killing';
     if (this.#stage === 'killing') this.tree.killThese(rest);
     this.#waitFor(rest);
   }
@@ -233,6 +256,7 @@ export class ChildLife implements RunningProcess {
     this.#parts.guard.remove(this.pid);
     this.#parts.strays.forget(this.#leader);
     this.#parts.oom.forget(this.#leader);
+    this.#spec.seat.end();
     const { output } = this.#parts;
     const { source } = this.#spec.source;
     const lastLines = output.tail(source, tailLines);
@@ -254,8 +278,8 @@ export class ChildLife implements RunningProcess {
 }
 
 /** What stands for a process that could not be started: no pid, and an `exited` with the error after this has returned. */
-export function stillborn(error: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
-  setImmediate(() => listener.exited({ code: null, signal: null, error, lastLines: [] }));
+export function stillborn(failure: SpawnFailure, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
+  setImmediate(() => listener.exited({ code: null, signal: null, ...failure, lastLines: [] }));
   return withoutProcess;
 }
 
@@ -266,7 +290,7 @@ export function unborn(
   listener: Pick<ProcessListener, 'exited'>,
 ): RunningProcess {
   child.once('error', (error) =>
-    listener.exited({ code: null, signal: null, error: spawnFailure(error, program), lastLines: [] }),
+    listener.exited({ code: null, signal: null, ...spawnFailure(error, program), lastLines: [] }),
   );
   // Without a descriptor left (EMFILE) there are no streams at all, whatever the types say.
   for (const stream of (child.stdio as typeof child.stdio | undefined) ?? []) stream?.destroy();
@@ -282,9 +306,15 @@ const withoutProcess: RunningProcess = {
   bindsOwnPort: () => false,
 };
 
-/** In words, why spawn failed. */
-export function spawnFailure(error: unknown, program: string): string {
-  if (error instanceof SuperviseError) return error.hint === null ? error.message : `${error.message}: ${error.hint}`;
+type SpawnFailure = Pick<Exit, 'error' | 'transient'>;
+
+/** What may be there again in a moment. */
+const comesBack: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** In words, why spawn failed, and whether trying again may help. */
+export function spawnFailure(error: unknown, program: string): SpawnFailure {
+  if (error instanceof SuperviseError)
+    return { error: error.hint === null ? error.message : `${error.message}: ${error.hint}` };
   const { code, message } = error as NodeJS.ErrnoException;
   const known: Record<string, string> = {
     ENOENT: 'it, or the interpreter that its first line names, does not exist',
@@ -295,5 +325,6 @@ export function spawnFailure(error: unknown, program: string): string {
     ENOMEM: 'the host has no memory for another process',
     E2BIG: 'its arguments and environment are too long',
   };
-  return `${program} cannot be started: ${known[code ?? ''] ?? message}${code === undefined ? '' : ` (${code})`}`;
+  const words = `${program} cannot be started: ${known[code ?? ''] ?? message}${code === undefined ? '' : ` (${code})`}`;
+  return { error: words, ...(comesBack.has(code) && { transient: true }) };
 }

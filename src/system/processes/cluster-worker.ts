@@ -16,8 +16,9 @@ import type clusterModule from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
-import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { withPreload } from './preload-path.ts';
+import { noSeat } from '../sockets/seat.ts';
 import { whyGone } from './program.ts';
 import { beginWorker } from './worker-life.ts';
 import { findTools, type Wrapped } from './wrapping.ts';
@@ -29,7 +30,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   const { argv, cwd } = launch.pinned;
   const [node = '', script = '', ...args] = wordsOf(launch);
   const gone = whyGone(argv, cwd, script);
-  if (gone !== null) return stillborn(gone, listener);
+  if (gone !== null) return stillborn({ error: gone }, listener);
   const env = { ...workerEnvironment(launch, parts), SUPERVISE_CHANNEL: String(process.pid) };
   const birth = parts.strays.announce(markOf(env, parts));
   let forked: Worker;
@@ -38,7 +39,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
     wrapped = wrapWorker(launch, withPreload([node]), 'none');
     const chain = ownSession(wrapped.argv, (message) => parts.warnOnce(message, listener.warning));
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
-    forked = fork({ chain, script, args, cwd, env, ids: wrapped.ids });
+    forked = fork({ chain, script, args, cwd, env, ids: wrapped.ids, output: outputOf(launch.pinned.app) });
   } catch (error) {
     return stillborn(spawnFailure(error, script), listener);
   }
@@ -47,7 +48,7 @@ export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener:
   forked.on('error', () => undefined);
   if (child.pid === undefined) return unborn(child, script, listener);
   const leader = parts.strays.adopt(birth, child.pid);
-  const { life, ready } = beginWorker({ child, leader, launch, listeners: [], notifyFd: null }, parts, listener);
+  const { life, ready } = beginWorker({ child, leader, launch, seat: noSeat, notifyFd: null }, parts, listener);
   forked.on('listening', () => ready.listens());
   return life;
 }
@@ -68,9 +69,10 @@ interface Fork {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly ids: Wrapped['ids'];
+  readonly output: 'pipe' | 'inherit';
 }
 
-function fork({ chain, script, args, cwd, env, ids }: Fork): Worker {
+function fork({ chain, script, args, cwd, env, ids, output }: Fork): Worker {
   const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster;
   const [program = '', ...words] = chain;
   cluster.schedulingPolicy = cluster.SCHED_NONE;
@@ -81,7 +83,7 @@ function fork({ chain, script, args, cwd, env, ids }: Fork): Worker {
     cwd,
     serialization: 'json',
     silent: false,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', output, output, 'ipc'],
     windowsHide: false,
     uid: ids.uid,
     gid: ids.gid,

@@ -2,7 +2,7 @@
  * Starts a worker with child_process.spawn: every `command`, and every `script` with `listen`.
  *
  *   fd 0          /dev/null
- *   fd 1, 2       pipes to the output
+ *   fd 1, 2       pipes to the output; with `logs: inherit` the master's own
  *   fd 3 …        the inherited sockets, in the order of `listen`
  *   then          NOTIFY_FD (ready: fd), the IPC channel (scripts; ready: ipc), copies of the sockets (scripts)
  *
@@ -13,10 +13,11 @@ import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { firstSocketFd } from './environment.ts';
-import { markOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { backlog } from '../sockets/listening.ts';
 import { withPreload } from './preload-path.ts';
-import { socketInode } from '../procfs.ts';
+import { noSeat } from '../sockets/seat.ts';
+import { socketTelling } from './socket-telling.ts';
 import { whyGone } from './program.ts';
 import { beginWorker } from './worker-life.ts';
 
@@ -33,46 +34,37 @@ interface Descriptors {
 
 /** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
 export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: ProcessListener): RunningProcess {
-  const { app, argv, cwd } = launch.pinned;
+  const { app, argv, cwd, revision } = launch.pinned;
   const script = app.kind === 'script' ? (argv[1] ?? '') : null;
   const gone = whyGone(argv, cwd, script);
-  if (gone !== null) return stillborn(gone, listener);
-  const descriptors = descriptorsOf(
-    app,
-    app.listen.map((each) => parts.sockets.fdOf(each.url)),
-  );
-  const env = { ...workerEnvironment(launch, parts), ...descriptors.env };
+  if (gone !== null) return stillborn({ error: gone }, listener);
+  const warn = (message: string): void => parts.warnOnce(message, listener.warning, `${app.name} ${revision}`);
+  const seat = app.listen.length === 0 ? noSeat : parts.sockets.seat(app, warn);
+  const descriptors = descriptorsOf(app, seat.fds);
+  const words = wordsOf(launch);
+  const telling = socketTelling(words, seat.fds.length, launch.pinned.env);
+  const env = { ...workerEnvironment(launch, parts), ...descriptors.env, ...telling.env };
   const birth = parts.strays.announce(markOf(env, parts));
   let child: ChildProcess;
   try {
-    const words = wordsOf(launch);
-    const wrapped = wrapWorker(
-      launch,
-      script === null ? words : withPreload(words),
-      app.listen.length > 0 && !words.some(namesDescriptor) ? 'set' : 'none',
-    );
+    const wrapped = wrapWorker(launch, script === null ? words : withPreload(words), telling.listenPid);
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
     const [file = '', ...rest] = wrapped.argv;
     child = spawn(file, rest, { cwd, env, stdio: descriptors.stdio, detached: true, ...wrapped.ids });
   } catch (error) {
+    seat.end();
     return stillborn(spawnFailure(error, argv[0] ?? ''), listener);
   }
-  if (child.pid === undefined) return unborn(child, argv[0] ?? '', listener);
-  const listeners = app.listen.map((each) => socketInode(parts.sockets.fdOf(each.url)) ?? '');
+  if (child.pid === undefined) {
+    seat.end();
+    return unborn(child, argv[0] ?? '', listener);
+  }
   const leader = parts.strays.adopt(birth, child.pid);
-  return beginWorker({ child, leader, launch, listeners, notifyFd: descriptors.notifyFd }, parts, listener).life;
-}
-
-/**
- * gunicorn takes `--bind fd://3` and LISTEN_PID for two sockets, and fails with EBADF: whoever is told the descriptor in that
- * way is not told it again.
- */
-function namesDescriptor(word: string): boolean {
-  return /\bfd:\/\/\d/.test(word);
+  return beginWorker({ child, leader, launch, seat, notifyFd: descriptors.notifyFd }, parts, listener).life;
 }
 
 function descriptorsOf(app: AppSpec, sockets: readonly number[]): Descriptors {
-  const stdio: unknown[] = ['ignore', 'pipe', 'pipe', ...sockets];
+  const stdio: unknown[] = ['ignore', outputOf(app), outputOf(app), ...sockets];
   const env: Record<string, string> = {};
   const notifyFd = app.ready.kind === 'fd' ? stdio.push('pipe') - 1 : null;
   if (notifyFd !== null) env.NOTIFY_FD = String(notifyFd);

@@ -8,6 +8,7 @@ import type { HookSpec, Signal } from '../../core/spec.ts';
 import type { ProcessListener, RunningProcess } from '../../ports.ts';
 import { ChildLife, spawnFailure, stillborn, unborn } from './child-life.ts';
 import type { Environment } from './environment.ts';
+import { noSeat } from '../sockets/seat.ts';
 import { markOf, wrapProgram, type LaunchParts } from './launching.ts';
 import { pinHook, type PinnedHook } from './pin.ts';
 
@@ -64,7 +65,7 @@ export function spawnHook(
     {
       source: { app: '', source: `hook.${hook.name}`, format: 'auto' },
       shape: 'chain',
-      listeners: [],
+      seat: noSeat,
       stop,
     },
     { ...parts, listener },

@@ -1,18 +1,21 @@
 /**
  * What every kind of process needs at its spawn: the words before its program, and the variables that are its own.
  */
+import type { AppSpec } from '../../core/spec.ts';
 import type { Launch } from '../../ports.ts';
+import type { LogFileSettings } from '../output/log-file.ts';
 import { accountOfApp } from './accounts.ts';
 import type { LifeParts } from './child-life.ts';
+import type { BoundSockets } from '../sockets/sockets.ts';
 import { fillIn, type Environment, type Placeholders } from './environment.ts';
 import { findTools, wrap, type Wrapped } from './wrapping.ts';
 
 /** What the spawner is made of, and what every launch may use. */
 export interface LaunchParts extends LifeParts {
   readonly masterName: string;
-  readonly sockets: { fdOf(url: string): number };
-  /** Says it once in the life of this master. */
-  warnOnce(message: string, warn: (message: string) => void): void;
+  readonly sockets: Pick<BoundSockets, 'seat'>;
+  /** Says it once in the life of this master; with `per`, once for each value of it. */
+  warnOnce(message: string, warn: (message: string) => void, per?: string): void;
 }
 
 export function placeholdersOf({ pinned, slot }: Launch): Placeholders {
@@ -45,7 +48,21 @@ export function workerEnvironment(launch: Launch, parts: LaunchParts): Record<st
     SUPERVISE_WORKER: worker,
     SUPERVISE_SLOT: String(slot),
     SUPERVISE_REVISION: String(pinned.revision),
+    SUPERVISE_STOP: `${app.stop.signal} ${app.stop.timeoutMs}`,
   };
+}
+
+/** Where the lines of this worker go; null: to the master's stdout. */
+export function logFileOf(launch: Launch): LogFileSettings | null {
+  const { logs } = launch.pinned.app;
+  if (logs.kind === 'inherit' || logs.file === null) return null;
+  const { maxSizeBytes, keep, gzip } = logs;
+  return { path: fillIn(logs.file, { ...placeholdersOf(launch), sockets: 0 }), maxSizeBytes, keep, gzip };
+}
+
+/** What a worker's stdout and stderr are: pipes to the output, or the master's own. */
+export function outputOf({ logs }: AppSpec): 'pipe' | 'inherit' {
+  return logs.kind === 'inherit' ? 'inherit' : 'pipe';
 }
 
 /** The entries that tell this process and its descendants from all others (strays.ts). */

@@ -4,6 +4,7 @@
  */
 import type { AppSpec, HookSpec } from '../../core/spec.ts';
 import type { Pinned } from '../../ports.ts';
+import { checkLogFile } from './log-place.ts';
 import { accountOf, accountOfApp, type Account } from './accounts.ts';
 import { inheritable, readEnvFile, type Environment } from './environment.ts';
 import { findProgram, findScript, resolveCwd, type Surroundings } from './program.ts';
@@ -22,6 +23,7 @@ export function pin(app: AppSpec, revision: number, baseEnv: Environment): Pinne
   const [script = '', ...words] = app.argv;
   const argv =
     app.kind === 'script' ? [process.execPath, findScript(script, around), ...words] : findProgram(app.argv, around);
+  checkLogFile(app, of);
   return { app, revision, argv, env, cwd };
 }
 

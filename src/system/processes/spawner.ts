@@ -31,9 +31,10 @@ export function createSpawner({ sockets, guard, output, masterName }: SpawnerPar
     ...life,
     sockets,
     masterName,
-    warnOnce: (message, warn) => {
-      if (warned.has(message)) return;
-      warned.add(message);
+    warnOnce: (message, warn, per = '') => {
+      const key = `${per} ${message}`;
+      if (warned.has(key)) return;
+      warned.add(key);
       setImmediate(() => warn(message));
     },
   };

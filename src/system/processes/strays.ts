@@ -131,7 +131,8 @@ export class Strays {
     // The session of a worker that lives is that worker's, whatever its members carry.
     if (this.#leaders.has(stat.session)) return 'stranger';
     const parent = look.stats.get(stat.ppid);
-    const canBeLeft = parent === undefined ? adopters().has(stat.ppid) : this.#ownerOf(parent, look) !== 'stranger';
+    // The adopter itself is among them where pids were given out from the start again, and is a stranger.
+    const canBeLeft = adopters().has(stat.ppid) || (parent !== undefined && this.#ownerOf(parent, look) !== 'stranger');
     const older = canBeLeft ? look.leaders.filter((leader) => leader.startTimeTicks <= stat.startTimeTicks) : [];
     if (older.length === 0) return 'stranger';
     const text = readText(`/proc/${stat.pid}/environ`);

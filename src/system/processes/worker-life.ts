@@ -5,7 +5,8 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Launch, ProcessListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
-import type { LaunchParts } from './launching.ts';
+import { logFileOf, type LaunchParts } from './launching.ts';
+import type { Seat } from '../sockets/seat.ts';
 import type { Leader } from './strays.ts';
 import { WorkerReady } from './worker-ready.ts';
 
@@ -13,7 +14,7 @@ export interface Spawned {
   readonly child: ChildProcess;
   readonly leader: Leader;
   readonly launch: Launch;
-  readonly listeners: readonly string[];
+  readonly seat: Seat;
   /** The index of its NOTIFY_FD among the child's descriptors. */
   readonly notifyFd: number | null;
 }
@@ -24,21 +25,28 @@ export function beginWorker(
   parts: LaunchParts,
   listener: ProcessListener,
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
-  const { child, leader, launch, listeners } = spawned;
+  const { child, leader, launch, seat } = spawned;
   const { app } = launch.pinned;
   const ready = new WorkerReady(app, {
     ready: (waiting) => {
       if (!life.isRunning) return;
       life.becameReady(waiting);
+      // Before the master knows: it may stop another one at once.
+      seat.enter();
       listener.ready();
     },
     warning: (message) => listener.warning(message),
   });
   const { onLine } = ready;
   const spec: LifeSpec = {
-    source: { app: app.name, source: launch.worker, format: app.logs.kind === 'captured' ? app.logs.format : 'auto' },
+    source: {
+      app: app.name,
+      source: launch.worker,
+      format: app.logs.kind === 'captured' ? app.logs.format : 'auto',
+      file: logFileOf(launch),
+    },
     shape: app.kind === 'script' ? 'leader' : 'chain',
-    listeners,
+    seat,
     stop: app.stop,
     ...(onLine === undefined ? {} : { onLine }),
   };
@@ -46,6 +54,6 @@ export function beginWorker(
   child.once('exit', () => ready.end());
   child.on('message', (message) => ready.message(message));
   if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);
-  ready.watch({ app, pid: life.pid, listeners, slot: launch.slot });
+  ready.watch({ app, pid: life.pid, listeners: seat.inodes, slot: launch.slot });
   return { life, ready };
 }

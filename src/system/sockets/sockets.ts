@@ -9,17 +9,21 @@
  *   listen yet raise no error at all, so each address is locked besides, against another supervise.
  * - TCP sockets are NODELAY: what is accepted from them inherits it, also in programs that do not know that it is TCP.
  * - `:8000` is IPv6 and IPv4 in one socket (IPv4 alone where the host has no IPv6), `[::]:8000` is IPv6 only.
+ * - Where an app's connections are steered, its workers get further listeners on the same address: see lanes.ts.
  * - All or nothing: a bind that fails leaves what was before.
  */
 import { fstatSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { SuperviseError } from '../../core/errors.ts';
-import type { ListenSpec } from '../../core/spec.ts';
+import type { AppSpec, ListenSpec } from '../../core/spec.ts';
 import type { Cancel, Sockets } from '../../ports.ts';
 import { canonicalIp, describeHolder, holderOfTcp } from '../holders.ts';
 import type { ListenWay } from './listening.ts';
 import { listenWays, makeListen } from './listening.ts';
+import { Lanes, SteeringRefused, type Holder } from './lanes.ts';
+import { seatOf, type Seat } from './seat.ts';
+import { loadNative, type Native } from '../native.ts';
 import type { Locks } from '../instance/locks.ts';
 import type { ServerHandle } from './server-handle.ts';
 import { createServerHandle } from './server-handle.ts';
@@ -34,6 +38,14 @@ export interface BoundSockets extends Sockets {
   inodeOf(url: string): string;
   /** The port of a TCP socket as the kernel has it (the spec may say 0), null for a unix socket. @throws SuperviseError bug */
   portOf(url: string): number | null;
+  /**
+   * A place at each socket of an app, for one process that is to be started. Whoever takes it ends it.
+   * @param warn told why connections are not steered, if the app wants them to be and they cannot
+   * @throws SuperviseError bug when one is not bound
+   */
+  seat(app: Pick<AppSpec, 'listen' | 'balance'>, warn: (message: string) => void): Seat;
+  /** The descriptors of all listeners of an address, in the order of the kernel. @throws SuperviseError bug */
+  lanesOf(url: string): readonly number[];
 }
 
 /** One open socket, and how to give it back. */
@@ -45,11 +57,16 @@ export interface OpenSocket {
 
 interface Bound extends OpenSocket {
   readonly spec: ListenSpec;
+  readonly lanes: Lanes;
   state: 'bound' | 'listening';
 }
 
-/** `ways`: how to make sockets listen, best first. */
-export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenWays): BoundSockets {
+/** `ways`: how to make sockets listen, best first. `native`: the calls of libc, or null where there are none. */
+export function createSockets(
+  locks: Locks,
+  ways: readonly ListenWay[] = listenWays,
+  native: () => Native | null = loadNative,
+): BoundSockets {
   const all = new Map<string, Bound>();
 
   const boundAs = (url: string): Bound => {
@@ -62,8 +79,16 @@ export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenW
   };
   const close = (urls: readonly string[]): void => {
     for (const url of urls) {
+      boundAs(url).lanes.close();
       boundAs(url).close();
       all.delete(url);
+    }
+  };
+
+  const tellWhyNot = (listen: readonly ListenSpec[], warn: (message: string) => void): void => {
+    for (const { kind, url } of listen) {
+      const why = kind === 'unix' ? 'a unix socket has one listener' : (all.get(url)?.lanes.whyNot() ?? null);
+      if (why !== null) warn(notSteered(url, why));
     }
   };
 
@@ -74,7 +99,8 @@ export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenW
         for (const spec of wanted) {
           const old = all.get(spec.url);
           if (old === undefined) {
-            all.set(spec.url, { ...open(spec, locks), spec, state: 'bound' });
+            const socket = open(spec, locks);
+            all.set(spec.url, { ...socket, spec, lanes: new Lanes(socket.handle.fd, native), state: 'bound' });
             added.push(spec.url);
           } else if (spec.kind === 'unix') {
             setAccess(spec);
@@ -99,7 +125,33 @@ export function createSockets(locks: Locks, ways: readonly ListenWay[] = listenW
     fdOf: (url) => boundAs(url).handle.fd,
     inodeOf: (url) => `socket:[${fstatSync(boundAs(url).handle.fd).ino}]`,
     portOf: (url) => boundAs(url).port,
+    seat(app, warn) {
+      // Whoever asks for it is told at the start, not when a second worker comes; but the first one is not kept waiting.
+      if (app.balance === 'steered') setImmediate(() => tellWhyNot(app.listen, warn));
+      return seatOf(
+        app.listen.map((spec) => {
+          const { lanes } = boundAs(spec.url);
+          return spec.kind === 'unix' || app.balance === 'shared' ? lanes.share() : takeOrShare(lanes, spec.url, warn);
+        }),
+      );
+    },
+    lanesOf: (url) => boundAs(url).lanes.fds,
   };
+}
+
+/** A lane of its own where that can be had, else a place at the first. */
+function takeOrShare(lanes: Lanes, url: string, warn: (message: string) => void): Holder {
+  try {
+    return lanes.take();
+  } catch (error) {
+    if (!(error instanceof SteeringRefused)) throw error;
+    warn(notSteered(url, error.message));
+    return lanes.share();
+  }
+}
+
+function notSteered(url: string, why: string): string {
+  return `connections to ${url} are not steered: ${why}; its workers accept from one socket, as with balance: shared, and new connections may reach one that is stopping`;
 }
 
 function open(spec: ListenSpec, locks: Locks): OpenSocket {

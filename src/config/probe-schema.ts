@@ -1,10 +1,14 @@
-/** The forms of `ready`: a word, or a map with the one thing to wait for. */
+/**
+ * The forms of `ready`, a word or a map with the one thing to wait for, and of `health`, a map with the one thing to
+ * ask for and how often.
+ */
 import * as z from 'zod/mini';
 import {
   command,
   didYouMean,
   duration,
   given,
+  jsonHasOneOf,
   judged,
   listOf,
   maybe,
@@ -44,68 +48,58 @@ function regularExpression(value: string): Wrong | null {
   }
 }
 
-function oneKind(value: Readonly<Record<string, unknown>>): Wrong | null {
-  const kinds = readyKinds.filter((kind) => kind in value);
-  if (kinds.length === 1) return null;
-  return { expected: `one of ${listOf(readyKinds, 'and')}`, found: kinds.length === 0 ? 'none' : listOf(kinds, 'and') };
+/** Checks that a map has exactly one of these keys. */
+function oneOf(kinds: readonly string[]) {
+  return judged((value: Readonly<Record<string, unknown>>) => {
+    const found = kinds.filter((kind) => kind in value);
+    if (found.length === 1) return null;
+    return { expected: `one of ${listOf(kinds, 'and')}`, found: found.length === 0 ? 'none' : listOf(found, 'and') };
+  });
 }
+
+// ---------------------------------------------------------------- http and tcp, for both
 
 const httpPath = () => shaped('a path that starts with /', /^\/\S*$/);
 const ownPort = () =>
   maybe("A port of the worker's own: slot n answers at this + n. Default: the worker's `port`.", whole(1, 65_535));
 
+const httpProbe = (of: string) =>
+  z.union([httpPath(), section(`${of}.http`, { path: given('The path to ask for.', httpPath()), port: ownPort() })], {
+    error: 'a path, or a map with path and port',
+  });
+const tcpProbe = (of: string) =>
+  z.union([whole(1, 65_535), section(`${of}.tcp`, { port: ownPort() })], { error: 'a port, or a map with a port' });
+
+// ---------------------------------------------------------------- ready
+
 const readyMap = section('ready', {
-  http: maybe(
-    'Ready when a GET answers with 2xx or 3xx.',
-    z.union([httpPath(), section('ready.http', { path: given('The path to ask for.', httpPath()), port: ownPort() })], {
-      error: 'a path, or a map with path and port',
-    }),
-  ),
-  tcp: maybe(
-    'Ready when a connection is accepted.',
-    z.union([whole(1, 65_535), section('ready.tcp', { port: ownPort() })], { error: 'a port, or a map with a port' }),
-  ),
+  http: maybe('Ready when a GET answers with 2xx or 3xx.', httpProbe('ready')),
+  tcp: maybe('Ready when a connection is accepted.', tcpProbe('ready')),
   log: maybe(
     'Ready when a line of output matches.',
     text('a regular expression', regularExpression, { format: 'regex' }),
   ),
   delay: maybe('Ready when still alive after this time.', duration()),
-}).check(judged(oneKind));
+}).check(oneOf(readyKinds));
+jsonHasOneOf(readyMap, readyKinds);
 
-const healthKinds = ['http', 'tcp', 'exec'] as const;
+export const readySchema = z.union([text(readyForms, readyWord, { enum: readyWords }), readyMap], {
+  error: readyForms,
+});
 
-function oneProbe(value: Readonly<Record<string, unknown>>): Wrong | null {
-  const kinds = healthKinds.filter((kind) => kind in value);
-  if (kinds.length === 1) return null;
-  return {
-    expected: `one of ${listOf(healthKinds, 'and')}`,
-    found: kinds.length === 0 ? 'none' : listOf(kinds, 'and'),
-  };
-}
+// ---------------------------------------------------------------- health
 
-export const healthMap = section('health', {
-  http: maybe(
-    'Healthy when a GET answers with 2xx or 3xx.',
-    z.union(
-      [httpPath(), section('health.http', { path: given('The path to ask for.', httpPath()), port: ownPort() })],
-      {
-        error: 'a path, or a map with path and port',
-      },
-    ),
-  ),
-  tcp: maybe(
-    'Healthy when a connection is accepted.',
-    z.union([whole(1, 65_535), section('health.tcp', { port: ownPort() })], { error: 'a port, or a map with a port' }),
-  ),
+const healthKinds = ['http', 'tcp', 'exec'];
+
+export const healthSchema = section('health', {
+  http: maybe('Healthy when a GET answers with 2xx or 3xx.', httpProbe('health')),
+  tcp: maybe('Healthy when a connection is accepted.', tcpProbe('health')),
   exec: maybe(
-    "Healthy when this command exits with 0; run with the worker's user, cwd and environment, without a shell.",
+    "Healthy when this command exits with 0; run with the worker's user, cwd and environment, without a shell. {slot}, {port} and {app} are filled in.",
     command('a command, as one text or a list of words'),
   ),
   interval: usual('The time from one probe to the next.', duration('above zero'), '10s'),
   timeout: usual('A probe that takes longer has failed.', duration('above zero'), '2s'),
   failures: usual('So many failed probes in a row and the worker is unhealthy.', whole(1, 1000), 3),
-}).check(judged(oneProbe));
-
-export const readySchema = z.union([text(readyForms, readyWord, { enum: readyWords }), readyMap], {
-  error: readyForms,
-});
+}).check(oneOf(healthKinds));
+jsonHasOneOf(healthSchema, healthKinds);

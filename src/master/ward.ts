@@ -1,0 +1,195 @@
+/**
+ * Watches the ready workers of one app for what ails them: probes their health, compares samples with the memory limit,
+ * keeps their lifetimes, takes reports of stalls. It says what it finds; core/ailments.ts decides who is replaced.
+ */
+import {
+  ailments,
+  chooseReplacement,
+  countsAsCrash,
+  inARow,
+  lifetimeMs,
+  memorySamples,
+  mostAreUnhealthy,
+  type Ailment,
+  type Illness,
+} from '../core/ailments.ts';
+import type { EventBody } from '../core/protocol.ts';
+import type { AppSpec } from '../core/spec.ts';
+import { formatBytes, formatDuration } from '../core/units.ts';
+import type { Row } from '../core/worker-machine.ts';
+import type { Cancel, Clock } from '../ports.ts';
+import type { WorkerRunner } from './worker-runner.ts';
+
+/** What it needs of the app. */
+export interface WardHost {
+  readonly clock: Clock;
+  emit(body: EventBody): void;
+  /** Somebody fell ill, or is well again. */
+  changed(): void;
+  /** The replacement of this one begins. */
+  replacing(runner: WorkerRunner): void;
+}
+
+/** A ready worker under watch. */
+interface Patient {
+  readonly runner: WorkerRunner;
+  readonly illnesses: Map<Ailment, Illness>;
+  failedProbes: number;
+  highSamples: number;
+  cancelProbe: Cancel;
+  cancelLifetime: Cancel;
+}
+
+const nothing: Cancel = () => undefined;
+
+export class Ward {
+  readonly #host: WardHost;
+  readonly #patients = new Map<string, Patient>();
+  /** Whose replacement has begun, and the row of crashes that is left to the successor. */
+  #chosen: { readonly illness: Illness; readonly runner: WorkerRunner; row: Row | null } | null = null;
+
+  constructor(host: WardHost) {
+    this.#host = host;
+  }
+
+  /** It has become ready: the watch begins. */
+  admit(runner: WorkerRunner): void {
+    this.discharge(runner.id);
+    const patient: Patient = {
+      runner,
+      illnesses: new Map(),
+      failedProbes: 0,
+      highSamples: 0,
+      cancelProbe: nothing,
+      cancelLifetime: nothing,
+    };
+    this.#patients.set(runner.id, patient);
+    const { health, limits } = runner.pinned.app;
+    const { clock } = this.#host;
+    if (health !== null) this.#probeLater(patient, health.intervalMs);
+    if (limits.lifetimeMs === null) return;
+    const ageMs = lifetimeMs(limits.lifetimeMs, limits.jitter, clock.random());
+    patient.cancelLifetime = clock.schedule(ageMs, () => this.#fallIll(patient, 'lifetime', formatDuration(ageMs)));
+  }
+
+  /** Its process has ended, or is asked to. */
+  discharge(worker: string): void {
+    const patient = this.#patients.get(worker);
+    if (patient === undefined) return;
+    patient.cancelProbe();
+    patient.cancelLifetime();
+    this.#patients.delete(worker);
+  }
+
+  /** `reason` null: it goes on again. */
+  takeStall(worker: string, reason: string | null): void {
+    const patient = this.#patients.get(worker);
+    if (patient === undefined) return;
+    if (reason === null) this.#recover(patient, 'stall');
+    else this.#fallIll(patient, 'stall', reason);
+  }
+
+  takeSample(worker: string, memoryBytes: number): void {
+    const patient = this.#patients.get(worker);
+    const limitBytes = patient?.runner.pinned.app.limits.memoryBytes ?? null;
+    if (patient === undefined || limitBytes === null) return;
+    patient.highSamples = inARow(patient.highSamples, memoryBytes > limitBytes);
+    if (patient.highSamples === 0) return this.#recover(patient, 'memory-limit');
+    if (patient.highSamples < memorySamples) return;
+    const samples = `${formatBytes(memoryBytes)} of ${formatBytes(limitBytes)} in ${memorySamples} samples in a row`;
+    this.#fallIll(patient, 'memory-limit', samples);
+  }
+
+  /** Who is to be replaced now; null: nobody. @param ready how many workers are */
+  choose(ready: number): Illness | null {
+    const illness = chooseReplacement(this.#ill(), ready, this.#chosen?.illness.worker ?? null);
+    const runner = illness && this.#patients.get(illness.worker)?.runner;
+    if (!illness || !runner) {
+      // One that is leaving has a successor to come; one that is well again has none.
+      if (this.#chosen?.runner.leaving === 'no') this.#chosen = null;
+      return null;
+    }
+    if (this.#chosen?.runner !== runner) {
+      this.#chosen = { illness, runner, row: countsAsCrash(illness.ailment) ? runner.row : null };
+      this.#host.replacing(runner);
+    }
+    return illness;
+  }
+
+  /** The row of crashes that a new worker inherits; once. */
+  inheritance(): Row | null {
+    const row = this.#chosen?.row ?? null;
+    if (this.#chosen) this.#chosen.row = null;
+    return row;
+  }
+
+  /** What ails this worker most, whatever follows from it. */
+  illnessOf(worker: string): Illness | null {
+    const all = [...(this.#patients.get(worker)?.illnesses.values() ?? [])];
+    return all.sort((a, b) => ailments.indexOf(a.ailment) - ailments.indexOf(b.ailment))[0] ?? null;
+  }
+
+  /** What is as bad as a crash. */
+  crashLike(worker: string): Illness | null {
+    const illness = this.illnessOf(worker);
+    return illness?.action === 'replace' && countsAsCrash(illness.ailment) ? illness : null;
+  }
+
+  /** What an operator should know. */
+  note(ready: number): string | null {
+    if (!mostAreUnhealthy(this.#ill(), ready)) return null;
+    return 'over half of the workers are not healthy, so none of them is replaced: what they depend on is the likely cause';
+  }
+
+  #ill(): Illness[] {
+    return [...this.#patients.values()].flatMap(({ illnesses }) => [...illnesses.values()]);
+  }
+
+  // -------------------------------------------------------------- health
+
+  #probeLater(patient: Patient, delayMs: number): void {
+    patient.cancelProbe = this.#host.clock.schedule(delayMs, () => this.#probe(patient));
+  }
+
+  #probe(patient: Patient): void {
+    const { health } = patient.runner.pinned.app;
+    if (health === null) return;
+    patient.cancelProbe = patient.runner.probe(health, (failure) => {
+      this.#probeLater(patient, health.intervalMs);
+      patient.failedProbes = inARow(patient.failedProbes, failure !== null);
+      if (failure === null) this.#recover(patient, 'health');
+      else if (patient.failedProbes >= health.failures) this.#fallIll(patient, 'health', failure);
+    });
+  }
+
+  // -------------------------------------------------------------- ill and well again
+
+  #fallIll(patient: Patient, ailment: Ailment, reason: string): void {
+    if (patient.illnesses.has(ailment)) return;
+    const { runner, illnesses } = patient;
+    const action = actionOn(ailment, runner.pinned.app);
+    illnesses.set(ailment, { worker: runner.id, ailment, reason, sinceMs: this.#host.clock.now(), action });
+    this.#host.emit({ type: eventOf[ailment], ...runner.ref, reason, action });
+    this.#host.changed();
+  }
+
+  #recover(patient: Patient, ailment: Ailment): void {
+    if (!patient.illnesses.delete(ailment)) return;
+    if (ailment === 'stall' || ailment === 'health')
+      this.#host.emit({ type: 'worker.recovered', ...patient.runner.ref, from: ailment });
+    this.#host.changed();
+  }
+}
+
+const eventOf = {
+  'stall': 'worker.stalled',
+  'health': 'worker.unhealthy',
+  'memory-limit': 'worker.over_memory',
+  'lifetime': 'worker.over_lifetime',
+} as const;
+
+/** What counts as a crash is not started again by `restart: never`: such a worker is left alone. */
+function actionOn(ailment: Ailment, { stall, restart }: AppSpec): Illness['action'] {
+  if (ailment === 'stall' && stall?.action !== 'restart') return 'warn';
+  return restart === 'never' && countsAsCrash(ailment) ? 'warn' : 'replace';
+}

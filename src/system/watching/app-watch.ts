@@ -1,0 +1,57 @@
+/**
+ * All that is watched for one app: its `watch` by the stamps of files, its `tls_files` by their content, with the words
+ * for what has changed.
+ */
+import { resolve } from 'node:path';
+import type { AppSpec } from '../../core/spec.ts';
+import { inWords, type Change } from './changes.ts';
+import { FileWatch, type WatchedSet } from './file-watch.ts';
+import { FolderEvents } from './folder-events.ts';
+import { exactly, ignoring, logFilesOf, shownPath } from './ignoring.ts';
+
+/** The parts of a certificate are renewed one after the other. */
+const certificateDebounceMs = 1_000;
+
+export interface AppWatch {
+  /** As FileWatch.cover. */
+  cover(untilMs: number): void;
+  close(): void;
+}
+
+export interface AppWatchParts {
+  /** Folders that supervise itself writes into, absolute. */
+  readonly own: readonly string[];
+  /** The log files of all apps, absolute. */
+  readonly logFiles: () => readonly string[];
+  readonly warn: (message: string) => void;
+  /** `reason`: "src/app.py changed" */
+  readonly changed: (app: string, reason: string) => void;
+}
+
+/** @returns what makes the watch of an app; they share the system's watches */
+export function appWatches(parts: AppWatchParts): (app: AppSpec, cwd: string) => AppWatch {
+  const events = new FolderEvents(parts.warn);
+  return (app, cwd) => {
+    const report = (changes: readonly Change[]) =>
+      parts.changed(app.name, inWords(changes.map((change) => ({ ...change, path: shownPath(cwd, change.path) }))));
+    const watches = setsOf(app, cwd, parts).map((set) => new FileWatch(set, events, report));
+    return {
+      cover: (untilMs) => watches.forEach((watch) => watch.cover(untilMs)),
+      close: () => watches.forEach((watch) => watch.close()),
+    };
+  };
+}
+
+function setsOf(app: AppSpec, cwd: string, { own, logFiles }: AppWatchParts): WatchedSet[] {
+  const absolute = (paths: readonly string[]) => paths.map((path) => resolve(cwd, path));
+  const sets: WatchedSet[] = [];
+  if (app.watch) {
+    const ignores = ignoring(cwd, app.watch.ignore, [...own.map(exactly), ...logFiles().map(logFilesOf)]);
+    sets.push({ roots: absolute(app.watch.paths), ignores, by: 'stamp', debounceMs: app.watch.debounceMs });
+  }
+  if (app.tlsFiles.length > 0) {
+    const ignores = () => false;
+    sets.push({ roots: absolute(app.tlsFiles), ignores, by: 'content', debounceMs: certificateDebounceMs });
+  }
+  return sets;
+}

@@ -1,0 +1,248 @@
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { AppSpec, HealthSpec } from '../../src/core/spec.ts';
+import { app, World } from '../helpers/world.ts';
+
+const health: HealthSpec = {
+  probe: { kind: 'http', path: '/healthz', port: null },
+  intervalMs: 10_000,
+  timeoutMs: 2_000,
+  failures: 3,
+};
+
+function up(parts: Partial<AppSpec>): World {
+  return new World({ apps: [app('web', parts)] }).start().allReady();
+}
+
+/** All workers are probed now; those in these slots fail. */
+function probes(it: World, sick: readonly number[]): World {
+  it.after(10_000);
+  for (const process of it.workersOf('web')) {
+    if (process.probing !== null) process.answers(sick.includes(process.launch?.slot ?? -1) ? 'answered 503' : null);
+  }
+  return it;
+}
+
+function notes(it: World): string {
+  return it.master.snapshot().apps[0]?.notes.join('; ') ?? '';
+}
+
+describe('health', () => {
+  test('a worker that fails its probes in a row is replaced, the new one first', () => {
+    const it = up({ workers: 3, health });
+    probes(probes(it, [1]), [1]);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
+    probes(it, [1]);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3', 'web.4']);
+    assert.deepEqual(it.worker('web', 1).effects, []);
+    assert.equal(it.master.snapshot().apps[0]?.workers[1]?.reason, 'is not healthy: answered 503');
+    it.worker('web', 3).becomesReady();
+    assert.deepEqual(it.worker('web', 1).effects, ['SIGTERM']);
+    it.asked();
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map(({ worker, cause }) => [worker, cause]),
+      [['web.2', 'health']],
+    );
+    assert.deepEqual(it.names(), ['web.1', 'web.3', 'web.4']);
+  });
+
+  test('one good probe in between starts the count anew', () => {
+    const it = up({ workers: 2, health });
+    for (const sick of [[0], [0], [], [0], [0]]) probes(it, sick);
+    assert.deepEqual(
+      it.types().filter((type) => type === 'worker.unhealthy'),
+      [],
+    );
+  });
+
+  test('one that is healthy again before its successor serves stays, and the successor goes', () => {
+    const it = up({ workers: 2, health });
+    for (let n = 0; n < 3; n++) probes(it, [0]);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
+    probes(it, []);
+    assert.deepEqual(
+      it.eventsOf('worker.recovered').map(({ worker, from }) => [worker, from]),
+      [['web.1', 'health']],
+    );
+    it.asked();
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+  });
+
+  test('with over half of them unhealthy none is replaced, and status says so', () => {
+    const it = up({ workers: 3, health });
+    for (let n = 0; n < 3; n++) probes(it, [0, 1]);
+    it.asked();
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'who came for the first goes again');
+    assert.match(notes(it), /over half of the workers are not healthy/);
+    probes(it, [0]);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3', 'web.5'], 'the one that still is');
+    assert.doesNotMatch(notes(it), /over half/);
+  });
+
+  test('a successor inherits the crashes in a row, so that nothing is replaced endlessly without delay', () => {
+    const it = up({
+      workers: 2,
+      health: { ...health, intervalMs: 1_000, failures: 1 },
+      backoff: { ...app('x').backoff, stableAfterMs: 60_000 },
+    });
+    const delays: (number | undefined)[] = [];
+    for (let n = 0; n < 4; n++) {
+      it.after(1_000);
+      const sick = it.workersOf('web').filter((process) => process.launch?.slot !== 1);
+      for (const process of it.workersOf('web'))
+        if (process.probing !== null) process.answers(sick.includes(process) ? 'down' : null);
+      const newest = it.eventsOf('worker.backoff').at(-1)?.delayMs;
+      delays.push(newest);
+      it.after(newest ?? 0)
+        .allReady()
+        .asked();
+    }
+    assert.deepEqual(delays, [undefined, 500, 1000, 2000]);
+  });
+
+  test('a probe under way is dropped when the worker ends', () => {
+    const it = up({ workers: 1, health }).after(10_000);
+    const process = it.worker('web', 0);
+    const answer = process.probing;
+    process.exits(1);
+    answer?.('late');
+    it.allReady();
+    assert.deepEqual(
+      it.types().filter((type) => type === 'worker.unhealthy'),
+      [],
+    );
+  });
+
+  test('restart: never leaves an unhealthy worker alone', () => {
+    const it = up({ workers: 1, health, restart: 'never' });
+    for (let n = 0; n < 3; n++) probes(it, [0]);
+    assert.deepEqual(
+      it.eventsOf('worker.unhealthy').map(({ action }) => action),
+      ['warn'],
+    );
+    assert.deepEqual(it.names(), ['web.1']);
+  });
+
+  test('a canary that is not healthy is rolled back', () => {
+    const it = up({ workers: 2, health: { ...health, intervalMs: 1_000, failures: 2 } });
+    const reply = it.handle({ type: 'reload', spec: null, apps: null });
+    it.worker('web', 2).becomesReady();
+    for (let n = 0; n < 2; n++) {
+      it.after(1_000);
+      for (const process of it.workersOf('web')) process.answers(process.launch?.slot === 2 ? 'answered 500' : null);
+    }
+    it.asked();
+    assert.equal(it.finished(reply)?.ok, false);
+    assert.match(it.finished(reply)?.message ?? '', /rolled back: web\.3 of revision 2: is not healthy: answered 500/);
+    assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
+  });
+});
+
+describe('stalls', () => {
+  const stall = { afterMs: 30_000, action: 'restart', signal: null } as const;
+
+  test('a worker that hangs is replaced, and ended with SIGABRT', () => {
+    const it = up({ workers: 2, stall });
+    it.worker('web', 0).stalls('it waits in futex_wait');
+    it.worker('web', 2).becomesReady();
+    const hung = it.worker('web', 0);
+    assert.deepEqual(hung.effects, ['SIGABRT']);
+    it.after(5_000);
+    assert.deepEqual(hung.effects, ['SIGABRT', 'SIGKILL'], 'it is not waited for as long as for others');
+    hung.exits(null, { signal: 'SIGKILL' });
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map(({ cause }) => cause),
+      ['stall'],
+    );
+  });
+
+  test('with a signal of its own', () => {
+    const it = up({ workers: 1, stall: { ...stall, signal: 'SIGUSR2' } });
+    it.worker('web', 0).stalls();
+    it.worker('web', 1).becomesReady();
+    assert.deepEqual(it.worker('web', 0).effects, ['SIGUSR2']);
+  });
+
+  test('action: warn says so and leaves it alone', () => {
+    const it = up({ workers: 1, stall: { ...stall, action: 'warn' } });
+    it.worker('web', 0).stalls('it waits');
+    assert.deepEqual(
+      it.eventsOf('worker.stalled').map(({ reason, action }) => [reason, action]),
+      [['it waits', 'warn']],
+    );
+    assert.equal(it.master.snapshot().apps[0]?.workers[0]?.reason, 'hangs: it waits');
+    it.worker('web', 0).stalls(null);
+    assert.equal(it.master.snapshot().apps[0]?.workers[0]?.reason, null);
+    assert.deepEqual(it.names(), ['web.1']);
+  });
+
+  test('a stop of the master asks a hanging worker as any other', () => {
+    const it = up({ workers: 1, stall });
+    const hung = it.worker('web', 0);
+    hung.stalls();
+    it.handle({ type: 'stop', how: 'graceful' });
+    assert.deepEqual(hung.effects, ['SIGTERM']);
+  });
+});
+
+describe('limits', () => {
+  const sized = (it: World, sizes: Readonly<Record<string, number>>) => {
+    it.samples = new Map(
+      Object.entries(sizes).map(([id, memoryBytes]) => [id, { cpuPercent: 1, memoryBytes, processes: 1 }]),
+    );
+    return it.after(2_000);
+  };
+
+  test('memory: three samples above the limit in a row, not one', () => {
+    const it = up({ workers: 2, limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 } });
+    for (const size of [101, 101, 100, 101, 101]) sized(it, { 'web.1': size, 'web.2': 50 });
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+    sized(it, { 'web.1': 101, 'web.2': 50 });
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
+    it.allReady().asked();
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map(({ cause }) => cause),
+      ['memory-limit'],
+    );
+    it.after(60_000);
+    assert.deepEqual(it.names(), ['web.2', 'web.3'], 'that was no crash, and nothing follows');
+  });
+
+  test('lifetime: one at a time, each with its own jitter, and a crash starts the clock anew', () => {
+    const it = up({ workers: 3, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
+    it.after(30_000);
+    it.worker('web', 1).exits(1);
+    it.allReady().after(30_000);
+    assert.deepEqual(it.names(), ['web.1', 'web.3', 'web.2', 'web.4'], 'only one successor, two are too old');
+    it.worker('web', 3).becomesReady();
+    it.asked();
+    assert.equal(it.names().length, 4, 'the next one follows');
+    it.allReady().asked();
+    assert.deepEqual(it.names().toSorted(), ['web.2', 'web.4', 'web.5']);
+    it.after(29_999);
+    assert.equal(it.names().length, 3);
+    it.after(1);
+    assert.equal(it.names().length, 4, 'the one that had crashed');
+  });
+
+  test('a worker that cannot have two at once on its port is stopped first', () => {
+    const it = up({ workers: 2, port: 9000, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
+    it.after(60_000);
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+    assert.deepEqual(
+      it.workersOf('web').map(({ effects }) => effects.length),
+      [1, 0],
+    );
+    it.worker('web', 0).exits(0);
+    assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
+  });
+
+  test('during a rollout nobody is recycled: all are replaced anyway', () => {
+    const it = up({ workers: 2, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
+    it.after(59_000);
+    it.handle({ type: 'reload', spec: null, apps: null });
+    it.worker('web', 2).becomesReady();
+    it.after(2_000);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
+  });
+});
