@@ -85,10 +85,8 @@ export interface WorkerWhy {
   readonly pid: number | null;
   readonly revision: number;
   readonly uptimeMs: number | null;
-  /** Of its state: what it waits for. */
+  /** What it waits for, or what is wrong with it though it runs: it hangs, it is not healthy. */
   readonly reason: string | null;
-  /** What is wrong with it though it runs: it hangs, it is not healthy. */
-  readonly trouble: string | null;
   /** null: its process was not started yet. */
   readonly start: Start | null;
 }

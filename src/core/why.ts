@@ -43,23 +43,22 @@ function crowd(workers: readonly WorkerWhy[]): Paragraph {
   return { kind: 'fine', headline: `${fine.length} workers run fine`, details, lastLines: [] };
 }
 
-function isFine({ state, trouble }: WorkerWhy): boolean {
-  return trouble === null && (state === 'ready' || state === 'completed');
+function isFine({ state, reason }: WorkerWhy): boolean {
+  return (state === 'ready' && reason === null) || state === 'completed';
 }
 
 // ---------------------------------------------------------------- workers
 
 function workerParagraph(worker: WorkerWhy, clock: Clock): Paragraph {
-  const { id, revision, trouble, start } = worker;
-  const name = `${id} (revision ${revision})`;
+  const { id, revision, state, reason, start } = worker;
   const since = worker.uptimeMs === null ? '' : ` for ${formatDuration(worker.uptimeMs)}`;
-  const serves = `runs${trouble === null ? ' fine' : ''}${since}`;
-  const state = worker.state === 'ready' ? serves : stateWords[worker.state];
-  const reason = trouble ?? worker.reason;
-  const headline = `${name} ${state}${worker.pid === null ? '' : `, pid ${worker.pid}`}${reason === null ? '' : `: ${reason}`}`;
+  const serves = `runs${reason === null ? ' fine' : ''}${since}`;
+  const words = state === 'ready' ? serves : stateWords[state];
+  const pid = worker.pid === null ? '' : `, pid ${worker.pid}`;
+  const but = reason === null ? '' : state === 'ready' ? `, but ${reason}` : `: ${reason}`;
   return {
     kind: isFine(worker) ? 'fine' : 'trouble',
-    headline,
+    headline: `${id} (revision ${revision}) ${words}${pid}${but}`,
     details: start === null ? [] : [`${worker.pid === null ? 'last ' : ''}${startInWords(start, clock)}`],
     lastLines: [],
   };

@@ -66,13 +66,13 @@ export class AppStory {
     }
     if (this.#rollout?.goes && event.revision === this.#rollout.to) return start('reload');
     if (this.#rollback?.goes && event.revision === this.#rollback.to) return start('rollback');
-    const mine = all.filter(({ id }) => this.workers.has(id));
-    const marked = mine.find(({ id, markedSeq }) => markedSeq !== null && !mine.some((one) => one.inPlaceOf === id));
-    if (marked !== undefined) return start('replacement', marked.id, marked.reason);
     if (this.#scaledUp > 0) {
       this.#scaledUp--;
       return start('scale-up');
     }
+    const mine = all.filter(({ id }) => this.workers.has(id));
+    const marked = mine.find(({ id, markedSeq }) => markedSeq !== null && !mine.some((one) => one.inPlaceOf === id));
+    if (marked !== undefined) return start('replacement', marked.id, [...marked.reasons.values()][0] ?? null);
     return start(this.#served ? 'missing' : 'start');
   }
 

@@ -53,10 +53,8 @@ export interface Tracked {
   start: Start;
   /** The worker whose place it takes. */
   inPlaceOf: string | null;
-  /** What was seen wrong with this process. */
-  reason: string | null;
-  /** What is wrong with it now, though it runs. */
-  trouble: string | null;
+  /** What was seen wrong with this process, by the cause of an end that would follow from it. */
+  readonly reasons: Map<Cause, string>;
   /** Of the event since which it is to be replaced; null: it is not. */
   markedSeq: number | null;
   exit: Draft | null;
@@ -115,17 +113,7 @@ export class ExitRecorder {
   }
 
   #workerWhy({ id, state, pid, revision, uptimeMs, reason }: WorkerSnapshot): WorkerWhy {
-    const worker = this.#workers.get(id);
-    return {
-      id,
-      state,
-      pid,
-      revision,
-      uptimeMs,
-      reason,
-      trouble: worker?.trouble ?? null,
-      start: worker?.start ?? null,
-    };
+    return { id, state, pid, revision, uptimeMs, reason, start: this.#workers.get(id)?.start ?? null };
   }
 
   // -------------------------------------------------------------- events of workers
@@ -144,18 +132,17 @@ export class ExitRecorder {
       case 'worker.unhealthy':
       case 'worker.over_memory':
       case 'worker.over_lifetime':
-        worker.reason = event.reason;
-        if (event.type === 'worker.stalled') worker.trouble = `it hangs: ${event.reason}`;
-        if (event.type === 'worker.unhealthy') worker.trouble = `it is not healthy: ${event.reason}`;
+        worker.reasons.set(causeOf[event.type], event.reason);
         if (event.action === 'replace') worker.markedSeq ??= event.seq;
         return;
       case 'worker.recovered':
-        Object.assign(worker, { reason: null, trouble: null, markedSeq: null });
+        worker.reasons.delete(event.from);
+        if (worker.reasons.size === 0) worker.markedSeq = null;
         return;
       case 'worker.exited':
         worker.exit = draft(event, worker);
         worker.lastEnd = endAsReason(worker.exit.record);
-        Object.assign(worker, { pid: null, points: [], trouble: null });
+        Object.assign(worker, { pid: null, points: [] });
         return;
       case 'worker.backoff':
         return this.#finish(worker, { type: 'backoff', delayMs: event.delayMs, crashes: event.crashes });
@@ -238,7 +225,7 @@ export class ExitRecorder {
 
 /** What is new with each process of a worker. */
 function fresh({ pid, attempt }: EventOf<'worker.starting'>) {
-  return { pid, attempt, readyMs: null, points: [], reason: null, trouble: null, markedSeq: null };
+  return { pid, attempt, readyMs: null, points: [], reasons: new Map<Cause, string>(), markedSeq: null };
 }
 
 const nobody: Next = { type: 'stopped', by: null };
@@ -246,7 +233,7 @@ const nobody: Next = { type: 'stopped', by: null };
 function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
   const { at, app, slot, pid, cause, code, signal, error, oom, uptimeMs, lastLines } = event;
   const { readyMs, revision, attempt, points } = worker;
-  const reason = explained(cause) ? worker.reason : null;
+  const reason = worker.reasons.get(cause) ?? null;
   const record: ExitRecord = {
     ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
     ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve: [], next: nobody },
@@ -258,7 +245,10 @@ function whole({ record, points }: Draft, next: Next): ExitRecord {
   return bounded({ ...record, curve: curveBefore(points, Date.parse(record.at)), next });
 }
 
-/** Whether what was seen wrong with a process explains its end. */
-function explained(cause: Cause): boolean {
-  return cause !== 'stop' && cause !== 'scale-down' && cause !== 'reload' && cause !== 'rollback';
-}
+/** The cause of the end that follows from what was seen. */
+const causeOf = {
+  'worker.stalled': 'stall',
+  'worker.unhealthy': 'health',
+  'worker.over_memory': 'memory-limit',
+  'worker.over_lifetime': 'lifetime',
+} as const satisfies Partial<Record<EventType, Cause>>;

@@ -102,7 +102,6 @@ describe('a worker that there is', () => {
     revision: 3,
     uptimeMs: 60_000,
     reason: null,
-    trouble: null,
     start: { at: '2026-01-01T12:03:04.000Z', why: 'reload', of: 'web.2', after: null },
     ...wanted,
   });
@@ -124,13 +123,13 @@ describe('a worker that there is', () => {
     const paragraphs = told(
       worker(),
       worker({ id: 'web.8', state: 'backoff', pid: null, uptimeMs: null, reason: 'exit code 1; next start in 2s' }),
-      worker({ id: 'web.9', trouble: 'it hangs: it spins' }),
+      worker({ id: 'web.9', reason: 'hangs: it spins' }),
     );
     assert.deepEqual(
       paragraphs.map(({ kind, headline }) => [kind, headline]),
       [
         ['trouble', 'web.8 (revision 3) waits before its next start: exit code 1; next start in 2s'],
-        ['trouble', 'web.9 (revision 3) runs for 1m, pid 4242: it hangs: it spins'],
+        ['trouble', 'web.9 (revision 3) runs for 1m, pid 4242, but hangs: it spins'],
         ['fine', 'web.7 (revision 3) runs fine for 1m, pid 4242'],
       ],
     );

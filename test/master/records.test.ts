@@ -223,6 +223,51 @@ describe('who takes whose place', () => {
   });
 });
 
+describe('a worker that is replaced for what ails it', () => {
+  const none = { memoryBytes: null, lifetimeMs: null, jitter: 0 };
+  const told = (it: World) =>
+    it.exitRecords.map(({ worker, cause, reason, next }) => [
+      worker,
+      cause,
+      reason,
+      next.type === 'stopped' ? next.by : next.type,
+    ]);
+
+  test('for its memory: the reason, the curve, and who followed', () => {
+    const it = up({ limits: { ...none, memoryBytes: 100 } });
+    it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes: 101, processes: 1 }]]);
+    it.after(6_000);
+    assert.match(it.master.why(target('web.1'), 1).workers[0]?.reason ?? '', /memory/);
+    const [[id, why, of, after] = []] = starts(it, 'web.3');
+    assert.deepEqual([id, why, of], ['web.3', 'replacement', 'web.1']);
+    it.allReady().asked();
+    assert.deepEqual(told(it), [['web.1', 'memory-limit', after, 'web.3']]);
+    assert.match(String(after), /^101B of 100B/);
+    assert.deepEqual(
+      it.exitRecords[0]?.curve.map(({ memoryBytes }) => memoryBytes),
+      [101, 101, 101],
+    );
+  });
+
+  test('for its age, one after the other', () => {
+    const it = up({ limits: { ...none, lifetimeMs: 60_000 } });
+    it.after(60_000);
+    for (let round = 0; round < 3; round++) it.allReady().asked();
+    assert.deepEqual(told(it).toReversed(), [
+      ['web.1', 'lifetime', '1m', 'web.3'],
+      ['web.2', 'lifetime', '1m', 'web.4'],
+    ]);
+  });
+
+  test('for hanging', () => {
+    const it = up({ stall: { afterMs: 30_000, action: 'restart', signal: null } });
+    it.worker('web', 0).stalls('it spins');
+    assert.match(it.master.why(target('web.1'), 1).workers[0]?.reason ?? '', /it spins/);
+    for (let round = 0; round < 4; round++) it.allReady().asked().after(1_000);
+    assert.deepEqual(told(it), [['web.1', 'stall', 'it spins', 'web.3']]);
+  });
+});
+
 describe('why', () => {
   test('tells what is wrong with a worker that waits', () => {
     const it = up();
