@@ -43,6 +43,14 @@ const addressBytes = 128;
 const tcpiUnackedAt = 24;
 const tcpInfoBytes = 104;
 
+interface Address {
+  /** A socket that has it. */
+  readonly like: number;
+  readonly family: number;
+  /** struct sockaddr */
+  readonly name: Uint8Array;
+}
+
 export function socketCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): SocketCalls {
   const fprog = koffi.struct('sock_fprog', { len: 'uint16_t', filter: 'const void *' });
   const socket = libc.func('int socket(int, int, int)');
@@ -61,8 +69,8 @@ export function socketCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): SocketC
     return errnoOf(getOption(fd, level, option, value, int(4))) === 0 ? (value[0] ?? 0) : 0;
   };
 
-  /** Gives `fd` the address of `like`, and makes it listen. 0, or the errno of the first step that fails. */
-  const settle = (fd: number, like: number, backlog: number, family: number, name: Uint8Array): number =>
+  /** Gives `fd` this address, and makes it listen. 0, or the errno of the first step that fails. */
+  const settle = (fd: number, { like, family, name }: Address, backlog: number): number =>
     set(fd, SOL_SOCKET, SO_REUSEPORT, 1) ||
     // Or connections of the past (TIME_WAIT) would keep the address.
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1) ||
@@ -81,7 +89,7 @@ export function socketCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): SocketC
       const family = new Uint16Array(storage.buffer, 0, 1)[0] ?? 0;
       const fd = Number(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
       if (fd < 0) return -errnoOf(fd);
-      const errno = settle(fd, like, backlog, family, storage.subarray(0, size[0]));
+      const errno = settle(fd, { like, family, name: storage.subarray(0, size[0]) }, backlog);
       if (errno === 0) return fd;
       close(fd);
       return -errno;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { RequestOptions } from 'node:http';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isStopped } from './e2e-proc.ts';
@@ -25,6 +26,14 @@ export function ask(where: Where, path = '/'): Promise<string> {
     outgoing.on('error', reject);
     outgoing.end();
   });
+}
+
+/** As ask, of a client that sends its request only this long after it was connected. */
+export async function askSlowly(port: number, path: string, hesitatesMs: number): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  await new Promise((connected, failed) => socket.once('connect', connected).once('error', failed));
+  await sleep(hesitatesMs);
+  return ask({ agent: undefined, createConnection: () => socket }, path);
 }
 
 /** Servers of these tests answer with their pid: alone, as pid=N, or as a JSON object with a pid. */
@@ -75,6 +84,8 @@ interface LoadOptions {
   /** Of each client, between two requests. */
   readonly pauseMs?: number;
   readonly path?: string;
+  /** How long a client that is connected takes to send its request: as over a slow network. */
+  readonly hesitatesMs?: number;
 }
 
 export class Load {
@@ -110,7 +121,9 @@ export class Load {
   }
 
   async #count(path: string): Promise<void> {
-    this.pids.add(pidIn(await ask(this.#where, path)));
+    const { hesitatesMs } = this.#options;
+    const isSlow = hesitatesMs !== undefined && typeof this.#where === 'number';
+    this.pids.add(pidIn(isSlow ? await askSlowly(this.#where, path, hesitatesMs) : await ask(this.#where, path)));
     this.answered++;
   }
 

@@ -1,9 +1,15 @@
 /**
  * The place of one process at the sockets of its app: what it inherits, and its way into the rotation and out of it.
+ *
+ *   balance: auto       a lane of its own at each TCP address; where that cannot be had, the one that all share, and it is said
+ *   balance: steered    the same; what can be known without trying is said at the start, also to an app of one worker
+ *   balance: shared     the lane that all share
+ *   a unix socket       the same: it has one listener
  */
 import { fstatSync } from 'node:fs';
+import type { AppSpec, ListenSpec } from '../../core/spec.ts';
 import type { Cancel } from '../../ports.ts';
-import type { Holder } from './lanes.ts';
+import { SteeringRefused, type Holder, type Lanes } from './lanes.ts';
 
 export interface Seat {
   /** In the order of `listen`. */
@@ -26,7 +32,41 @@ export interface Seat {
 /** A seat for what has no sockets. */
 export const noSeat: Seat = seatOf([]);
 
-export function seatOf(holders: readonly Holder[]): Seat {
+type Warn = (message: string) => void;
+
+/** A seat at each socket of an app. `warn` is told why connections are not steered that should be. */
+export function takeSeat(app: Pick<AppSpec, 'listen' | 'balance'>, lanesOf: (url: string) => Lanes, warn: Warn): Seat {
+  const holders = app.listen.map((spec) => {
+    const lanes = lanesOf(spec.url);
+    if (app.balance === 'steered') tellWhyNot(spec, lanes, warn);
+    return spec.kind === 'unix' || app.balance === 'shared' ? lanes.share() : takeOrShare(lanes, spec.url, warn);
+  });
+  return seatOf(holders);
+}
+
+function takeOrShare(lanes: Lanes, url: string, warn: Warn): Holder {
+  try {
+    return lanes.take();
+  } catch (error) {
+    if (!(error instanceof SteeringRefused)) throw error;
+    warn(notSteered(url, error.message));
+    return lanes.share();
+  }
+}
+
+/** Later, so that the first worker does not wait for it. */
+function tellWhyNot({ kind, url }: ListenSpec, lanes: Lanes, warn: Warn): void {
+  setImmediate(() => {
+    const why = kind === 'unix' ? 'a unix socket has one listener' : lanes.whyNot();
+    if (why !== null) warn(notSteered(url, why));
+  });
+}
+
+function notSteered(url: string, why: string): string {
+  return `connections to ${url} are not steered: ${why}; its workers accept from one socket, as with balance: shared, and new connections may reach one that is stopping`;
+}
+
+function seatOf(holders: readonly Holder[]): Seat {
   const fds = holders.map((holder) => holder.fd);
   return {
     fds,

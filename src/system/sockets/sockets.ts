@@ -21,8 +21,8 @@ import type { Cancel, Sockets } from '../../ports.ts';
 import { canonicalIp, describeHolder, holderOfTcp } from '../holders.ts';
 import type { ListenWay } from './listening.ts';
 import { listenWays, makeListen } from './listening.ts';
-import { Lanes, SteeringRefused, type Holder } from './lanes.ts';
-import { seatOf, type Seat } from './seat.ts';
+import { Lanes } from './lanes.ts';
+import { takeSeat, type Seat } from './seat.ts';
 import { loadNative, type Native } from '../native.ts';
 import type { Locks } from '../instance/locks.ts';
 import type { ServerHandle } from './server-handle.ts';
@@ -85,13 +85,6 @@ export function createSockets(
     }
   };
 
-  const tellWhyNot = (listen: readonly ListenSpec[], warn: (message: string) => void): void => {
-    for (const { kind, url } of listen) {
-      const why = kind === 'unix' ? 'a unix socket has one listener' : (all.get(url)?.lanes.whyNot() ?? null);
-      if (why !== null) warn(notSteered(url, why));
-    }
-  };
-
   return {
     bind(wanted) {
       const added: string[] = [];
@@ -125,33 +118,9 @@ export function createSockets(
     fdOf: (url) => boundAs(url).handle.fd,
     inodeOf: (url) => `socket:[${fstatSync(boundAs(url).handle.fd).ino}]`,
     portOf: (url) => boundAs(url).port,
-    seat(app, warn) {
-      // Whoever asks for it is told at the start, not when a second worker comes; but the first one is not kept waiting.
-      if (app.balance === 'steered') setImmediate(() => tellWhyNot(app.listen, warn));
-      return seatOf(
-        app.listen.map((spec) => {
-          const { lanes } = boundAs(spec.url);
-          return spec.kind === 'unix' || app.balance === 'shared' ? lanes.share() : takeOrShare(lanes, spec.url, warn);
-        }),
-      );
-    },
+    seat: (app, warn) => takeSeat(app, (url) => boundAs(url).lanes, warn),
     lanesOf: (url) => boundAs(url).lanes.fds,
   };
-}
-
-/** A lane of its own where that can be had, else a place at the first. */
-function takeOrShare(lanes: Lanes, url: string, warn: (message: string) => void): Holder {
-  try {
-    return lanes.take();
-  } catch (error) {
-    if (!(error instanceof SteeringRefused)) throw error;
-    warn(notSteered(url, error.message));
-    return lanes.share();
-  }
-}
-
-function notSteered(url: string, why: string): string {
-  return `connections to ${url} are not steered: ${why}; its workers accept from one socket, as with balance: shared, and new connections may reach one that is stopping`;
 }
 
 function open(spec: ListenSpec, locks: Locks): OpenSocket {
