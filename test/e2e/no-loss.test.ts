@@ -3,9 +3,20 @@
  * the long ones. That the load sees losses where there are some: traffic.test.ts.
  */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { describe, test, type TestContext } from 'node:test';
 import type { Tally } from '../../bench/traffic.ts';
-import { crashes, reloads, scaleChanges, serverKinds, underLoad, type ServerKind } from '../helpers/rounds.ts';
+import type { Cause } from '../../src/core/protocol.ts';
+import {
+  crashes,
+  recycles,
+  reloads,
+  scaleChanges,
+  serverKinds,
+  underLoad,
+  type ServerKind,
+  type Stage,
+} from '../helpers/rounds.ts';
 
 const load = { newPerSecond: 150, keptAlive: 8 };
 const none = { refused: 0, reset: 0, eof: 0, status: 0, timeout: 0, other: 0 };
@@ -16,9 +27,19 @@ function nothingIsLost(t: TestContext, { failures, examples, answered, reused }:
   assert.ok(answered > 100, `${answered} answered`);
 }
 
-const nodes = serverKinds.filter((kind): kind is Exclude<ServerKind, 'uvicorn'> => kind !== 'uvicorn');
-for (const server of nodes) {
-  describe(`an unmodified server loses no request: ${server === 'node' ? 'script with listen' : 'node:cluster'}`, () => {
+const titles: Record<ServerKind, string> = {
+  'node': 'a Node script with listen',
+  'node-cluster': 'a Node script under node:cluster',
+  'uvicorn': 'FastAPI with uvicorn',
+};
+
+/** How many processes have ended for this cause. */
+const ended = ({ master }: Stage, cause: Cause): number =>
+  master.eventsOf('worker.exited').filter((event) => event.cause === cause).length;
+
+for (const server of serverKinds) {
+  const skip = server === 'uvicorn' && !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed';
+  describe(`${titles[server]} loses no request`, { skip }, () => {
     test('over 5 reloads', async (t) => {
       const stage = await underLoad(t, { server, ...load });
       nothingIsLost(t, await reloads(stage, 5));
@@ -30,7 +51,7 @@ for (const server of nodes) {
     test('over 6 scale changes', async (t) => {
       const stage = await underLoad(t, { server, ...load });
       nothingIsLost(t, await scaleChanges(stage, 6));
-      assert.equal(stage.master.eventsOf('worker.exited').filter(({ cause }) => cause === 'scale-down').length, 6);
+      assert.equal(ended(stage, 'scale-down'), 6);
       await stage.traffic.end();
       await stage.master.stop();
     });
@@ -38,7 +59,14 @@ for (const server of nodes) {
     test('over 10 crashes outside of requests', async (t) => {
       const stage = await underLoad(t, { server, ...load });
       nothingIsLost(t, await crashes(stage, 10));
-      assert.equal(stage.master.eventsOf('worker.exited').filter(({ cause }) => cause === 'signal').length, 10);
+      assert.equal(ended(stage, 'signal'), 10);
+      await stage.traffic.end();
+      await stage.master.stop();
+    });
+
+    test('over 4 recycles', async (t) => {
+      const stage = await underLoad(t, { server, ...load, lifetime: '3s' });
+      nothingIsLost(t, await recycles(stage, 4, 50_000));
       await stage.traffic.end();
       await stage.master.stop();
     });
