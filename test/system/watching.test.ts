@@ -87,9 +87,9 @@ class Watched {
   }
 
   /** Makes a change, and waits until it was told: that, and nothing else, neither now nor with the next change. */
-  async tells(change: () => void, ...expected: string[]): Promise<void> {
+  async tells(change: () => void | Promise<void>, ...expected: string[]): Promise<void> {
     const before = this.told.length;
-    change();
+    await change();
     await until(() => this.told.length >= before + expected.length, `${expected.join(', ')} (${this.told.join(', ')})`);
     await this.#quiet();
     assert.deepEqual(this.told.slice(before), expected);
@@ -167,6 +167,18 @@ describe('a change is told once', () => {
       'src/more/a/a.py and 2 more added',
     );
     await site.tells(() => site.write('src/more/a/b/c/c.py', 'two'), 'src/more/a/b/c/c.py changed');
+  });
+
+  test('of folders that are made and filled at leisure, but without a pause', async (t) => {
+    const site = new Watched(t);
+    site.write('src/app.py', 'one');
+    await site.begin({ paths: ['src'] });
+    await site.tells(async () => {
+      for (let file = 10; file < 40; file++) {
+        site.write(`src/more/deep/${file}.py`, 'one');
+        await sleep(debounceMs / 4);
+      }
+    }, 'src/more/deep/10.py and 29 more added');
   });
 
   test('of files and folders that were not there, and come and go', async (t) => {
