@@ -23,6 +23,12 @@ export interface FleetHost {
   useSpec(spec: Spec): void;
 }
 
+/** Apps that a reload removes, once all else that it does has succeeded: after a failure, what served still serves. */
+interface Parting {
+  readonly apps: readonly App[];
+  readonly others: readonly RunningReload[];
+}
+
 interface Used {
   readonly worker: number;
   readonly revision: number;
@@ -36,6 +42,7 @@ export class Fleet {
   readonly #added = new Map<App, SuperviseError | null>();
   /** Apps that go for good. */
   readonly #going = new Set<App>();
+  #partings: Parting[] = [];
   /** What apps that are gone have used up, by name: numbers are never used again. */
   readonly #used = new Map<string, Used>();
   /** A reload may have left listeners that nobody needs any more. */
@@ -108,9 +115,9 @@ export class Fleet {
     const removed = plan.removed.map((name) => running.get(name)!);
     const order = plan.spec.apps.map((app) => app.name);
     this.#apps = [...this.#apps, ...added].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-    for (const app of removed) this.#going.add(app);
+    this.#forgetPartings([...plan.removed, ...plan.rolled.map((app) => app.name)]);
     for (const app of added) this.#added.set(app, null);
-    for (const app of removed) app.stop('graceful', 'scale-down');
+    for (const app of removed) if (this.#goesAtOnce(app, plan)) this.#remove(app);
     for (const app of added) if (this.#hasItsPlace(app)) app.start();
     const rolled = plan.rolled.map((app): RunningReload => {
       const pinned = prepared.get(app.name)!;
@@ -119,8 +126,7 @@ export class Fleet {
       rolling.roll(pinned);
       return { kind: 'rolled', app: rolling, revision: pinned.revision, since };
     });
-    return [
-      ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0 })),
+    const others = [
       ...added.map((app): RunningReload => ({
         kind: 'added',
         app,
@@ -129,10 +135,47 @@ export class Fleet {
       })),
       ...rolled,
     ];
+    this.#partings.push({ apps: removed.filter((app) => !this.#going.has(app)), others });
+    const fate = (app: App) => {
+      if (this.#going.has(app)) return 'goes';
+      return this.#partings.some(({ apps }) => apps.includes(app)) ? 'waits' : 'stays';
+    };
+    return [
+      ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0, fate: () => fate(app) })),
+      ...others,
+    ];
+  }
+
+  /** One that has not come up yet; and one that has taken a port for itself, which what comes may need. */
+  #goesAtOnce(app: App, plan: ReloadPlan): boolean {
+    return (this.#added.has(app) && !app.startIsOver) || (plan.added.length > 0 && app.holdsPorts);
+  }
+
+  #remove(app: App): void {
+    this.#going.add(app);
+    app.stop('graceful', 'scale-down');
+  }
+
+  /** A later reload decides what becomes of these. */
+  #forgetPartings(names: readonly string[]): void {
+    const stay = (app: App) => !names.includes(app.name);
+    this.#partings = this.#partings.map(({ apps, others }) => ({ apps: apps.filter(stay), others }));
+  }
+
+  /** Removes what was to be removed, where the rest of its reload has succeeded. */
+  #part(): void {
+    for (const parting of [...this.#partings]) {
+      const end = reloadProgress(parting.others);
+      if (end.type === 'going') continue;
+      this.#partings = this.#partings.filter((one) => one !== parting);
+      if (end.ok) for (const app of parting.apps) this.#remove(app);
+      if (parting.apps.length > 0) this.#host.changed();
+    }
   }
 
   /** Forgets the apps that are gone for good, and after a reload the sockets that nobody needs any more. Called after every change. */
   tidy(): void {
+    this.#part();
     const gone = this.#apps.filter((app) => this.#going.has(app) && isStopped(app));
     for (const app of gone) {
       this.#used.set(app.name, this.#usedBy(app.name));

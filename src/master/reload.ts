@@ -53,7 +53,8 @@ function inOrder(apps: readonly AppSpec[], order: readonly AppSpec[]): AppSpec[]
 export type RunningReload = { readonly app: App; readonly since: number } & (
   | { readonly kind: 'rolled'; readonly revision: number }
   | { readonly kind: 'added'; readonly error: () => SuperviseError | null }
-  | { readonly kind: 'removed' }
+  /** It goes when the rest of the reload has succeeded; if that fails, it stays. */
+  | { readonly kind: 'removed'; readonly fate: () => 'waits' | 'goes' | 'stays' }
 );
 
 /** How far a reload is over all its apps. It is over when each app is, and well only if each went well. */
@@ -71,7 +72,9 @@ function partProgress(part: RunningReload): Progress {
   const { app } = part;
   if (part.kind === 'removed') {
     if (app.state === 'stopped') return { type: 'done', ok: true, message: `${app.name} is removed` };
-    return { type: 'going', message: `${app.name} stops` };
+    const fate = part.fate();
+    if (fate === 'stays') return { type: 'done', ok: false, message: `${app.name} is not removed` };
+    return { type: 'going', message: `${app.name} ${fate === 'goes' ? 'stops' : 'is removed when the others serve'}` };
   }
   if (part.kind === 'added') {
     const error = part.error();
