@@ -9,6 +9,7 @@ import type { AppSpec, Spec } from '../core/spec.ts';
 import type { Pinned, Ports } from '../ports.ts';
 import { App, type AppHost } from './app.ts';
 import type { Operations, Progress } from './operations.ts';
+import { Partings } from './partings.ts';
 import { planReload, reloadProgress, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
 
 /** What the fleet needs of the master. */
@@ -21,12 +22,6 @@ export interface FleetHost {
   failedToStart(error: SuperviseError): void;
   /** Later hooks, and later starts, follow this spec. */
   useSpec(spec: Spec): void;
-}
-
-/** Apps that a reload removes, once all else that it does has succeeded: after a failure, what served still serves. */
-interface Parting {
-  readonly apps: readonly App[];
-  readonly others: readonly RunningReload[];
 }
 
 interface Used {
@@ -42,7 +37,8 @@ export class Fleet {
   readonly #added = new Map<App, SuperviseError | null>();
   /** Apps that go for good. */
   readonly #going = new Set<App>();
-  #partings: Parting[] = [];
+  /** Apps that go when the rest of their reload has succeeded. */
+  readonly #partings = new Partings();
   /** What apps that are gone have used up, by name: numbers are never used again. */
   readonly #used = new Map<string, Used>();
   /** A reload may have left listeners that nobody needs any more. */
@@ -115,7 +111,7 @@ export class Fleet {
     const removed = plan.removed.map((name) => running.get(name)!);
     const order = plan.spec.apps.map((app) => app.name);
     this.#apps = [...this.#apps, ...added].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-    this.#forgetPartings([...plan.removed, ...plan.rolled.map((app) => app.name)]);
+    this.#partings.forget([...plan.removed, ...plan.rolled.map((app) => app.name)]);
     for (const app of added) this.#added.set(app, null);
     for (const app of removed) if (this.#goesAtOnce(app, plan)) this.#remove(app);
     for (const app of added) if (this.#hasItsPlace(app)) app.start();
@@ -135,11 +131,11 @@ export class Fleet {
       })),
       ...rolled,
     ];
-    this.#partings.push({ apps: removed.filter((app) => !this.#going.has(app)), others });
-    const fate = (app: App) => {
-      if (this.#going.has(app)) return 'goes';
-      return this.#partings.some(({ apps }) => apps.includes(app)) ? 'waits' : 'stays';
-    };
+    this.#partings.add(
+      removed.filter((app) => !this.#going.has(app)),
+      others,
+    );
+    const fate = (app: App) => (this.#going.has(app) ? 'goes' : this.#partings.has(app) ? 'waits' : 'stays');
     return [
       ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0, fate: () => fate(app) })),
       ...others,
@@ -156,21 +152,11 @@ export class Fleet {
     app.stop('graceful', 'scale-down');
   }
 
-  /** A later reload decides what becomes of these. */
-  #forgetPartings(names: readonly string[]): void {
-    const stay = (app: App) => !names.includes(app.name);
-    this.#partings = this.#partings.map(({ apps, others }) => ({ apps: apps.filter(stay), others }));
-  }
-
   /** Removes what was to be removed, where the rest of its reload has succeeded. */
   #part(): void {
-    for (const parting of [...this.#partings]) {
-      const end = reloadProgress(parting.others);
-      if (end.type === 'going') continue;
-      this.#partings = this.#partings.filter((one) => one !== parting);
-      if (end.ok) for (const app of parting.apps) this.#remove(app);
-      if (parting.apps.length > 0) this.#host.changed();
-    }
+    const { go, stay } = this.#partings.take();
+    for (const app of go) this.#remove(app);
+    if (go.length + stay.length > 0) this.#host.changed();
   }
 
   /** Forgets the apps that are gone for good, and after a reload the sockets that nobody needs any more. Called after every change. */

@@ -166,6 +166,8 @@ test('it follows the config and the link of the cwd, and ends with the app', asy
   await site.untilWatched('releases/1/app.py', 'web: app.py changed');
   symlinkSync('releases/2', join(site.dir, 'next'));
   renameSync(join(site.dir, 'next'), cwd);
+  await sleep(1_000);
+  assert.deepEqual(site.reloads, [], 'a new release is started by a reload, not by its link');
   site.emit({ type: 'rollout.started', app: 'web', from: 1, to: 2 });
   await site.untilWatched('releases/2/app.py', 'web: app.py changed');
   await site.reloadsOn(() => site.write('releases/1/app.py', 'old'));
