@@ -115,6 +115,19 @@ test('a change reloads the app that watches it, and no other; what supervise its
   assert.deepEqual(site.warnings, []);
 });
 
+test('a change that comes before the watch is set up is one, what was there before is none', async (t) => {
+  const site = new Site(t);
+  site.write('app.py', '');
+  site.write('cert.pem', '');
+  await sleep(100);
+  site.use(site.app({ watch: null }));
+  await sleep(100);
+  await site.reloadsOn(() => {
+    site.use(site.app({ tlsFiles: ['cert.pem'] }));
+    site.write('app.py', 'already');
+  }, 'web: app.py changed');
+});
+
 test('a certificate that is renewed reloads the app', async (t) => {
   const site = new Site(t);
   site.write('archive/cert1.pem', 'one');

@@ -73,6 +73,7 @@ class Watched {
       ignores: ignoring(this.dir, ignore, []),
       by,
       debounceMs,
+      sinceMs: Infinity,
     };
     this.watch = new FileWatch(set, this.events, (changes) =>
       this.told.push(inWords(changes.map((one) => ({ ...one, path: shownPath(this.dir, one.path) })))),
@@ -370,7 +371,13 @@ test('two that watch the same folder are both told, and the other goes on when o
   site.write('app.py', 'one');
   await site.begin({ paths: ['.'] });
   const other: string[] = [];
-  const set = { roots: [site.path('app.py')], ignores: () => false, by: 'content' as const, debounceMs };
+  const set = {
+    roots: [site.path('app.py')],
+    ignores: () => false,
+    by: 'content' as const,
+    debounceMs,
+    sinceMs: Infinity,
+  };
   const second = new FileWatch(set, site.events, (changes) => other.push(inWords(changes)));
   site.events.opening = Infinity;
   await site.settled();
@@ -390,7 +397,7 @@ test('without inotify watches left it warns once, says what to do, and looks its
     const { FileWatch } = await import('${systemFolder}/watching/file-watch.js');
     const print = (words) => process.stdout.write(words + '\\n');
     const events = new FolderEvents((message) => print('warning ' + message));
-    const set = { roots: ['${dir}'], ignores: () => false, by: 'stamp', debounceMs: 50 };
+    const set = { roots: ['${dir}'], ignores: () => false, by: 'stamp', debounceMs: 50, sinceMs: Infinity };
     new FileWatch(set, events, (changes) => print(changes.map((one) => one.path).join()));`;
   // The limit of a user namespace of its own: nobody else is short of watches.
   const limited = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"';

@@ -17,15 +17,16 @@ export function changesBetween(
   const kept = [...after].flatMap(([path, { mark, changedMs }]): Change[] => {
     const earlier = before.get(path);
     if (earlier?.mark === mark) return [];
-    return [{ path, how: earlier ? 'changed' : 'added', changedMs }];
+    const latestMs = Math.max(changedMs, folderMs(path, folders) ?? 0);
+    return [{ path, how: earlier ? 'changed' : 'added', changedMs: latestMs }];
   });
   const gone = [...before.keys()].filter((path) => !after.has(path));
-  const removed = gone.map((path): Change => ({ path, how: 'removed', changedMs: removedMs(path, folders) }));
+  const removed = gone.map((path): Change => ({ path, how: 'removed', changedMs: folderMs(path, folders) }));
   return [...kept, ...removed].toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** The last folder above it that is still there knows. */
-function removedMs(path: string, folders: Inventory['changedMs']): number | null {
+function folderMs(path: string, folders: Inventory['changedMs']): number | null {
   for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
     const changedMs = folders.get(folder);
     if (changedMs !== undefined) return changedMs;

@@ -16,6 +16,8 @@ import { takeInventory, type Interest, type Inventory, type Scope } from './inve
 
 export interface WatchedSet extends Scope {
   readonly debounceMs: number;
+  /** By the wall clock. */
+  readonly sinceMs: number;
 }
 
 type State = 'resting' | 'waiting' | 'looking' | 'looking in vain' | 'closed';
@@ -36,7 +38,7 @@ export class FileWatch implements FolderListener {
   /** A look is to find what was changed before this moment, which is then known. */
   #coverMs: number | null = null;
 
-  /** Looks at once; changes from then on are reported. */
+  /** Looks at once; changes are reported from then on, and those of files that were there already from `set.sinceMs` on. */
   constructor(set: WatchedSet, events: FolderEvents, report: (changes: readonly Change[]) => void) {
     this.#set = set;
     this.#events = events;
@@ -118,8 +120,12 @@ export class FileWatch implements FolderListener {
 
   /** What the first look has seen is what later ones are compared with. */
   #settleFirst(inventory: Inventory, isStale: boolean): void {
-    this.#files = inventory.files;
-    if (isStale || inventory.isTorn) this.#expect();
+    const sinceMs = this.#set.sinceMs - clockLagMs;
+    const early = [...inventory.files].filter(([, { changedMs }]) => changedMs > sinceMs);
+    // What it was before is not known, but not this.
+    const unlike = early.map(([path, file]) => [path, { ...file, mark: '' }] as const);
+    this.#files = new Map([...inventory.files, ...unlike]);
+    if (isStale || inventory.isTorn || early.length > 0) this.#expect();
   }
 
   /** Changes since then are left to be found by a later look. */

@@ -23,7 +23,7 @@ export interface Scope {
 
 export interface FileMark {
   readonly mark: string;
-  /** When it, or a link or folder that leads to it, was last changed (ctime: also by a rename). */
+  /** When it, or a link that leads to it, was last changed (ctime: also by a rename). */
   readonly changedMs: number;
 }
 
@@ -101,20 +101,22 @@ class Survey {
       .filter((entry) => !this.#scope.ignores(join(path, entry.name)))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
     for (let first = 0; first < entries.length; first += filesAtOnce)
-      await Promise.all(entries.slice(first, first + filesAtOnce).map((entry) => this.#addFile(path, folder, entry)));
+      await Promise.all(entries.slice(first, first + filesAtOnce).map((entry) => this.#addFile(path, real, entry)));
     for (const entry of entries)
       if (entry.isDirectory()) await this.#enter(join(path, entry.name), { ...folder, real: join(real, entry.name) });
     for (const entry of entries)
       if (entry.isSymbolicLink()) await this.#add(join(path, entry.name), await this.#resolve(join(real, entry.name)));
   }
 
-  async #addFile(path: string, folder: Pick<Found, 'real' | 'changedMs'>, entry: Dirent): Promise<void> {
+  async #addFile(path: string, real: string, entry: Dirent): Promise<void> {
     if (!entry.isFile()) return;
-    const file = join(folder.real, entry.name);
+    const file = join(real, entry.name);
     const stats = await lstat(file, { bigint: true }).catch(() => null);
     if (stats?.isFile() !== true) return;
-    const changedMs = Math.max(folder.changedMs, Number(stats.ctimeMs));
-    this.#files.set(join(path, entry.name), await this.#markOf({ real: file, stats, changedMs }));
+    this.#files.set(
+      join(path, entry.name),
+      await this.#markOf({ real: file, stats, changedMs: Number(stats.ctimeMs) }),
+    );
   }
 
   /** null: it does not exist, or leads nowhere. */
