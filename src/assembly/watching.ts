@@ -13,7 +13,7 @@ import type { AppSpec } from '../core/spec.ts';
 import type { Master } from '../master/master.ts';
 import type { Cancel } from '../ports.ts';
 import { realOf } from '../system/real-path.ts';
-import type { AppWatch } from '../system/watching/app-watch.ts';
+import type { AppWatch, Where } from '../system/watching/app-watch.ts';
 
 export interface WatchingParts {
   readonly master: Pick<Master, 'handle' | 'subscribe' | 'snapshot' | 'spec'>;
@@ -48,18 +48,24 @@ class Watching {
   /** Apps whose rollout began for a change -> how many such rollouts in a row each met the next change. */
   readonly #rows = new Map<string, number>();
   #refresh: 'none' | 'planned' | 'running' | 'again' | 'closed' = 'none';
-  #makeWatch: ((app: AppSpec, cwd: string) => AppWatch) | null = null;
+  #makeWatch: ((app: AppSpec, where: Where) => AppWatch) | null = null;
 
   constructor(parts: WatchingParts) {
     this.#parts = parts;
   }
 
   take(event: Event): void {
-    if (event.type === 'rollout.started') this.#watches.get(event.app)?.watch.cover(Date.now());
+    if (event.type === 'rollout.started' || event.type === 'app.starting') this.#takenUp(event.app);
     if (event.type === 'rollout.succeeded' || event.type === 'rollout.rolled_back') this.#rows.delete(event.app);
     if (mayChangeWhatIsWatched.has(event.type)) this.#planRefresh();
     // Not from within the master's own turn.
     if (event.type === 'master.running' && this.#waiting.size > 0) setImmediate(() => this.#retry());
+  }
+
+  /** Its new workers have what is on the disk now. */
+  #takenUp(app: string): void {
+    this.#waiting.delete(app);
+    this.#watches.get(app)?.watch.cover(Date.now());
   }
 
   close(): void {
@@ -73,17 +79,18 @@ class Watching {
     if (this.#refresh === 'running') this.#refresh = 'again';
     if (this.#refresh !== 'none') return;
     this.#refresh = 'planned';
+    const sinceMs = Date.now();
     setImmediate(() => {
-      this.#runRefresh().catch((error: unknown) => this.#parts.warn(`files are not watched: ${String(error)}`));
+      this.#runRefresh(sinceMs).catch((error: unknown) => this.#parts.warn(`files are not watched: ${String(error)}`));
     });
   }
 
-  async #runRefresh(): Promise<void> {
+  async #runRefresh(sinceMs: number): Promise<void> {
     if (this.#isClosed()) return;
     this.#refresh = 'running';
     if (this.#parts.master.spec.apps.some(wantsWatching)) await this.#load();
     if (this.#isClosed()) return;
-    this.#follow();
+    this.#follow(sinceMs);
     const isStale = (this.#refresh as string) === 'again';
     this.#refresh = 'none';
     if (isStale) this.#planRefresh();
@@ -105,7 +112,7 @@ class Watching {
   }
 
   /** Starts, ends and renews watches, so that there is one for each app that wants one. */
-  #follow(): void {
+  #follow(sinceMs: number): void {
     const wanted = new Map(this.#parts.master.spec.apps.filter(wantsWatching).map((app) => [app.name, app]));
     for (const [name, { watch }] of this.#watches) {
       if (wanted.has(name)) continue;
@@ -118,7 +125,7 @@ class Watching {
       const current = this.#watches.get(name);
       if (current?.key === key) continue;
       current?.watch.close();
-      this.#watches.set(name, { key, watch: this.#makeWatch!(app, cwd) });
+      this.#watches.set(name, { key, watch: this.#makeWatch!(app, { cwd, sinceMs }) });
     }
   }
 

@@ -224,6 +224,11 @@ export class App {
     return this.#crew.isWhole(this.#replicas) && this.#crew.serveSince(since);
   }
 
+  /** Its workers listen on ports that nobody else can have meanwhile. */
+  get holdsPorts(): boolean {
+    return this.spec.port !== null || this.#crew.up().some((runner) => runner.bindsOwnPort());
+  }
+
   /** As many workers as wanted, and none on its way: each serves, has completed, or waits for its next start. */
   get isStill(): boolean {
     return this.#crew.isWhole(this.#replicas) && this.#crew.isStill();

@@ -9,6 +9,7 @@ import type { AppSpec, Spec } from '../core/spec.ts';
 import type { Pinned, Ports } from '../ports.ts';
 import { App, type AppHost } from './app.ts';
 import type { Operations, Progress } from './operations.ts';
+import { Partings } from './partings.ts';
 import { planReload, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
 
 /** What the fleet needs of the master. */
@@ -38,6 +39,8 @@ export class Fleet {
   readonly #waiting = new Set<App>();
   /** Apps that go for good. */
   readonly #going = new Set<App>();
+  /** Apps that go when the rest of their reload has succeeded. */
+  readonly #partings = new Partings();
   /** What apps that are gone have used up, by name: numbers are never used again. */
   readonly #used = new Map<string, Used>();
   /** A reload may have left listeners that nobody needs any more. */
@@ -135,9 +138,9 @@ export class Fleet {
     const removed = plan.removed.map((name) => running.get(name)!);
     const order = plan.spec.apps.map((app) => app.name);
     this.#apps = [...this.#apps, ...added].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-    for (const app of removed) this.#going.add(app);
+    this.#partings.forget([...plan.removed, ...plan.kept]);
     for (const app of added) this.#added.set(app, null);
-    for (const app of removed) app.stop('graceful', 'scale-down');
+    for (const app of removed) if (this.#goesAtOnce(app, plan)) this.#remove(app);
     for (const app of added) this.#waiting.add(app);
     this.advance();
     const rolled = plan.rolled.map((app): RunningReload => {
@@ -153,9 +156,8 @@ export class Fleet {
       app.rescaleTo(spec);
       return { kind: 'rescaled', app, since, to: spec.workers };
     });
-    return [
+    const others = [
       ...rescaled,
-      ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0 })),
       ...added.map((app): RunningReload => ({
         kind: 'added',
         app,
@@ -164,10 +166,39 @@ export class Fleet {
       })),
       ...rolled,
     ];
+    this.#partings.add(
+      removed.filter((app) => !this.#going.has(app)),
+      others,
+    );
+    const fate = (app: App) => (this.#going.has(app) ? 'goes' : this.#partings.has(app) ? 'waits' : 'stays');
+    return [
+      ...removed.map((app): RunningReload => ({ kind: 'removed', app, since: 0, fate: () => fate(app) })),
+      ...others,
+    ];
+  }
+
+  /** One that has not come up yet; and one that has taken a port for itself, which what comes may need. */
+  #goesAtOnce(app: App, plan: ReloadPlan): boolean {
+    return (this.#added.has(app) && !app.startIsOver) || (plan.added.length > 0 && app.holdsPorts);
+  }
+
+  #remove(app: App): void {
+    this.#going.add(app);
+    app.stop('graceful', 'scale-down');
+  }
+
+  /** Removes what was to be removed, where the rest of its reload has succeeded. */
+  #part(): void {
+    const { go, stay } = this.#partings.take();
+    // All of them are going before the first one's stop makes anybody look.
+    for (const app of go) this.#going.add(app);
+    for (const app of go) app.stop('graceful', 'scale-down');
+    if (go.length + stay.length > 0) this.#host.changed();
   }
 
   /** Forgets the apps that are gone for good, and after a reload the sockets that nobody needs any more. Called after every change. */
   tidy(): void {
+    this.#part();
     const gone = this.#apps.filter((app) => this.#going.has(app) && isStopped(app));
     for (const app of gone) {
       this.#used.set(app.name, this.#usedBy(app.name));

@@ -15,6 +15,8 @@ export interface ReloadPlan {
   readonly added: readonly AppSpec[];
   readonly removed: readonly string[];
   readonly rolled: readonly AppSpec[];
+  /** Those of before that it wants to have. */
+  readonly kept: readonly string[];
   /** Only their number of workers changes: those that run stay. */
   readonly rescaled: readonly AppSpec[];
   /** What is different, for the operator; null: nothing is. */
@@ -46,6 +48,7 @@ export function planReload(
     added: fresh.filter((app) => !before.has(app.name)),
     removed: running.apps.filter((app) => chosen(app.name) && !after.has(app.name)).map((app) => app.name),
     rolled: fresh.filter(({ name }) => before.has(name) && (!changedOnly || diff.changed.includes(name))),
+    kept: fresh.filter(({ name }) => before.has(name)).map(({ name }) => name),
     rescaled: changedOnly ? fresh.filter(({ name }) => diff.rescaled.includes(name)) : [],
     news: different ? { type: 'config.changed', ...diff } : null,
   };
@@ -60,8 +63,9 @@ function inOrder(apps: readonly AppSpec[], order: readonly AppSpec[]): AppSpec[]
 export type RunningReload = { readonly app: App; readonly since: number } & (
   | { readonly kind: 'rolled'; readonly revision: number }
   | { readonly kind: 'added'; readonly error: () => SuperviseError | null }
-  | { readonly kind: 'removed' }
   | { readonly kind: 'rescaled'; readonly to: number }
+  /** It goes when the rest of the reload has succeeded; if that fails, it stays. */
+  | { readonly kind: 'removed'; readonly fate: () => 'waits' | 'goes' | 'stays' }
 );
 
 /** Takes back what is not done. */
@@ -84,7 +88,9 @@ function partProgress(part: RunningReload): Progress {
   const { app } = part;
   if (part.kind === 'removed') {
     if (app.state === 'stopped') return { type: 'done', ok: true, message: `${app.name} is removed` };
-    return { type: 'going', message: `${app.name} stops` };
+    const fate = part.fate();
+    if (fate === 'stays') return { type: 'done', ok: false, message: `${app.name} is not removed` };
+    return { type: 'going', message: `${app.name} ${fate === 'goes' ? 'stops' : 'is removed when the others serve'}` };
   }
   if (part.kind === 'rescaled') {
     const words = { doing: `scaling ${app.name} to ${part.to}`, done: `${app.name} has ${part.to} workers`, met: true };

@@ -144,12 +144,13 @@ describe('an added app', () => {
 });
 
 describe('a removed app', () => {
-  test('is asked to end; the reload is over when it is gone, and nothing of it is left', () => {
+  test('is asked to end when the others serve; the reload is over when it is gone, and nothing of it is left', () => {
     const it = up(app('web'), app('mail', { listen: [tcp(2525)] }));
     const reply = reload(it, [app('web')]);
-    assert.deepEqual(it.worker('mail', 0).effects, ['SIGTERM']);
     it.worker('web', 1).becomesReady();
+    assert.deepEqual(it.worker('mail', 0).effects, []);
     it.after(5_000);
+    assert.deepEqual(it.worker('mail', 0).effects, ['SIGTERM']);
     assert.equal(it.finished(reply), null);
     it.worker('mail', 0).exits(0);
     assert.equal(it.finished(reply)?.ok, true);
@@ -158,6 +159,40 @@ describe('a removed app', () => {
     assert.deepEqual([apps(it), it.bound], [['web'], []]);
     const gone = it.handle({ type: 'scale', app: 'mail', change: { to: 2 } });
     assert.ok(!gone.ok && gone.error.code === 'unknown-target');
+  });
+
+  test('stays when the reload fails, and the next reload decides again', () => {
+    const it = up(app('web'), app('mail', { listen: [tcp(2525)] }));
+    const reply = reload(it, [app('api', { listen: [tcp(2525)], startAttempts: 1 })]);
+    it.worker('api', 0).exits(1, { lastLines: ['SyntaxError'] });
+    it.after(1_000);
+    assert.deepEqual([it.finished(reply)?.ok, it.finished(reply)?.lastLines], [false, ['SyntaxError']]);
+    assert.match(it.finished(reply)?.message ?? '', /web is not removed; mail is not removed; api was not added/);
+    assert.deepEqual(
+      [it.appState('web'), it.appState('mail'), it.bound],
+      ['running', 'running', ['tcp://127.0.0.1:2525']],
+    );
+    assert.deepEqual([it.worker('web', 0).effects, it.worker('mail', 0).effects], [[], []]);
+    const again = reload(it, [app('api', { listen: [tcp(2525)] })]);
+    finish(it, again).after(1_000);
+    assert.equal(it.finished(again)?.ok, true);
+    assert.deepEqual(apps(it), ['api']);
+  });
+
+  test('that a later reload keeps is not removed by the earlier one', () => {
+    const it = up(app('web'), app('mail'));
+    const first = reload(it, [app('web')]);
+    const second = reload(it, [app('web'), app('mail')], ['mail']);
+    finish(it, second);
+    finish(it, first).after(1_000);
+    assert.deepEqual([it.finished(first)?.ok, it.finished(second)?.ok], [false, true]);
+    assert.deepEqual([apps(it), it.places('mail')], [['web', 'mail'], ['1 r2']]);
+  });
+
+  test('goes first when it holds a port of its own that an added one may need', () => {
+    const it = up(app('web'), app('mail', { port: 2525 }));
+    reload(it, [app('web'), app('post', { port: 2525 })]);
+    assert.deepEqual(it.worker('mail', 0).effects, ['SIGTERM']);
   });
 
   test('by name: the others are left alone', () => {

@@ -86,13 +86,13 @@ describe('hooks of a reload', () => {
     const it = up({ pre_reload: [pre('check')] });
     const [first, second, third] = [reload(it), reload(it), reload(it)];
     assert.deepEqual(it.names(), ['web.1', 'hook.check'], 'one process at a time');
-    assert.equal(it.finished(second!)?.message, 'superseded by a later reload before it began');
+    assert.equal(it.finished(second)?.message, 'superseded by a later reload before it began');
     it.hook('check').exits(0);
-    assert.equal(it.finished(first!)?.message, 'superseded by a later reload');
+    assert.equal(it.finished(first)?.message, 'superseded by a later reload');
     assert.deepEqual(it.names(), ['web.1', 'hook.check'], 'the hooks of the third');
     it.hook('check').exits(0);
-    finish(it, third!);
-    assert.equal(it.finished(third!)?.ok, true);
+    finish(it, third);
+    assert.equal(it.finished(third)?.ok, true);
     assert.deepEqual(
       it.places('web').map((place) => place.slice(2)),
       ['r2'],
@@ -174,7 +174,7 @@ describe('a reload of what has changed', () => {
     assert.equal(it.finished(reply)?.ok, true);
     assert.match(
       it.finished(reply)?.message ?? '',
-      /many has 3 workers; old is removed; new is added and serves; web: revision 2/,
+      /old is removed; many has 3 workers; new is added and serves; web: revision 2/,
     );
     const places = ['cache', 'web', 'old', 'many', 'new'].map((name) => it.places(name).length);
     assert.deepEqual(places, [1, 1, 0, 3, 1]);

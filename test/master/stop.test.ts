@@ -190,7 +190,7 @@ describe('a stop now', () => {
   test('kills what is leaving already: scaled down, removed by a reload', () => {
     const it = up(app('cache'), app('web', { workers: 2 }));
     it.handle({ type: 'scale', app: 'web', change: { to: 1 } });
-    it.handle({ type: 'reload', spec: { ...it.spec, apps: [app('web')] }, apps: null });
+    it.handle({ type: 'reload', spec: { ...it.spec, apps: [app('web')] }, apps: ['cache'] });
     assert.deepEqual(it.worker('cache', 0).effects, ['SIGTERM']);
     it.handle({ type: 'stop', how: 'now' });
     assert.deepEqual(

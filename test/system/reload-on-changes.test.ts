@@ -115,6 +115,19 @@ test('a change reloads the app that watches it, and no other; what supervise its
   assert.deepEqual(site.warnings, []);
 });
 
+test('a change that comes before the watch is set up is one, what was there before is none', async (t) => {
+  const site = new Site(t);
+  site.write('app.py', '');
+  site.write('cert.pem', '');
+  await sleep(100);
+  site.use(site.app({ watch: null }));
+  await sleep(100);
+  await site.reloadsOn(() => {
+    site.use(site.app({ tlsFiles: ['cert.pem'] }));
+    site.write('app.py', 'already');
+  }, 'web: app.py changed');
+});
+
 test('a certificate that is renewed reloads the app', async (t) => {
   const site = new Site(t);
   site.write('archive/cert1.pem', 'one');
@@ -166,6 +179,8 @@ test('it follows the config and the link of the cwd, and ends with the app', asy
   await site.untilWatched('releases/1/app.py', 'web: app.py changed');
   symlinkSync('releases/2', join(site.dir, 'next'));
   renameSync(join(site.dir, 'next'), cwd);
+  await sleep(1_000);
+  assert.deepEqual(site.reloads, [], 'a new release is started by a reload, not by its link');
   site.emit({ type: 'rollout.started', app: 'web', from: 1, to: 2 });
   await site.untilWatched('releases/2/app.py', 'web: app.py changed');
   await site.reloadsOn(() => site.write('releases/1/app.py', 'old'));

@@ -73,6 +73,7 @@ class Watched {
       ignores: ignoring(this.dir, ignore, []),
       by,
       debounceMs,
+      sinceMs: Infinity,
     };
     this.watch = new FileWatch(set, this.events, (changes) =>
       this.told.push(inWords(changes.map((one) => ({ ...one, path: shownPath(this.dir, one.path) })))),
@@ -87,9 +88,9 @@ class Watched {
   }
 
   /** Makes a change, and waits until it was told: that, and nothing else, neither now nor with the next change. */
-  async tells(change: () => void, ...expected: string[]): Promise<void> {
+  async tells(change: () => void | Promise<void>, ...expected: string[]): Promise<void> {
     const before = this.told.length;
-    change();
+    await change();
     await until(() => this.told.length >= before + expected.length, `${expected.join(', ')} (${this.told.join(', ')})`);
     await this.#quiet();
     assert.deepEqual(this.told.slice(before), expected);
@@ -103,9 +104,9 @@ class Watched {
   }
 
   /** Makes a change that is none: another one after it is the first to be told. */
-  async isSilentOn(change: () => void): Promise<void> {
+  async isSilentOn(change: () => void | Promise<void>): Promise<void> {
     const before = this.told.length;
-    change();
+    await change();
     await this.#quiet();
     assert.deepEqual(this.told.slice(before), []);
   }
@@ -167,6 +168,18 @@ describe('a change is told once', () => {
       'src/more/a/a.py and 2 more added',
     );
     await site.tells(() => site.write('src/more/a/b/c/c.py', 'two'), 'src/more/a/b/c/c.py changed');
+  });
+
+  test('of folders that are made and filled at leisure, but without a pause', async (t) => {
+    const site = new Watched(t);
+    site.write('src/app.py', 'one');
+    await site.begin({ paths: ['src'] });
+    await site.tells(async () => {
+      for (let file = 10; file < 40; file++) {
+        site.write(`src/more/deep/${file}.py`, 'one');
+        await sleep(debounceMs / 4);
+      }
+    }, 'src/more/deep/10.py and 29 more added');
   });
 
   test('of files and folders that were not there, and come and go', async (t) => {
@@ -312,17 +325,45 @@ test('what is ignored is not told, and does not hold up what is', async (t) => {
   await site.tells(() => site.write('data/other/cache/1', 'one'), 'data/other/cache/1 added');
 });
 
-test('what was changed before it was covered is not told, what comes later is', async (t) => {
+test('what was changed, removed or exchanged before it was covered is not told; what is later is, however old its files are', async (t) => {
   const site = new Watched(t);
-  site.write('app.py', 'one');
-  await site.begin({ paths: ['.'] });
+  const files = ['src/lib/a.py', 'src/lib/b.py', 'src/lib/c.py', 'src/app.py', 'releases/1/d.py', 'releases/2/d.py'];
+  for (const file of [...files, 'next/a.py', 'other/e.py']) site.write(file, file);
+  symlinkSync('../releases/1', site.path('src/current'));
+  await site.begin({ paths: ['src'] });
+  const point = (release: string) => {
+    symlinkSync(`../releases/${release}`, site.path('next-link'));
+    renameSync(site.path('next-link'), site.path('src/current'));
+  };
   await site.isSilentOn(() => {
-    site.write('app.py', 'two');
-    site.watch?.cover(Date.now() + 1000);
+    site.write('src/app.py', 'deployed');
+    site.write('src/new/f.py', 'deployed');
+    unlinkSync(site.path('src/lib/a.py'));
+    point('2');
+    renameSync(site.path('other'), site.path('src/other'));
+    return sleep(50).then(() => site.watch?.cover(Date.now()));
   });
-  site.watch?.cover(Date.now());
-  await sleep(50);
-  await site.tells(() => site.write('app.py', 'three'), 'app.py changed');
+  // As a Python that starts now does it: an ignored folder appears in one that is new.
+  await site.isSilentOn(() => site.write('src/new/__pycache__/f.pyc', 'x'));
+  await site.tells(() => site.write('src/app.py', 'three'), 'src/app.py changed');
+  await site.tells(() => unlinkSync(site.path('src/lib/b.py')), 'src/lib/b.py removed');
+  await site.tells(() => point('1'), 'src/current/d.py changed');
+  await site.tells(() => {
+    renameSync(site.path('src/lib'), site.path('before'));
+    renameSync(site.path('next'), site.path('src/lib'));
+  }, 'src/lib/a.py and src/lib/c.py changed');
+});
+
+test('a change that comes right after it was covered is told', async (t) => {
+  const site = new Watched(t);
+  for (const file of ['a.py', 'b.py', 'c.py']) site.write(file, 'one');
+  await site.begin({ paths: ['.'] });
+  await site.tells(() => {
+    site.watch?.cover(Date.now());
+    site.write('a.py', 'two');
+    unlinkSync(site.path('b.py'));
+    site.write('d.py', 'one');
+  }, 'a.py and 2 more changed');
 });
 
 test('two that watch the same folder are both told, and the other goes on when one has ended', async (t) => {
@@ -330,7 +371,13 @@ test('two that watch the same folder are both told, and the other goes on when o
   site.write('app.py', 'one');
   await site.begin({ paths: ['.'] });
   const other: string[] = [];
-  const set = { roots: [site.path('app.py')], ignores: () => false, by: 'content' as const, debounceMs };
+  const set = {
+    roots: [site.path('app.py')],
+    ignores: () => false,
+    by: 'content' as const,
+    debounceMs,
+    sinceMs: Infinity,
+  };
   const second = new FileWatch(set, site.events, (changes) => other.push(inWords(changes)));
   site.events.opening = Infinity;
   await site.settled();
@@ -350,7 +397,7 @@ test('without inotify watches left it warns once, says what to do, and looks its
     const { FileWatch } = await import('${systemFolder}/watching/file-watch.js');
     const print = (words) => process.stdout.write(words + '\\n');
     const events = new FolderEvents((message) => print('warning ' + message));
-    const set = { roots: ['${dir}'], ignores: () => false, by: 'stamp', debounceMs: 50 };
+    const set = { roots: ['${dir}'], ignores: () => false, by: 'stamp', debounceMs: 50, sinceMs: Infinity };
     new FileWatch(set, events, (changes) => print(changes.map((one) => one.path).join()));`;
   // The limit of a user namespace of its own: nobody else is short of watches.
   const limited = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"';

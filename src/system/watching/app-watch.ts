@@ -18,6 +18,13 @@ export interface AppWatch {
   close(): void;
 }
 
+export interface Where {
+  /** Links resolved. */
+  readonly cwd: string;
+  /** When the app took up its files: what changes later is a change (wall clock). */
+  readonly sinceMs: number;
+}
+
 export interface AppWatchParts {
   /** Folders that supervise itself writes into, absolute. */
   readonly own: readonly string[];
@@ -29,12 +36,13 @@ export interface AppWatchParts {
 }
 
 /** @returns what makes the watch of an app; they share the system's watches */
-export function appWatches(parts: AppWatchParts): (app: AppSpec, cwd: string) => AppWatch {
+export function appWatches(parts: AppWatchParts): (app: AppSpec, where: Where) => AppWatch {
   const events = new FolderEvents(parts.warn);
-  return (app, cwd) => {
+  return (app, where) => {
+    const { cwd } = where;
     const report = (changes: readonly Change[]) =>
       parts.changed(app.name, inWords(changes.map((change) => ({ ...change, path: shownPath(cwd, change.path) }))));
-    const watches = setsOf(app, cwd, parts).map((set) => new FileWatch(set, events, report));
+    const watches = setsOf(app, where, parts).map((set) => new FileWatch(set, events, report));
     return {
       cover: (untilMs) => watches.forEach((watch) => watch.cover(untilMs)),
       close: () => watches.forEach((watch) => watch.close()),
@@ -42,16 +50,16 @@ export function appWatches(parts: AppWatchParts): (app: AppSpec, cwd: string) =>
   };
 }
 
-function setsOf(app: AppSpec, cwd: string, { own, logFiles }: AppWatchParts): WatchedSet[] {
+function setsOf(app: AppSpec, { cwd, sinceMs }: Where, { own, logFiles }: AppWatchParts): WatchedSet[] {
   const absolute = (paths: readonly string[]) => paths.map((path) => resolve(cwd, path));
   const sets: WatchedSet[] = [];
   if (app.watch) {
     const ignores = ignoring(cwd, app.watch.ignore, [...own.map(exactly), ...logFiles().map(logFilesOf)]);
-    sets.push({ roots: absolute(app.watch.paths), ignores, by: 'stamp', debounceMs: app.watch.debounceMs });
+    sets.push({ roots: absolute(app.watch.paths), ignores, by: 'stamp', debounceMs: app.watch.debounceMs, sinceMs });
   }
   if (app.tlsFiles.length > 0) {
     const ignores = () => false;
-    sets.push({ roots: absolute(app.tlsFiles), ignores, by: 'content', debounceMs: certificateDebounceMs });
+    sets.push({ roots: absolute(app.tlsFiles), ignores, by: 'content', debounceMs: certificateDebounceMs, sinceMs });
   }
   return sets;
 }

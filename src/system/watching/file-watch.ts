@@ -12,15 +12,18 @@
  */
 import type { FolderEvents, FolderListener } from './folder-events.ts';
 import { changesBetween, type Change } from './changes.ts';
-import { takeInventory, type FileMark, type Interest, type Inventory, type Scope } from './inventory.ts';
+import { takeInventory, type Interest, type Inventory, type Scope } from './inventory.ts';
 
 export interface WatchedSet extends Scope {
   readonly debounceMs: number;
+  /** By the wall clock. */
+  readonly sinceMs: number;
 }
 
 type State = 'resting' | 'waiting' | 'looking' | 'looking in vain' | 'closed';
 
 const longestWaitMs = 60_000;
+const clockLagMs = 20;
 
 export class FileWatch implements FolderListener {
   readonly #set: WatchedSet;
@@ -28,13 +31,14 @@ export class FileWatch implements FolderListener {
   readonly #report: (changes: readonly Change[]) => void;
   #state: State = 'resting';
   #folders: ReadonlyMap<string, Interest> = new Map();
-  #files: ReadonlyMap<string, FileMark> | null = null;
+  #files: Inventory['files'] | null = null;
   #timer: NodeJS.Timeout | null = null;
   /** When the first event came that no finished look has covered. */
   #firstMs: number | null = null;
-  #coveredMs = 0;
+  /** A look is to find what was changed before this moment, which is then known. */
+  #coverMs: number | null = null;
 
-  /** Looks at once; changes from then on are reported. */
+  /** Looks at once; changes are reported from then on, and those of files that were there already from `set.sinceMs` on. */
   constructor(set: WatchedSet, events: FolderEvents, report: (changes: readonly Change[]) => void) {
     this.#set = set;
     this.#events = events;
@@ -42,10 +46,14 @@ export class FileWatch implements FolderListener {
     this.#lookSafely();
   }
 
-  /** Changes made before this moment (of the wall clock) are known to whom it concerns: they are not reported. */
-  cover(untilMs: number): void {
+  /** What was changed until now (of the wall clock) is known to whom it concerns: it is not reported. Looks at once. */
+  cover(nowMs: number): void {
+    if (this.#state === 'closed') return;
     // The times of files lag behind the clock by up to a tick of the kernel.
-    this.#coveredMs = untilMs - 20;
+    this.#coverMs = nowMs - clockLagMs;
+    if (this.#state === 'looking' || this.#state === 'looking in vain') return void (this.#state = 'looking in vain');
+    this.#clearTimer();
+    this.#lookSafely();
   }
 
   close(): void {
@@ -93,6 +101,8 @@ export class FileWatch implements FolderListener {
 
   async #look(): Promise<void> {
     this.#state = 'looking';
+    const coverMs = this.#coverMs;
+    this.#coverMs = null;
     const inventory = await takeInventory(this.#set);
     const state = this.#state as State;
     if (state === 'closed') return;
@@ -100,25 +110,47 @@ export class FileWatch implements FolderListener {
     const opening = this.#events.hold(this, inventory.folders);
     this.#state = 'resting';
     if (this.#files === null) return this.#settleFirst(inventory, state === 'looking in vain');
-    const isQuiet = state === 'looking' && opening === 0 && !inventory.isTorn;
-    if (isQuiet || this.#leftMs() <= 0) return this.#compare(this.#files, inventory.files);
+    if (coverMs !== null) this.#takeAsKnown(this.#files, inventory, coverMs);
+    const isQuiet = state === 'looking' && opening === 0 && !inventory.isTorn && coverMs === null;
+    if (isQuiet || this.#leftMs() <= 0) return this.#compare(this.#files, inventory);
     this.#firstMs ??= performance.now();
+    // After a cover it may have been quiet for less than that.
     this.#wait(opening > 0 && state === 'looking' ? longestWaitMs : this.#set.debounceMs);
   }
 
   /** What the first look has seen is what later ones are compared with. */
   #settleFirst(inventory: Inventory, isStale: boolean): void {
-    this.#files = inventory.files;
-    if (isStale || inventory.isTorn) this.#expect();
+    const sinceMs = this.#set.sinceMs - clockLagMs;
+    const early = [...inventory.files].filter(([, { changedMs }]) => changedMs > sinceMs);
+    // What it was before is not known, but not this.
+    const unlike = early.map(([path, file]) => [path, { ...file, mark: '' }] as const);
+    this.#files = new Map([...inventory.files, ...unlike]);
+    if (isStale || inventory.isTorn || early.length > 0) this.#expect();
   }
 
-  #compare(before: ReadonlyMap<string, FileMark>, seen: ReadonlyMap<string, FileMark>): void {
+  /** Changes since then are left to be found by a later look. */
+  #takeAsKnown(before: Inventory['files'], inventory: Inventory, untilMs: number): void {
+    const known = new Map(this.#seenNow(before, inventory));
+    for (const { path, changedMs } of changesBetween(before, { ...inventory, files: known })) {
+      if ((changedMs ?? 0) <= untilMs) continue;
+      const earlier = before.get(path);
+      if (earlier) known.set(path, earlier);
+      else known.delete(path);
+    }
+    this.#files = known;
+  }
+
+  #compare(before: Inventory['files'], inventory: Inventory): void {
     this.#firstMs = null;
-    // A certificate that is missing for a moment is not a new one.
-    const after = this.#set.by === 'content' ? new Map([...before, ...seen]) : seen;
-    this.#files = after;
-    const changes = changesBetween(before, after).filter(({ changedMs }) => (changedMs ?? Infinity) > this.#coveredMs);
+    const files = this.#seenNow(before, inventory);
+    this.#files = files;
+    const changes = changesBetween(before, { ...inventory, files });
     if (changes.length > 0) this.#report(changes);
+  }
+
+  /** A certificate that is missing for a moment is not a new one. */
+  #seenNow(before: Inventory['files'], { files }: Inventory): Inventory['files'] {
+    return this.#set.by === 'content' ? new Map([...before, ...files]) : files;
   }
 
   #clearTimer(): void {

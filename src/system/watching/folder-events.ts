@@ -3,11 +3,13 @@
  *
  * - An event is a hint to look, nothing more; what has changed is found by looking (inventory.ts). So chokidar is given
  *   every path to ignore but the folder itself, and its raw events are taken: they come for each file, and at once.
- * - A folder is set up in the background. When it is, its owners are told to look again.
+ * - Folders are set up in the background, a few at a time: chokidar reads each of them first. When one is set up, its
+ *   owners are told to look again.
  * - Where the system has no watch left (ENOSPC, EMFILE) it is said once, and the owners look every few seconds instead.
  *   The same, without a word, where CHOKIDAR_USEPOLLING asks for it (network file systems that send no events).
  */
-import type { FSWatcher, watch as Watch } from 'chokidar';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FSWatcher } from 'chokidar';
 import type { Interest } from './inventory.ts';
 
 /** Who wants to hear of folders. */
@@ -23,12 +25,16 @@ interface Watched {
   watcher: FSWatcher | null;
 }
 
+const fewAtOnce = 8;
+const mostSetUpMs = 5_000;
 /** Between two looks at what sends no events. */
 const pollMs = 5_000;
 
 export class FolderEvents {
   readonly warn: (message: string) => void;
   readonly #folders = new Map<string, Watched>();
+  readonly #queue: { readonly path: string; readonly watched: Watched }[] = [];
+  #beginning = 0;
   #poll: NodeJS.Timeout | null = null;
   #isWarned = false;
 
@@ -57,13 +63,29 @@ export class FolderEvents {
     if (before) close(before);
     const watched: Watched = { identity, owners: new Set(before?.owners), state: 'opening', watcher: null };
     this.#folders.set(path, watched);
-    import('chokidar')
-      .then(({ watch }) => this.#begin(watch, path, watched))
-      .catch((error: unknown) => this.#failed(path, watched, error));
+    this.#queue.push({ path, watched });
+    this.#beginNext();
     return watched;
   }
 
-  #begin(watch: typeof Watch, path: string, watched: Watched): void {
+  #beginNext(): void {
+    while (this.#beginning < fewAtOnce) {
+      const next = this.#queue.shift();
+      if (!next) return;
+      if (next.watched.state === 'closed') continue;
+      this.#beginning++;
+      this.#begin(next.path, next.watched)
+        .catch((error: unknown) => this.#failed(next.path, next.watched, error))
+        .finally(() => {
+          this.#beginning--;
+          this.#beginNext();
+        });
+    }
+  }
+
+  /** Resolves when it is set up, or will not be. */
+  async #begin(path: string, watched: Watched): Promise<void> {
+    const { watch } = await import('chokidar');
     if (watched.state === 'closed') return;
     const watcher = watch(path, {
       depth: 0,
@@ -76,11 +98,14 @@ export class FolderEvents {
     const tell = (name: string | null) => watched.owners.forEach((owner) => owner.happened(path, name));
     watcher.on('raw', (_event, name) => tell(typeof name === 'string' ? name : null));
     watcher.on('error', (error) => this.#failed(path, watched, error));
-    watcher.on('ready', () => {
-      if (watched.state === 'opening') watched.state = watcher.options.usePolling ? 'polled' : 'open';
-      this.#pollWhereNeeded();
-      tell(null);
-    });
+    // A folder that vanishes while it is read is never ready.
+    await Promise.race([
+      new Promise<void>((done) => watcher.on('ready', done)),
+      sleep(mostSetUpMs, undefined, { ref: false }),
+    ]);
+    if (watched.state === 'opening') watched.state = watcher.options.usePolling ? 'polled' : 'open';
+    this.#pollWhereNeeded();
+    if ((watched.state as string) !== 'closed') tell(null);
   }
 
   #failed(path: string, watched: Watched, error: unknown): void {

@@ -36,6 +36,8 @@ export interface Interest {
 
 export interface Inventory {
   readonly files: ReadonlyMap<string, FileMark>;
+  /** When something in a watched folder, or in one above it, was last added, removed or renamed; by the name it is called. */
+  readonly changedMs: ReadonlyMap<string, number>;
   readonly folders: ReadonlyMap<string, Interest>;
   /** Something vanished while it was looked at: another look is needed. */
   readonly isTorn: boolean;
@@ -63,6 +65,7 @@ class Survey {
   readonly #scope: Scope;
   readonly #files = new Map<string, FileMark>();
   readonly #names = new Map<string, Set<string> | null>();
+  readonly #changedMs = new Map<string, number>();
   readonly #entered = new Set<string>();
 
   constructor(scope: Scope) {
@@ -79,26 +82,28 @@ class Survey {
       const identity = await identityOf(path);
       if (identity !== null) folders.set(path, { identity, names });
     }
-    return { files: this.#files, folders, isTorn: folders.size < this.#names.size };
+    return { files: this.#files, changedMs: this.#changedMs, folders, isTorn: folders.size < this.#names.size };
   }
 
   async #add(path: string, found: Found | null): Promise<void> {
-    if (found?.stats.isDirectory()) await this.#enter(path, found.real);
+    if (found?.stats.isDirectory()) await this.#enter(path, found);
     else if (found?.stats.isFile()) this.#files.set(path, await this.#markOf(found));
   }
 
   /** `path`: as it is called; `real`: the same without links. */
-  async #enter(path: string, real: string): Promise<void> {
+  async #enter(path: string, { real, changedMs }: Pick<Found, 'real' | 'changedMs'>): Promise<void> {
     if (this.#entered.has(real)) return;
     this.#entered.add(real);
     this.#names.set(real, null);
+    const folder = { real, changedMs: Math.max(changedMs, await changeTimeOf(real)) };
+    this.#changedMs.set(path, folder.changedMs);
     const entries = (await readdir(real, { withFileTypes: true }).catch(() => []))
       .filter((entry) => !this.#scope.ignores(join(path, entry.name)))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
     for (let first = 0; first < entries.length; first += filesAtOnce)
       await Promise.all(entries.slice(first, first + filesAtOnce).map((entry) => this.#addFile(path, real, entry)));
     for (const entry of entries)
-      if (entry.isDirectory()) await this.#enter(join(path, entry.name), join(real, entry.name));
+      if (entry.isDirectory()) await this.#enter(join(path, entry.name), { ...folder, real: join(real, entry.name) });
     for (const entry of entries)
       if (entry.isSymbolicLink()) await this.#add(join(path, entry.name), await this.#resolve(join(real, entry.name)));
   }
@@ -161,6 +166,10 @@ class Survey {
 
 function stepsOf(path: string): string[] {
   return path.split('/').filter((step) => step !== '' && step !== '.');
+}
+
+async function changeTimeOf(folder: string): Promise<number> {
+  return Number((await stat(folder, { bigint: true }).catch(() => null))?.ctimeMs ?? 0);
 }
 
 /** An inode's number alone is given to the next file. */
