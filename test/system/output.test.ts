@@ -388,17 +388,21 @@ describe('output: files', () => {
     const sink = new Sink({ name, target: openTarget(writeFd), stuckAfterMs: 60_000, closeAfterMs: 50 });
     const output = new Output({ sink, colors: false });
     const [stopped, going, log] = [new PassThrough(), new PassThrough(), freshName()];
-    output.attach(stopped, { app: 'web', source: 'web.1', stream: 'stdout', format: 'raw' });
+    let taken = 0;
+    const count = (): void => void taken++;
+    output.attach(stopped, { app: 'web', source: 'web.1', stream: 'stdout', format: 'raw' }, count);
     output.attach(going, { app: 'web', source: 'web.2', stream: 'stdout', format: 'raw', file: file(log) });
+    const block = (letter: string): string => `${letter.repeat(99)}\n`.repeat(1000);
     while (!stopped.isPaused()) {
-      stopped.write(`${'s'.repeat(99)}\n`.repeat(1000));
+      stopped.write(block('s'));
       await settled();
     }
-    for (let n = 0; n < 50; n++) {
-      going.write(`${'g'.repeat(99)}\n`.repeat(1000));
-      await settled();
-    }
+    for (let n = 0; n < 5; n++) stopped.write(block('s'));
+    const takenBefore = taken;
+    // at once, so that the file asks its writer to pause, too
+    for (let n = 0; n < 50; n++) going.write(block('g'));
     while (fs.statSync(log).size < 5_000_000) await settled();
+    assert.equal(taken, takenBefore);
     assert.ok(stopped.isPaused());
     await new Promise<void>((resolve) => output.close(resolve));
     for (const fd of [readFd, writeFd]) fs.closeSync(fd);
