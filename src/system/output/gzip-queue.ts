@@ -103,8 +103,8 @@ export class GzipQueue {
 
 /** Loaded late, because most masters never need them. (A bundle that runs from its code cache cannot import them.) */
 function loaded(): { createGzip: typeof zlib.createGzip; pipeline: typeof streams.pipeline } {
-  const { createGzip } = process.getBuiltinModule('node:zlib') as typeof zlib;
-  const { pipeline } = process.getBuiltinModule('node:stream/promises') as typeof streams;
+  const { createGzip } = process.getBuiltinModule('node:zlib');
+  const { pipeline } = process.getBuiltinModule('node:stream/promises');
   return { createGzip, pipeline };
 }
 
