@@ -255,8 +255,12 @@ describe('log file: gzip', () => {
     fs.utimesSync(`${file}.2`, 1_000_000_000.5, 1_000_000_000.5);
     fs.utimesSync(`${file}.2.gz`, 1_000_000_000, 1_000_000_000);
     fs.utimesSync(`${file}.3.gz`, 1_000_000_000, 1_000_000_000);
-    const stand = new Stand(t, { path: file, gzip: true });
+    fs.symlinkSync('nowhere', `${file}.4`);
+    const stand = new Stand(t, { path: file, gzip: true, keep: 9 });
     await until(() => fs.existsSync(`${file}.1.gz`) && !fs.existsSync(`${file}.1`));
+    stand.release();
+    await until(() => !openFiles().includes(file)); // it has nothing left to do
+    fs.unlinkSync(`${file}.4`);
     assert.deepEqual(stand.content(), {
       'web.log': '',
       'web.log.1.gz': 'plain 1\n',

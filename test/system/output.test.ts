@@ -6,9 +6,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { after, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LogLine } from '../../src/core/protocol.ts';
 import type { LogFormat } from '../../src/core/spec.ts';
+import { jsonLines, prefixedLines } from '../../src/system/output/line-format.ts';
 import { Output } from '../../src/system/output/output.ts';
 import { Sink } from '../../src/system/output/sink.ts';
 import { openFileTarget, openTarget, type Target } from '../../src/system/output/sink-target.ts';
@@ -321,6 +323,89 @@ describe('output: what is remembered', () => {
     await settled();
     await new Promise<void>((resolve) => output.close(resolve));
     assert.deepEqual([fs.readFileSync(`${name}.1`, 'utf8'), fs.readFileSync(name, 'utf8')], ['old\n', 'new\n']);
+  });
+});
+
+describe('output: files', () => {
+  const file = (name: string) => ({ path: name, maxSizeBytes: 1e9, keep: 1, gzip: false });
+
+  test('auto is raw in a file, prefix has the time and no colours, json is the same as elsewhere', async () => {
+    const { output, text } = stand({ colors: true, terminal: true });
+    const [raw, prefix, json] = [freshName(), freshName(), freshName()];
+    for (const [name, format] of [
+      [raw, 'auto'],
+      [prefix, 'prefix'],
+      [json, 'json'],
+    ] as const) {
+      const pass = new PassThrough();
+      output.attach(pass, { app: 'web', source: 'web.1', stream: 'stderr', format, file: file(name) });
+      pass.end('a "line"\r\nlast');
+      await settled();
+    }
+    assert.equal(await text(), '');
+    assert.equal(fs.readFileSync(raw, 'utf8'), 'a "line"\r\nlast\n');
+    const stamp = '2026-01-01T12:00:00.00';
+    assert.equal(
+      fs.readFileSync(prefix, 'utf8').replaceAll(/\d(?=Z)/g, ''),
+      `${stamp}Z web.1 ! a "line"\n${stamp}Z web.1 ! last\n`,
+    );
+    const objects = fs.readFileSync(json, 'utf8').trimEnd().split('\n');
+    assert.deepEqual(
+      objects.map((each) => (JSON.parse(each) as { msg: string }).msg),
+      ['a "line"', 'last'],
+    );
+    assert.equal(output.tail('web.1', 9).length, 2);
+  });
+
+  test('any text comes out of prefix and json as it would line by line', async () => {
+    const pieces = fc.constantFrom('a', '\n', '\n\n', '"', '\\', 'é', '😀', '\t', '\r\n', 'x'.repeat(70), ' ');
+    const from = { app: 'web', source: 'web.1', stream: 'stdout' } as const;
+    const json = jsonLines(from);
+    const prefixed = prefixedLines(from, { width: () => 7, colors: false, stamped: false });
+    fc.assert(
+      fc.property(fc.array(pieces, { minLength: 1, maxLength: 60 }), fc.nat(7), (parts, offset) => {
+        const whole = parts.join('');
+        const bytes = Buffer.from('#'.repeat(offset) + whole).subarray(offset);
+        const lines = (whole.endsWith('\n') ? whole.slice(0, -1) : whole)
+          .split('\n')
+          .map((each) => each.replace(/\r$/, ''));
+        const head = { time: '2026-01-01T12:00:00.000Z', app: 'web', worker: 'web.1', stream: 'stdout' };
+        assert.equal(
+          json(bytes, 'line', noon).toString(),
+          lines.map((msg) => `${JSON.stringify({ ...head, msg })}\n`).join(''),
+        );
+        assert.equal(prefixed(bytes, 'line', noon).toString(), lines.map((each) => `web.1   | ${each}\n`).join(''));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('a stdout that nobody reads stops those who write there, and not those who write into files', async () => {
+    const name = freshName();
+    assert.equal(spawnSync('mkfifo', [name]).status, 0);
+    const readFd = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    const writeFd = fs.openSync(name, 'w');
+    const sink = new Sink({ name, target: openTarget(writeFd), stuckAfterMs: 60_000, closeAfterMs: 50 });
+    const output = new Output({ sink, colors: false });
+    const [stopped, going, log] = [new PassThrough(), new PassThrough(), freshName()];
+    let taken = 0;
+    const count = (): void => void taken++;
+    output.attach(stopped, { app: 'web', source: 'web.1', stream: 'stdout', format: 'raw' }, count);
+    output.attach(going, { app: 'web', source: 'web.2', stream: 'stdout', format: 'raw', file: file(log) });
+    const block = (letter: string): string => `${letter.repeat(99)}\n`.repeat(1000);
+    while (!stopped.isPaused()) {
+      stopped.write(block('s'));
+      await settled();
+    }
+    for (let n = 0; n < 5; n++) stopped.write(block('s'));
+    const takenBefore = taken;
+    // at once, so that the file asks its writer to pause, too
+    for (let n = 0; n < 50; n++) going.write(block('g'));
+    while (fs.statSync(log).size < 5_000_000) await settled();
+    assert.equal(taken, takenBefore);
+    assert.ok(stopped.isPaused());
+    await new Promise<void>((resolve) => output.close(resolve));
+    for (const fd of [readFd, writeFd]) fs.closeSync(fd);
   });
 });
 

@@ -120,6 +120,31 @@ describe('sink: files', () => {
     assert.equal(fs.statSync(name).size, 1000);
   });
 
+  test('where a target gathers, the first line goes at once, small ones after it wait, and many do not', async () => {
+    const name = freshName();
+    const file = openFileTarget(name);
+    let writes = 0;
+    const write: typeof file.write = (bytes, written) => {
+      writes++;
+      file.write(bytes, written);
+    };
+    const { sink } = sinkWithLosses({ target: { ...file, gatherMs: 600_000, write } });
+    const line = `${'x'.repeat(99)}\n`;
+    sink.write(line);
+    await until(() => fs.statSync(name).size === 100);
+    for (let n = 0; n < 100; n++) {
+      sink.write(line);
+      await sleep(0);
+    }
+    assert.deepEqual([writes, fs.statSync(name).size], [1, 100]);
+    sink.write(line.repeat(2000));
+    await until(() => fs.statSync(name).size === 210_100);
+    assert.ok(writes <= 3, `${writes} writes`); // one for each chunk of the queue
+    sink.write(line);
+    await closed(sink);
+    assert.equal(fs.statSync(name).size, 210_200);
+  });
+
   test('a log file that was moved away is opened again by its name', async () => {
     const name = freshName();
     const { sink } = sinkWithLosses({ target: openFileTarget(name) });

@@ -7,7 +7,7 @@
  * - A file may move to another number meanwhile, or fall out: it is known by its inode when it is done.
  */
 import { createReadStream, createWriteStream, type Stats } from 'node:fs';
-import { open, rename, stat, type FileHandle } from 'node:fs/promises';
+import { lstat, open, rename, stat, type FileHandle } from 'node:fs/promises';
 import type * as streams from 'node:stream/promises';
 import type * as zlib from 'node:zlib';
 import { rotatedFiles, unlinkIfThere, type Rotated } from './rotation.ts';
@@ -56,12 +56,16 @@ export class GzipQueue {
   async #all(file: string, keep: number): Promise<void> {
     try {
       await this.#parts.inTurn(() => tidy(file));
+      const passedOver = new Set<string>();
       while (!this.#stopped.signal.aborted) {
         this.#state = 'busy';
-        const next = firstPlain(await rotatedFiles(file), keep);
-        if (next !== undefined) await this.#one(file, next);
-        // a rotation meanwhile has said so; else there is nothing left
-        else if ((this.#state as string) === 'busy') break;
+        const next = firstPlain(
+          (await rotatedFiles(file)).filter(({ path }) => !passedOver.has(path)),
+          keep,
+        );
+        if (next !== undefined) {
+          if (!(await this.#one(file, next))) passedOver.add(next.path);
+        } else if ((this.#state as string) === 'busy') break; // else a rotation meanwhile has said so
       }
       this.#parts.worked();
     } catch (error) {
@@ -72,9 +76,10 @@ export class GzipQueue {
     }
   }
 
-  async #one(file: string, { path }: Rotated): Promise<void> {
+  /** false: it is no file, or has moved to another number just now. */
+  async #one(file: string, { path }: Rotated): Promise<boolean> {
     const source = await openIfThere(path);
-    if (source === null) return; // it has moved to another number just now
+    if (source === null) return false;
     const stats = await source.stat();
     const part = partOf(file);
     const { createGzip, pipeline } = loaded();
@@ -92,13 +97,14 @@ export class GzipQueue {
       await rename(part, `${now.path}.gz`);
       await unlinkIfThere(now.path);
     });
+    return true;
   }
 }
 
 /** Loaded late, because most masters never need them. (A bundle that runs from its code cache cannot import them.) */
 function loaded(): { createGzip: typeof zlib.createGzip; pipeline: typeof streams.pipeline } {
-  const { createGzip } = process.getBuiltinModule('node:zlib') as typeof zlib;
-  const { pipeline } = process.getBuiltinModule('node:stream/promises') as typeof streams;
+  const { createGzip } = process.getBuiltinModule('node:zlib');
+  const { pipeline } = process.getBuiltinModule('node:stream/promises');
   return { createGzip, pipeline };
 }
 
@@ -130,11 +136,14 @@ function firstPlain(all: readonly Rotated[], keep: number): Rotated | undefined 
   return all.find(({ kind, number }) => kind === 'plain' && number <= keep && !compressed.has(number));
 }
 
+/** null: there is none, or it is no regular file (opening a FIFO would wait). */
 async function openIfThere(path: string): Promise<FileHandle | null> {
-  return open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
+  try {
+    return (await lstat(path)).isFile() ? await open(path, 'r') : null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
-  });
+  }
 }
 
 /** Under which number it is now; null: it has fallen out. */

@@ -62,7 +62,7 @@ export class Sink {
   /** When a byte was taken last, or began to wait. */
   #progressMs = 0;
   /** When the last write began. */
-  #writtenAtMs = 0;
+  #writtenAtMs = Number.NEGATIVE_INFINITY;
   #gatherTimer: NodeJS.Timeout | undefined;
   #stuckTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -163,7 +163,7 @@ export class Sink {
     if (performance.now() - this.#writtenAtMs >= gatherMs) return false;
     this.#gatherTimer ??= setTimeout(() => {
       this.#gatherTimer = undefined;
-      this.#writtenAtMs = 0;
+      this.#writtenAtMs = Number.NEGATIVE_INFINITY;
       this.#pump();
     }, gatherMs).unref();
     return true;
