@@ -76,6 +76,8 @@ export class ChildLife implements RunningProcess {
   #stage: Stage = 'running';
   /** How the leader ended; null while it lives. */
   #end: { code: number | null; signal: Signal | null } | null = null;
+  /** Called once, when it is asked to end or ends. */
+  readonly #atEnd = new Set<() => void>();
   #waits = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -113,6 +115,17 @@ export class ChildLife implements RunningProcess {
     return this.#stage === 'running' && this.#end === null;
   }
 
+  /** Calls `fn` once: as soon as it is asked to end, or its leader has exited. The answer takes it back. */
+  onceEnding(fn: () => void): Cancel {
+    this.#atEnd.add(fn);
+    return () => this.#atEnd.delete(fn);
+  }
+
+  #tellEnding(): void {
+    for (const fn of this.#atEnd) fn();
+    this.#atEnd.clear();
+  }
+
   /**
    * Tells the guard where its chain of stop signals ends, now that it is ready.
    * @param waiting the process that was seen to wait for connections; null: look
@@ -126,12 +139,14 @@ export class ChildLife implements RunningProcess {
   terminate(signal: Signal): void {
     if (this.#stage !== 'running' && this.#stage !== 'asked') return;
     this.#stage = 'asked';
+    this.#tellEnding();
     if (this.#end === null) this.tree.terminate(signal);
   }
 
   kill(): void {
     if (this.#stage === 'draining' || this.#stage === 'over') return;
     this.#stage = 'killing';
+    this.#tellEnding();
     if (this.#end === null) return this.tree.kill();
     this.#waits = 0;
     this.#lookForRest();
@@ -153,6 +168,7 @@ export class ChildLife implements RunningProcess {
 
   #leaderExited(code: number | null, signal: Signal | null): void {
     this.#end = { code, signal };
+    this.#tellEnding();
     this.#lookForRest();
   }
 

@@ -3,10 +3,12 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import type { Launch, ProcessListener } from '../../ports.ts';
+import type { AppSpec } from '../../core/spec.ts';
+import type { Launch, WorkerListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
 import type { LaunchParts } from './launching.ts';
 import type { Leader } from './strays.ts';
+import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
 export interface Spawned {
@@ -22,7 +24,7 @@ export interface Spawned {
 export function beginWorker(
   spawned: Spawned,
   parts: LaunchParts,
-  listener: ProcessListener,
+  listener: WorkerListener,
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
   const { child, leader, launch, listeners } = spawned;
   const { app } = launch.pinned;
@@ -30,6 +32,7 @@ export function beginWorker(
     ready: (waiting) => {
       if (!life.isRunning) return;
       life.becameReady(waiting);
+      if (app.stall !== null) watchForStall(app, app.stall.afterMs);
       listener.ready();
     },
     warning: (message) => listener.warning(message),
@@ -43,6 +46,13 @@ export function beginWorker(
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
+  const watchForStall = (watched: AppSpec, afterMs: number): void => {
+    const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners }, afterMs, {
+      stalled: (reason) => listener.stalled(reason),
+      warning: (message) => parts.warnOnce(`app ${watched.name}: ${message}`, listener.warning),
+    });
+    life.onceEnding(() => watch.end());
+  };
   child.once('exit', () => ready.end());
   child.on('message', (message) => ready.message(message));
   if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);
