@@ -13,7 +13,8 @@
  * Rules
  * - One thread that makes progress is enough. No thread, no verdict.
  * - A look at a thread that was not seen before is a beginning, never evidence against it.
- * - Looks that are too far apart prove nothing (we were stopped ourselves, or the host was): the wait begins anew.
+ * - Looks that are too far apart prove nothing (we were stopped ourselves, or the host was): the wait begins anew. Between
+ *   two looks no more than twice the usual time counts.
  * - A thread that wants to run and gets no CPU is starved, not hung: to count as spinning, the threads must have used the
  *   CPU for a tenth of `after`.
  */
@@ -51,7 +52,7 @@ export interface StallLooks {
 
 export interface StallRule {
   readonly afterMs: number;
-  /** How often it is looked at; looks that are more than three times as far apart prove nothing. */
+  /** How often it is looked at. */
   readonly everyMs: number;
   /** Where the threads were seen: "its listener". */
   readonly home: string;
@@ -59,8 +60,8 @@ export interface StallRule {
 
 export interface StallState {
   readonly lastAtMs: number;
-  /** When it was last seen to be fine. */
-  readonly fineAtMs: number;
+  /** For how long no progress has been seen since it was last fine. */
+  readonly quietMs: number;
   /** The CPU time of all threads at the first look after that; null: there was none. */
   readonly cpuMs: number | null;
   readonly seen: ReadonlyMap<string, ThreadLook>;
@@ -69,7 +70,7 @@ export interface StallState {
 
 /** A worker counts as fine when the watch begins. */
 export function beginStall(atMs: number): StallState {
-  return { lastAtMs: atMs, fineAtMs: atMs, cpuMs: null, seen: new Map(), verdict: 'fine' };
+  return { lastAtMs: atMs, quietMs: 0, cpuMs: null, seen: new Map(), verdict: 'fine' };
 }
 
 /** How often a worker is to be looked at: a quarter of `after`, at least every 2 s. */
@@ -89,19 +90,26 @@ export function judgeStall(
   const seen = new Map(state.seen);
   for (const look of round.looks) seen.set(look.thread, look);
   const next = { ...state, seen, lastAtMs: round.atMs };
-  const fine = { ...next, fineAtMs: round.atMs, cpuMs: null };
+  const fine = { ...next, quietMs: 0, cpuMs: null };
+  const passedMs = round.atMs - state.lastAtMs;
   if (round.looks.length === 0 || round.otherProgress || round.looks.some((look) => progressed(state, look))) {
     return { state: { ...fine, verdict: 'fine' }, told: state.verdict === 'stalled' ? null : undefined };
   }
-  if (round.atMs - state.lastAtMs > 3 * rule.everyMs) return { state: fine, told: undefined };
+  if (passedMs > tooFarMs(rule)) return { state: fine, told: undefined };
   const cpuMs = sum(round.looks.map((look) => look.detail?.cpuMs ?? 0));
-  const waiting = { ...next, cpuMs: state.cpuMs ?? cpuMs };
+  const quietMs = state.quietMs + Math.min(passedMs, 2 * rule.everyMs);
+  const waiting = { ...next, quietMs, cpuMs: state.cpuMs ?? cpuMs };
   const usedMs = cpuMs - waiting.cpuMs;
   const isStarved = round.looks.some((look) => look.posture === 'running') && usedMs < rule.afterMs / 10;
-  if (state.verdict === 'stalled' || isStarved || round.atMs - state.fineAtMs < rule.afterMs) {
+  if (state.verdict === 'stalled' || isStarved || quietMs < rule.afterMs) {
     return { state: waiting, told: undefined };
   }
   return { state: { ...waiting, verdict: 'stalled' }, told: stallReason(round.looks, rule) };
+}
+
+/** A busy master is late by a second at times; more than that and it was stopped. */
+function tooFarMs({ everyMs }: StallRule): number {
+  return Math.max(3 * everyMs, 1500);
 }
 
 /** Whether this look at a thread, after those before, shows that it goes on. */

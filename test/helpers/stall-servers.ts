@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import { resolve } from 'node:path';
 import type { AppSpec, ListenSpec } from '../../src/core/spec.ts';
-import { plainEnv, type Spawning, type Tried } from './spawning.ts';
+import { freePort, plainEnv, type Spawning, type Tried } from './spawning.ts';
 
 const directory = resolve('test/fixtures/stall');
 
@@ -39,9 +39,9 @@ export interface StallServer {
 
 /** Starts it; it is ready when this returns. */
 export async function startServer(world: Spawning, kind: ServerKind, more: Partial<AppSpec> = {}): Promise<StallServer> {
-  const listen = await world.listen();
-  const inherited: ListenSpec[] = kind === 'node:cluster' ? [] : [listen];
-  const port = kind === 'node:cluster' ? listen.port + 1 : listen.port;
+  const inherited: ListenSpec[] = kind === 'node:cluster' ? [] : [await world.listen()];
+  const [listen] = inherited;
+  const port = listen?.kind === 'tcp' ? listen.port : await freePort();
   const stall = { afterMs, action: 'warn', signal: null } as const;
   const tried = world.start({ ...specs[kind](port), listen: inherited, stall, ...more }, { env: { ...plainEnv, PYTHONDONTWRITEBYTECODE: '1', PYTHONFAULTHANDLER: '1' } });
   await tried.ready;

@@ -2,14 +2,13 @@
  * How many bytes wait in the sockets of a process: columns tx_queue and rx_queue of /proc/PID/net/tcp and tcp6.
  *
  * - Asked only for a thread that runs without a pause, which a server under full load looks like as well.
- * - The tables are those of the whole host, and cost 3 us a connection: all who ask on one beat share one reading.
+ * - The tables are those of the whole host, and cost 3 us a connection: all who ask at about the same time share one reading.
  */
 import type { SocketQueues } from '../../core/stall.ts';
 import { linkOf, readOrThrow } from '../procfs.ts';
 
 /** Some fifty thousand connections: the table of a greater host is not read to its end, and what is missing is not known. */
 const mostBytes = 8 * 1024 * 1024;
-const sharedForMs = 50;
 
 /** State, tx_queue, rx_queue, inode. */
 const row = /^ *\d+: \S+ \S+ (\S\S) ([\dA-F]+):([\dA-F]+) \S+ \S+ +\d+ +\d+ (\d+)/gm;
@@ -17,14 +16,18 @@ const listening = '0A';
 
 type Queues = Map<string, SocketQueues>;
 
-let last: { readonly namespace: string; readonly queues: Queues } | null = null;
+let last: { readonly namespace: string; readonly queues: Queues; readonly atMs: number } | null = null;
 
-/** By `socket:[inode]`, all of those asked for. */
-export function queuesOf(pid: number, sockets: ReadonlySet<string>): Queues {
+/**
+ * By `socket:[inode]`, all of those asked for.
+ * @param maxAgeMs how old the reading may be
+ */
+export function queuesOf(pid: number, sockets: ReadonlySet<string>, maxAgeMs: number): Queues {
   const namespace = linkOf(`/proc/${pid}/ns/net`) ?? `of ${pid}`;
-  if (last?.namespace !== namespace) {
-    last = { namespace, queues: readTables(pid) };
-    setTimeout(() => (last = null), sharedForMs).unref();
+  if (last === null || last.namespace !== namespace || performance.now() - last.atMs > maxAgeMs) {
+    const reading = { namespace, queues: readTables(pid), atMs: performance.now() };
+    last = reading;
+    setTimeout(() => void (last === reading && (last = null)), maxAgeMs).unref();
   }
   const { queues } = last;
   return new Map([...sockets].map((socket) => [socket, queues.get(socket) ?? null]));

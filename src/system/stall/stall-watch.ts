@@ -3,9 +3,9 @@
  *
  *   a look:  remembered threads, cheaply -> one goes on? done
  *                 | none does
- *            every thread that waits at a station now is remembered too -> there is one? done
- *                 | none
- *            their counters and their sockets -> judged
+ *            their counters and their sockets -> one goes on? done
+ *                 | none does
+ *            every thread that waits at a station now is remembered too -> judged
  *
  * Rules
  * - All watches share the one schedule of this process, on common beats: many idle workers wake it as often as one.
@@ -74,17 +74,21 @@ export class StallWatch {
     if (!hasProcfs()) return this.#off('there is no /proc here');
     const looks = this.#looks();
     if (looks === 'closed') return this.#hidden();
-    if (looks.some((look) => progressed(this.#state, look))) return this.#judge(looks, true);
+    if (this.#anyProgressed(looks)) return this.#judge(looks, true);
+    const closer = this.#closer(looks);
+    if (this.#anyProgressed(closer) || this.#socketsMoved(closer)) return this.#judge(closer, true);
     const found = findWaiters(this.#target);
     for (const waiter of found.waiters) {
       const name = nameOf(waiter);
       if (waiter.seen === 'waiting' || !this.#waiters.has(name)) this.#waiters.set(name, waiter);
     }
-    if (found.anyWaits) return this.#judge(looks, true);
-    if (looks.length > 0) return this.#lookCloser(looks);
-    if (found.closed) return this.#hidden();
-    // What was told of threads that are gone is over.
-    this.#judge([], false);
+    if (found.closed && !found.anyWaits && closer.length === 0) return this.#hidden();
+    // Nobody to judge: what was told of threads that are gone is over.
+    this.#judge(closer, found.anyWaits);
+  }
+
+  #anyProgressed(looks: readonly ThreadLook[]): boolean {
+    return looks.some((look) => progressed(this.#state, look));
   }
 
   /** Of the remembered threads, up to the first that shows progress; those that are gone are forgotten. */
@@ -103,30 +107,32 @@ export class StallWatch {
     return looks;
   }
 
-  #lookCloser(looks: readonly ThreadLook[]): void {
-    const closer: ThreadLook[] = [];
-    const running = new Set<number>();
-    for (const look of looks) {
+  /** With the details of each; those that are gone are forgotten. */
+  #closer(looks: readonly ThreadLook[]): ThreadLook[] {
+    return looks.flatMap((look) => {
       const waiter = this.#waiters.get(look.thread);
       const detail = waiter === undefined ? null : detailOf(waiter);
-      if (waiter === undefined || detail === null) {
-        this.#forget(look.thread);
-        continue;
-      }
-      closer.push({ ...look, detail });
-      if (look.posture === 'running') running.add(waiter.station.pid);
-    }
+      if (detail !== null) return [{ ...look, detail }];
+      this.#forget(look.thread);
+      return [];
+    });
+  }
+
+  /** Whether the sockets of those that run show that they work. */
+  #socketsMoved(looks: readonly ThreadLook[]): boolean {
+    const running = looks.filter((look) => look.posture === 'running');
+    const pids = new Set(running.map((look) => this.#waiters.get(look.thread)?.station.pid ?? 0));
     const before = this.#queues;
-    const queues = new Map([...running].flatMap((pid) => [...queuesOf(pid, socketsOf(pid))]));
-    this.#judge(closer, before !== null && running.size > 0 && socketsMoved(before, queues));
-    this.#queues = running.size > 0 ? queues : null;
+    const maxAgeMs = this.#rule.everyMs / 2;
+    const queues = new Map([...pids].flatMap((pid) => [...queuesOf(pid, socketsOf(pid), maxAgeMs)]));
+    this.#queues = pids.size === 0 ? null : queues;
+    return before !== null && pids.size > 0 && socketsMoved(before, queues);
   }
 
   #judge(looks: readonly ThreadLook[], otherProgress: boolean): void {
     const { state, told } = judgeStall(this.#state, { atMs: performance.now(), looks, otherProgress }, this.#rule);
     this.#state = state;
     this.#closed = 0;
-    if (state.verdict === 'fine' && otherProgress) this.#queues = null;
     if (looks.length > 0 || otherProgress) this.#again();
     else this.#search();
     if (told !== undefined) this.#listener.stalled(told);
