@@ -58,11 +58,11 @@ describe('healthy servers', () => {
     const servers: StallServer[] = [];
     let isEnding = false;
     const clients: Promise<number>[] = [];
-    for (const [kind, path, count] of loads) {
-      const server = await startServer(world, kind);
-      servers.push(server);
-      for (let n = 0; n < count; n++) clients.push(client(server.port, path ?? '/', () => isEnding));
-    }
+    for (const [kind] of loads) servers.push(await startServer(world, kind));
+    loads.forEach(([, path, count], at) => {
+      const port = servers[at]?.port ?? 0;
+      for (let n = 0; n < count; n++) clients.push(client(port, path ?? '/', () => isEnding));
+    });
     for (let round = 1; round <= rounds; round++) {
       process.kill(control.tried.pid, 'SIGSTOP');
       await until(() => control.stalls().length === 2 * round - 1, 'the control is found');

@@ -3,12 +3,15 @@
  *
  *   a look:  remembered threads, cheaply -> one goes on? done
  *                 | none does
- *            their counters and their sockets -> one goes on? done
- *                 | none does
+ *            their counters -> one goes on? done
+ *                 | none does, and that for a third of `after` already
+ *            their sockets -> they move? done
+ *                 | they do not
  *            every thread that waits at a station now is remembered too -> judged
  *
  * Rules
- * - All watches share the one schedule of this process, on common beats: many idle workers wake it as often as one.
+ * - All watches share one schedule, on common beats: many idle workers wake it as often as one. It is not that of the
+ *   workers that boot: a look that takes long must not make them wait.
  * - Until a first thread is seen to wait nothing is judged. It is looked for after 5 ms, and then after an eighth of the
  *   age: whoever hangs in its first request has been seen before that.
  * - What /proc hides for three looks in a row ends the watch with one warning.
@@ -17,11 +20,12 @@ import { beginStall, forgetThread, judgeStall, progressed, socketsMoved, stallEv
 import type { SocketQueues, StallRule, StallState, ThreadLook } from '../../core/stall.ts';
 import type { Cancel } from '../../ports.ts';
 import { hasProcfs } from '../procfs.ts';
-import { polls } from '../readiness/poll-schedule.ts';
+import { PollSchedule } from '../readiness/poll-schedule.ts';
 import { queuesOf } from './socket-queues.ts';
 import { findWaiters, nameOf, socketsOf, type StationTarget, type Waiter } from './stations.ts';
 import { detailOf, lookAt } from './thread-looks.ts';
 
+const stallLooks = new PollSchedule();
 const closedLooks = 3;
 const searchAtMostMs = 20_000;
 const unseenSearches = 60;
@@ -67,7 +71,7 @@ export class StallWatch {
   }
 
   #schedule(delayMs: number): void {
-    this.#cancel = polls.add(delayMs, () => this.#look());
+    this.#cancel = stallLooks.add(delayMs, () => this.#look());
   }
 
   #look(): void {
@@ -76,7 +80,9 @@ export class StallWatch {
     if (looks === 'closed') return this.#hidden();
     if (this.#anyProgressed(looks)) return this.#judge(looks, true);
     const closer = this.#closer(looks);
-    if (this.#anyProgressed(closer) || this.#socketsMoved(closer)) return this.#judge(closer, true);
+    if (this.#anyProgressed(closer)) return this.#judge(closer, true);
+    if (closer.length > 0 && this.#state.quietMs < this.#rule.afterMs / 3) return this.#judge(closer, false);
+    if (this.#socketsMoved(closer)) return this.#judge(closer, true);
     const found = findWaiters(this.#target);
     for (const waiter of found.waiters) {
       const name = nameOf(waiter);
