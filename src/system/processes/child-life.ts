@@ -16,7 +16,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
-import type { LogFormat, Signal } from '../../core/spec.ts';
+import type { HealthSpec, LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
@@ -57,6 +57,8 @@ export interface LifeSpec {
   readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
   /** Sees each line of both streams. */
   readonly onLine?: (line: string) => void;
+  /** Probes its health; null: it has none (hooks). */
+  readonly probe: RunningProcess['probe'] | null;
 }
 
 const tailLines = 20;
@@ -156,8 +158,18 @@ export class ChildLife implements RunningProcess {
     if (this.#end === null) this.tree.signal(signal);
   }
 
-  probe(): Cancel {
-    return () => undefined;
+  /** Nothing is answered any more as soon as it is asked to end, or has ended. */
+  probe(health: HealthSpec, done: (failure: string | null) => void): Cancel {
+    if (!this.isRunning || this.#spec.probe === null) return () => undefined;
+    const cancel = this.#spec.probe(health, (failure) => {
+      takeBack();
+      done(failure);
+    });
+    const takeBack = this.onceEnding(cancel);
+    return () => {
+      takeBack();
+      cancel();
+    };
   }
 
   bindsOwnPort(): boolean {

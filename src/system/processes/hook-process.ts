@@ -66,6 +66,7 @@ export function spawnHook(
       shape: 'chain',
       listeners: [],
       stop,
+      probe: null,
     },
     { ...parts, listener },
   );

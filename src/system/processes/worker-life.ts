@@ -1,5 +1,5 @@
 /**
- * Joins the life of a spawned worker with its readiness; the same for spawned workers and those of node:cluster.
+ * Joins the life of a spawned worker with its readiness, its health and the watch for stalls; the same for spawned workers and those of node:cluster.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
@@ -8,6 +8,7 @@ import type { Launch, WorkerListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
 import type { LaunchParts } from './launching.ts';
 import type { Leader } from './strays.ts';
+import { probeWorker } from '../health/probe-worker.ts';
 import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
@@ -43,6 +44,7 @@ export function beginWorker(
     shape: app.kind === 'script' ? 'leader' : 'chain',
     listeners,
     stop: app.stop,
+    probe: (health, done) => probeWorker(launch, parts, health, done),
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
