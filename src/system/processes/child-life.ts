@@ -62,6 +62,8 @@ export interface LifeSpec {
 }
 
 const tailLines = 20;
+/** As many as there are: a signal other than that for a stop asks for a dump of stacks, the innermost first. */
+const dumpLines = 200;
 const drainTickMs = 50;
 const drainMostMs = 1_000;
 
@@ -76,6 +78,8 @@ export class ChildLife implements RunningProcess {
   readonly #parts: LifeParts;
   readonly #listener: Pick<ProcessListener, 'exited'>;
   #stage: Stage = 'running';
+  /** What it was asked to end with last. */
+  #asked: Signal | null = null;
   /** How the leader ended; null while it lives. */
   #end: { code: number | null; signal: Signal | null } | null = null;
   /** Called once, when it is asked to end or ends. */
@@ -141,6 +145,7 @@ export class ChildLife implements RunningProcess {
   terminate(signal: Signal): void {
     if (this.#stage !== 'running' && this.#stage !== 'asked') return;
     this.#stage = 'asked';
+    this.#asked = signal;
     this.#tellEnding();
     if (this.#end === null) this.tree.terminate(signal);
   }
@@ -249,7 +254,8 @@ export class ChildLife implements RunningProcess {
     this.#parts.strays.forget(this.#leader);
     const { output } = this.#parts;
     const { source } = this.#spec.source;
-    const lastLines = output.tail(source, tailLines);
+    const hasDump = this.#asked !== null && this.#asked !== this.#spec.stop.signal;
+    const lastLines = output.tail(source, hasDump ? dumpLines : tailLines);
     output.forget(source);
     this.#listener.exited(this.#exit(lastLines));
   }
