@@ -27,7 +27,10 @@ function look(wanted: Partial<ThreadLook> & { calls?: number; cpuMs?: number; pl
   };
 }
 
-type Round = readonly ThreadLook[] | 'other progress' | { readonly afterMs: number; readonly looks: readonly ThreadLook[] };
+type Round =
+  | readonly ThreadLook[]
+  | 'other progress'
+  | { readonly afterMs: number; readonly looks: readonly ThreadLook[] };
 
 /** What is told in rounds 2 s apart. */
 function told(rounds: readonly Round[]): (string | null)[] {
@@ -45,7 +48,8 @@ function told(rounds: readonly Round[]): (string | null)[] {
   return said;
 }
 
-const times = (count: number, round: (n: number) => Round): Round[] => Array.from({ length: count }, (_, n) => round(n));
+const times = (count: number, round: (n: number) => Round): Round[] =>
+  Array.from({ length: count }, (_, n) => round(n));
 const seen: Round = [look({ posture: 'there' })];
 
 describe('stalled', () => {
@@ -159,7 +163,8 @@ describe('socketsMoved', () => {
   ];
   for (const [name, before, now, expected] of cases) {
     test(name, () =>
-      assert.equal(socketsMoved(new Map(Object.entries(before)), new Map(Object.entries(now))), expected));
+      assert.equal(socketsMoved(new Map(Object.entries(before)), new Map(Object.entries(now))), expected),
+    );
   }
 });
 

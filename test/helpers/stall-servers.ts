@@ -13,7 +13,17 @@ export const afterMs = 1000;
 export type ServerKind = 'node' | 'node:cluster' | 'uvicorn' | 'gunicorn' | 'gunicorn threads';
 
 const uvicorn = ['/usr/bin/uvicorn', '--app-dir', directory, '--log-level', 'warning', 'asgi:app', '--fd', '{fd}'];
-const gunicorn = ['/usr/bin/gunicorn', '--chdir', directory, '--bind', 'fd://{fd}', '--log-level', 'warning', '-t', '600'];
+const gunicorn = [
+  '/usr/bin/gunicorn',
+  '--chdir',
+  directory,
+  '--bind',
+  'fd://{fd}',
+  '--log-level',
+  'warning',
+  '-t',
+  '600',
+];
 const specs: Record<ServerKind, (port: number) => Pick<AppSpec, 'kind' | 'argv'>> = {
   'node': (port) => ({ kind: 'script', argv: [`${directory}/server.mjs`, String(port)] }),
   'node:cluster': (port) => ({ kind: 'script', argv: [`${directory}/server.mjs`, String(port)] }),
@@ -38,17 +48,27 @@ export interface StallServer {
 }
 
 /** Starts it; it is ready when this returns. */
-export async function startServer(world: Spawning, kind: ServerKind, more: Partial<AppSpec> = {}): Promise<StallServer> {
+export async function startServer(
+  world: Spawning,
+  kind: ServerKind,
+  more: Partial<AppSpec> = {},
+): Promise<StallServer> {
   const inherited: ListenSpec[] = kind === 'node:cluster' ? [] : [await world.listen()];
   const [listen] = inherited;
   const port = listen?.kind === 'tcp' ? listen.port : await freePort();
   const stall = { afterMs, action: 'warn', signal: null } as const;
-  const tried = world.start({ ...specs[kind](port), listen: inherited, stall, ...more }, { env: { ...plainEnv, PYTHONDONTWRITEBYTECODE: '1', PYTHONFAULTHANDLER: '1' } });
+  const tried = world.start(
+    { ...specs[kind](port), listen: inherited, stall, ...more },
+    { env: { ...plainEnv, PYTHONDONTWRITEBYTECODE: '1', PYTHONFAULTHANDLER: '1' } },
+  );
   await tried.ready;
   return {
     tried,
     port,
-    ask: (path) => void request({ host: '127.0.0.1', port, path, agent: false }).on('error', () => undefined).end(),
+    ask: (path) =>
+      void request({ host: '127.0.0.1', port, path, agent: false })
+        .on('error', () => undefined)
+        .end(),
     stalls: () => tried.reports.filter((report) => report !== 'ready' && report !== 'exited'),
   };
 }

@@ -24,7 +24,9 @@ function worker(more: Partial<AppSpec> = {}, slot = 0): Tried {
 }
 
 function probe(tried: Tried, how: HealthProbe, timeoutMs = 20_000): Promise<string | null> {
-  return new Promise((done) => void tried.process.probe({ probe: how, intervalMs: 1000, timeoutMs, failures: 3 }, done));
+  return new Promise(
+    (done) => void tried.process.probe({ probe: how, intervalMs: 1000, timeoutMs, failures: 3 }, done),
+  );
 }
 
 const exec = (...argv: string[]): HealthProbe => ({ kind: 'exec', argv, shell: false });
@@ -59,7 +61,10 @@ describe('http', () => {
     const port = await http();
     const tried = worker({ port: 9000 }, 2);
     assert.equal(await probe(tried, { kind: 'http', path: '/20{slot}', port: port - 2 }), null);
-    assert.match((await probe(tried, { kind: 'http', path: '/50{slot}', port: port - 2 })) ?? '', /\/502 answered 502$/);
+    assert.match(
+      (await probe(tried, { kind: 'http', path: '/50{slot}', port: port - 2 })) ?? '',
+      /\/502 answered 502$/,
+    );
   });
 
   test('no answer in time, nobody there, a connection that is closed, no port at all', async () => {
@@ -79,7 +84,10 @@ describe('http', () => {
       await probe(tried, { kind: 'http', path: '/', port: rude }),
       `GET http://127.0.0.1:${rude}/: it closed the connection without an answer (ECONNRESET)`,
     );
-    assert.match((await probe(worker(), { kind: 'http', path: '/', port: null })) ?? '', /needs a port of the worker's own/);
+    assert.match(
+      (await probe(worker(), { kind: 'http', path: '/', port: null })) ?? '',
+      /needs a port of the worker's own/,
+    );
   });
 });
 
@@ -98,7 +106,10 @@ describe('exec', () => {
     const tried = worker();
     assert.equal(await probe(tried, exec('true')), null);
     assert.equal(await probe(tried, exec('false')), 'exit code 1');
-    assert.equal(await probe(tried, sh('echo one; echo queue is full >&2; echo; exit 3')), 'exit code 3: queue is full');
+    assert.equal(
+      await probe(tried, sh('echo one; echo queue is full >&2; echo; exit 3')),
+      'exit code 3: queue is full',
+    );
     assert.equal(await probe(tried, sh('kill -SEGV $$')), 'ended by SIGSEGV');
     assert.match((await probe(tried, exec('no-such-check'))) ?? '', /no-such-check/);
   });
@@ -107,7 +118,10 @@ describe('exec', () => {
     const tried = worker();
     const loud = sh(`${node} -e 'console.log("x".repeat(5e6)); console.log("last words")'; exit 1`);
     assert.equal(await probe(tried, loud), 'exit code 1: last words');
-    assert.deepEqual(world.output.recent({}, 1000).filter(({ line }) => line.includes('last words')), []);
+    assert.deepEqual(
+      world.output.recent({}, 1000).filter(({ line }) => line.includes('last words')),
+      [],
+    );
   });
 
   test("has the worker's environment and cwd, no socket, no stdin, and a session of its own", async () => {
@@ -135,7 +149,8 @@ describe('exec', () => {
     assert.equal(await probe(tried, sh('id -un; exit 1')), 'exit code 1: nobody');
   });
 
-  const family = (file: string): string => `setsid sleep 600 & echo $! > ${file}.part; mv ${file}.part ${file}; echo busy;`;
+  const family = (file: string): string =>
+    `setsid sleep 600 & echo $! > ${file}.part; mv ${file}.part ${file}; echo busy;`;
 
   test('is killed with its tree when its time is over', async () => {
     const tried = worker();

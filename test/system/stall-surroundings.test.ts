@@ -34,8 +34,9 @@ async function timePasses(control: StallServer, hangs: number): Promise<void> {
 async function watcher(target: StationTarget, words: readonly string[] = []): Promise<{ pid: number; told: string[] }> {
   const module = new URL('../../src/system/stall/stall-watch.js', import.meta.url).href;
   const program = [process.execPath, resolve('test/fixtures/stall/watch.mjs'), module];
-  const [file = '', ...rest] = [...words, ...program, JSON.stringify(target), String(afterMs)];
-  const child = spawn(file, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn('/usr/bin/env', [...words, ...program, JSON.stringify(target), String(afterMs)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   watchers.push(child);
   const told: string[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => told.push(line));
@@ -79,7 +80,10 @@ test('a master that was stopped with its worker, or a host that slept, accuses n
 
 test('a worker that ends, or is asked to end, is not watched any more', async () => {
   const control = await startServer(world, 'node');
-  const server = await startServer(world, 'node', { argv: [resolve('test/fixtures/spawn/deaf.mjs')], ready: { kind: 'spawned' } });
+  const server = await startServer(world, 'node', {
+    argv: [resolve('test/fixtures/spawn/deaf.mjs')],
+    ready: { kind: 'spawned' },
+  });
   server.tried.process.terminate('SIGTERM');
   stop(server.tried.pid);
   await timePasses(control, 2);
@@ -121,7 +125,10 @@ describe('the end of a worker that hangs', { skip: missing('uvicorn') }, () => {
     const at = lastLines.indexOf('Fatal Python error: Aborted');
     assert.ok(at >= 0, lastLines.join('\n'));
     assert.match(lastLines.slice(at).join('\n'), /most recent call first\):\n +File ".*asgi\.py", line \d+ in app\n/);
-    assert.ok(lastLines.some((line) => line.includes('/usr/bin/uvicorn')), 'down to the outermost frame');
+    assert.ok(
+      lastLines.some((line) => line.includes('/usr/bin/uvicorn')),
+      'down to the outermost frame',
+    );
   });
 
   test('one that is stopped says nothing, and can be killed', async () => {

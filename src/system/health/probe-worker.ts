@@ -7,6 +7,7 @@ import type { Cancel, Launch } from '../../ports.ts';
 import { fillIn } from '../processes/environment.ts';
 import { placeholdersOf, type LaunchParts } from '../processes/launching.ts';
 import { runExecProbe } from './exec-probe.ts';
+import type * as PortProbes from './port-probes.ts';
 
 /** Probes once. `done` is called once, never at once, unless it is cancelled: null, or why it is not healthy. Never throws. */
 export function probeWorker(
@@ -25,12 +26,14 @@ export function probeWorker(
   const aim = { port: firstPort + launch.slot, timeoutMs };
   let cancel: Cancel | null = null;
   let over = false;
-  // node:http is worth 7 ms and 3 MB: only for those who probe.
-  void import('./port-probes.ts').then(({ httpProbe, tcpProbe }) => {
+  const begin = ({ httpProbe, tcpProbe }: typeof PortProbes): void => {
     if (over) return;
     const path = probe.kind === 'http' ? fillIn(probe.path, placeholdersOf(launch)) : '';
-    cancel = (probe.kind === 'http' ? httpProbe({ ...aim, path }) : tcpProbe(aim))(done);
-  });
+    const one = probe.kind === 'http' ? httpProbe({ ...aim, path }) : tcpProbe(aim);
+    cancel = one(done);
+  };
+  // node:http is worth 7 ms and 3 MB: only for those who probe.
+  void import('./port-probes.ts').then(begin);
   return () => {
     over = true;
     cancel?.();

@@ -121,7 +121,12 @@ function watchPort(
   };
   // node:http is worth 7 ms and 3 MB: only for those who probe.
   void import('../health/port-probes.ts').then(({ httpProbe, tcpProbe }) => {
-    if (!over) again(ready.kind === 'http' ? httpProbe({ port, path: ready.path, timeoutMs: tryMs }) : tcpProbe({ port, timeoutMs: tryMs }));
+    if (!over)
+      again(
+        ready.kind === 'http'
+          ? httpProbe({ port, path: ready.path, timeoutMs: tryMs })
+          : tcpProbe({ port, timeoutMs: tryMs }),
+      );
   });
   return () => {
     over = true;
