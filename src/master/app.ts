@@ -76,7 +76,8 @@ export class App {
       clock: host.ports.clock,
       emit: (body) => host.emit(body),
       changed: () => this.settle(),
-      replacing: (runner) => (this.#inPlace = this.#mustRollInPlace(runner.pinned)),
+      // Who hangs serves nobody: his successor takes his place at the sockets, and what waits there.
+      replacing: (runner, ailment) => (this.#inPlace = ailment === 'stall' || this.#mustRollInPlace(runner.pinned)),
     });
     this.#runnerHost = {
       clock: host.ports.clock,
@@ -346,8 +347,8 @@ export class App {
 
   #walk(vacated: readonly number[]): boolean {
     this.#judgeRollout();
-    // A rollout replaces all anyway.
-    const doomed = this.#revisions.rollout ? null : this.#ward.choose(this.ready);
+    // A rollout, and the way back from one, replaces workers anyway.
+    const doomed = this.#revisions.rollout || this.isMixed ? null : this.#ward.choose(this.ready);
     const live = this.#crew.seenByReconcile(this.#revisions.rollout, this.#host.ports.clock.now(), doomed?.worker);
     const changes = reconcile(this.#goalNow(), live, vacated);
     for (const change of changes) this.#perform(change, doomed);

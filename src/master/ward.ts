@@ -27,7 +27,7 @@ export interface WardHost {
   /** Somebody fell ill, or is well again. */
   changed(): void;
   /** The replacement of this one begins. */
-  replacing(runner: WorkerRunner): void;
+  replacing(runner: WorkerRunner, ailment: Ailment): void;
 }
 
 /** A ready worker under watch. */
@@ -111,7 +111,7 @@ export class Ward {
     }
     if (this.#chosen?.runner !== runner) {
       this.#chosen = { illness, runner, row: countsAsCrash(illness.ailment) ? runner.row : null };
-      this.#host.replacing(runner);
+      this.#host.replacing(runner, illness.ailment);
     }
     return illness;
   }

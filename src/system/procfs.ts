@@ -123,7 +123,7 @@ export function socketInode(fd: number, pid: number | 'self' = 'self'): string |
 }
 
 /** The thread ids of a process; [] when it is gone. */
-function threadsOf(pid: number): number[] {
+export function threadsOf(pid: number): number[] {
   return numericNames(`/proc/${pid}/task`);
 }
 

@@ -405,7 +405,7 @@ class Watch {
         break;
       case 'worker.stopping':
         if (this.#ready.delete(event.worker) && replacing.includes(event.cause))
-          this.#checkFloor(event.app, event.worker);
+          this.#checkFloor(event.app, event.worker, event.cause);
         break;
       case 'worker.killing':
       case 'worker.exited':
@@ -444,14 +444,14 @@ class Watch {
   }
 
   /** We have just ended a worker that served, for a newer one: enough others must be ready. */
-  #checkFloor(name: string, id: string): void {
+  #checkFloor(name: string, id: string, cause: Cause): void {
     const left = [...this.#ready.values()].filter((one) => one === name).length;
     const found = this.#world.master
       .snapshot()
       .apps.find((one) => one.name === name && one.workers.some((worker) => worker.id === id));
     if (!found) return;
-    // Workers that cannot share a port are replaced one by one.
-    const inPlace = this.#world.pins.some((pin) => pin.app.name === name && pin.app.port !== null);
+    // Workers that cannot share a port, or that hang, are replaced in their place, one by one.
+    const inPlace = cause === 'stall' || this.#world.pins.some((pin) => pin.app.name === name && pin.app.port !== null);
     const floor = found.goal - Math.max(inPlace ? 1 : 0, this.#reloadSpec(found).maxUnavailable);
     assert.ok(left >= floor, `${id} was ended, and only ${left} of ${name} are ready; the floor is ${floor}`);
   }

@@ -17,7 +17,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
-import type { LogFormat, Signal } from '../../core/spec.ts';
+import type { HealthSpec, LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
 import type { LogFileSettings } from '../output/log-file.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
@@ -68,9 +68,13 @@ export interface LifeSpec {
   readonly stop: { readonly signal: Signal; readonly timeoutMs: number };
   /** Sees each line of both streams. */
   readonly onLine?: (line: string) => void;
+  /** Probes its health; null: it has none (hooks). */
+  readonly probe: RunningProcess['probe'] | null;
 }
 
 const tailLines = 20;
+/** As many as there are: a signal other than that for a stop asks for a dump of stacks, the innermost first. */
+const dumpLines = 200;
 const drainTickMs = 50;
 const drainMostMs = 1_000;
 
@@ -85,6 +89,8 @@ export class ChildLife implements RunningProcess {
   readonly #parts: LifeParts;
   readonly #listener: Pick<ProcessListener, 'exited'>;
   #stage: Stage = 'running';
+  /** What it was asked to end with last. */
+  #asked: Signal | null = null;
   /** How the leader ended; null while it lives. */
   #end: { code: number | null; signal: Signal | null } | null = null;
   /** It was sent a SIGKILL by us, on whoever's behalf. */
@@ -92,6 +98,8 @@ export class ChildLife implements RunningProcess {
   /** What proves that the kernel has ended it for want of memory. */
   #oom: string | null = null;
   #stopLeaving: Cancel = () => undefined;
+  /** Called once, when it is asked to end or ends. */
+  readonly #atEnd = new Set<() => void>();
   #waits = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -130,6 +138,17 @@ export class ChildLife implements RunningProcess {
     return this.#stage === 'running' && this.#end === null;
   }
 
+  /** Calls `fn` once: as soon as it is asked to end, or its leader has exited. The answer takes it back. */
+  onceEnding(fn: () => void): Cancel {
+    this.#atEnd.add(fn);
+    return () => this.#atEnd.delete(fn);
+  }
+
+  #tellEnding(): void {
+    for (const fn of this.#atEnd) fn();
+    this.#atEnd.clear();
+  }
+
   /**
    * Tells the guard where its chain of stop signals ends, now that it is ready.
    * @param waiting the process that was seen to wait for connections; null: look
@@ -141,7 +160,10 @@ export class ChildLife implements RunningProcess {
   }
 
   terminate(signal: Signal): void {
-    if (this.#stage === 'running' && this.#end === null) return this.#leave(signal);
+    // Who is to leave a dump hangs: nobody waits until its queue is empty.
+    const leaves = signal === this.#spec.stop.signal;
+    if (this.#stage === 'running' && this.#end === null && leaves) return this.#leave(signal);
+    if (!leaves) this.#spec.seat.drop();
     if (this.#stage === 'running' || this.#stage === 'leaving' || this.#stage === 'asked') this.#ask(signal);
   }
 
@@ -155,6 +177,8 @@ export class ChildLife implements RunningProcess {
     this.#stopLeaving();
     this.#stage = 'asked';
     this.#isKilled ||= signal === 'SIGKILL';
+    this.#asked = signal;
+    this.#tellEnding();
     if (this.#end === null) this.tree.terminate(signal);
   }
 
@@ -163,6 +187,7 @@ export class ChildLife implements RunningProcess {
     this.#spec.seat.drop();
     this.#stage = 'killing';
     this.#isKilled = true;
+    this.#tellEnding();
     if (this.#end === null) return this.tree.kill();
     this.#waits = 0;
     this.#lookForRest();
@@ -173,8 +198,18 @@ export class ChildLife implements RunningProcess {
     if (this.#end === null) this.tree.signal(signal);
   }
 
-  probe(): Cancel {
-    return () => undefined;
+  /** Nothing is answered any more as soon as it is asked to end, or has ended. */
+  probe(health: HealthSpec, done: (failure: string | null) => void): Cancel {
+    if (!this.isRunning || this.#spec.probe === null) return () => undefined;
+    const cancel = this.#spec.probe(health, (failure) => {
+      takeBack();
+      done(failure);
+    });
+    const takeBack = this.onceEnding(cancel);
+    return () => {
+      takeBack();
+      cancel();
+    };
   }
 
   bindsOwnPort(): boolean {
@@ -189,6 +224,7 @@ export class ChildLife implements RunningProcess {
     const isUnexplained = !this.#isKilled && (signal === 'SIGKILL' || code === 137);
     if (isUnexplained) this.#oom = this.#parts.oom.testimony(this.#leader, this.tree.seen);
     this.#spec.seat.drop();
+    this.#tellEnding();
     this.#lookForRest();
   }
 
@@ -259,7 +295,8 @@ export class ChildLife implements RunningProcess {
     this.#spec.seat.end();
     const { output } = this.#parts;
     const { source } = this.#spec.source;
-    const lastLines = output.tail(source, tailLines);
+    const hasDump = this.#asked !== null && this.#asked !== this.#spec.stop.signal;
+    const lastLines = output.tail(source, hasDump ? dumpLines : tailLines);
     output.forget(source);
     this.#listener.exited(this.#exit(lastLines));
   }

@@ -14,7 +14,7 @@
  */
 import type clusterModule from 'node:cluster';
 import type { Worker } from 'node:cluster';
-import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
+import type { Launch, WorkerListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { withPreload } from './preload-path.ts';
@@ -26,7 +26,7 @@ import { findTools, type Wrapped } from './wrapping.ts';
 type Cluster = typeof clusterModule;
 
 /** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
-export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener: ProcessListener): RunningProcess {
+export function spawnClusterWorker(launch: Launch, parts: LaunchParts, listener: WorkerListener): RunningProcess {
   const { argv, cwd } = launch.pinned;
   const [node = '', script = '', ...args] = wordsOf(launch);
   const gone = whyGone(argv, cwd, script);

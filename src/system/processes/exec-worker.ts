@@ -10,7 +10,7 @@
  */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import type { AppSpec } from '../../core/spec.ts';
-import type { Launch, ProcessListener, RunningProcess } from '../../ports.ts';
+import type { Launch, WorkerListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
 import { firstSocketFd } from './environment.ts';
 import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
@@ -33,7 +33,7 @@ interface Descriptors {
 }
 
 /** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
-export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: ProcessListener): RunningProcess {
+export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: WorkerListener): RunningProcess {
   const { app, argv, cwd, revision } = launch.pinned;
   const script = app.kind === 'script' ? (argv[1] ?? '') : null;
   const gone = whyGone(argv, cwd, script);

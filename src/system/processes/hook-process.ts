@@ -67,6 +67,7 @@ export function spawnHook(
       shape: 'chain',
       seat: noSeat,
       stop,
+      probe: null,
     },
     { ...parts, listener },
   );

@@ -67,7 +67,8 @@ export function outputOf({ logs }: AppSpec): 'pipe' | 'inherit' {
 
 /** The entries that tell this process and its descendants from all others (strays.ts). */
 export function markOf(env: Environment, parts: LaunchParts): string[] {
-  const names = [...Object.keys(parts.guard.environment), 'SUPERVISE_WORKER', 'SUPERVISE_HOOK', 'SUPERVISE_PHASE'];
+  const own = ['SUPERVISE_WORKER', 'SUPERVISE_HOOK', 'SUPERVISE_PHASE', 'SUPERVISE_PROBE'];
+  const names = [...Object.keys(parts.guard.environment), ...own];
   return names.filter((name) => name in env).map((name) => `${name}=${env[name]}`);
 }
 

@@ -1,13 +1,16 @@
 /**
- * Joins the life of a spawned worker with its readiness; the same for spawned workers and those of node:cluster.
+ * Joins the life of a spawned worker with its readiness, its health and the watch for stalls; the same for spawned workers and those of node:cluster.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import type { Launch, ProcessListener } from '../../ports.ts';
+import type { AppSpec } from '../../core/spec.ts';
+import type { Launch, WorkerListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
 import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
 import type { Leader } from './strays.ts';
+import { probeWorker } from '../health/probe-worker.ts';
+import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
 export interface Spawned {
@@ -23,7 +26,7 @@ export interface Spawned {
 export function beginWorker(
   spawned: Spawned,
   parts: LaunchParts,
-  listener: ProcessListener,
+  listener: WorkerListener,
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
   const { child, leader, launch, seat } = spawned;
   const { app } = launch.pinned;
@@ -33,6 +36,7 @@ export function beginWorker(
       life.becameReady(waiting);
       // Before the master knows: it may stop another one at once.
       seat.enter();
+      if (app.stall !== null) watchForStall(app, app.stall.afterMs);
       listener.ready();
     },
     warning: (message) => listener.warning(message),
@@ -48,9 +52,17 @@ export function beginWorker(
     shape: app.kind === 'script' ? 'leader' : 'chain',
     seat,
     stop: app.stop,
+    probe: (health, done) => probeWorker(launch, parts, health, done),
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
+  const watchForStall = (watched: AppSpec, afterMs: number): void => {
+    const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
+      stalled: (reason) => listener.stalled(reason),
+      warning: (message) => parts.warnOnce(`app ${watched.name}: ${message}`, listener.warning),
+    });
+    life.onceEnding(() => watch.end());
+  };
   child.once('exit', () => ready.end());
   child.on('message', (message) => ready.message(message));
   if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);

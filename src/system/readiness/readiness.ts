@@ -22,13 +22,15 @@ import type { ReadySpec } from '../../core/spec.ts';
 import { SuperviseError } from '../../core/errors.ts';
 import type { Cancel } from '../../ports.ts';
 import { delayForAge, polls } from './poll-schedule.ts';
-import type { Probe } from './probes.ts';
+import type { PortProbe } from '../health/port-probes.ts';
 import { hasProcfs, statOf } from '../procfs.ts';
 import { TreeWatch, type TreeTarget } from './tree-watch.ts';
 
 export { acceptingPid } from './accepting.ts';
 
 const spawnedMs = 1000;
+/** How long one try of a probe may take. */
+const tryMs = 1000;
 
 export interface ReadinessTarget extends TreeTarget {
   /** The worker's own port, where it has one. */
@@ -108,18 +110,23 @@ function watchPort(
   const sinceMs = performance.now();
   let over = false;
   let stop: Cancel = nothing;
-  const again = (probe: Probe): void => {
+  const again = (probe: PortProbe): void => {
     stop = polls.add(delayForAge(performance.now() - sinceMs), () => {
-      stop = probe((yes) => {
-        if (!yes || !isAlive(target.pid)) return again(probe);
+      stop = probe((failure) => {
+        if (failure !== null || !isAlive(target.pid)) return again(probe);
         over = true;
         on.ready(null);
       });
     });
   };
   // node:http is worth 7 ms and 3 MB: only for those who probe.
-  void import('./probes.ts').then(({ httpProbe, tcpProbe }) => {
-    if (!over) again(ready.kind === 'http' ? httpProbe(port, ready.path) : tcpProbe(port));
+  void import('../health/port-probes.ts').then(({ httpProbe, tcpProbe }) => {
+    if (!over)
+      again(
+        ready.kind === 'http'
+          ? httpProbe({ port, path: ready.path, timeoutMs: tryMs })
+          : tcpProbe({ port, timeoutMs: tryMs }),
+      );
   });
   return () => {
     over = true;
