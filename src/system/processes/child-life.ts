@@ -127,7 +127,9 @@ export class ChildLife implements RunningProcess {
   }
 
   terminate(signal: Signal): void {
-    if (this.#stage === 'running' && this.#end === null) return this.#leave(signal);
+    // Another signal than that for a stop is for one that hangs: it will not serve what waits for it.
+    const isStop = signal === this.#spec.stop.signal;
+    if (isStop && this.#stage === 'running' && this.#end === null) return this.#leave(signal);
     if (this.#stage === 'running' || this.#stage === 'leaving' || this.#stage === 'asked') this.#ask(signal);
   }
 
@@ -139,6 +141,7 @@ export class ChildLife implements RunningProcess {
 
   #ask(signal: Signal): void {
     this.#stopLeaving();
+    this.#spec.seat.drop();
     this.#stage = 'asked';
     if (this.#end === null) this.tree.terminate(signal);
   }
