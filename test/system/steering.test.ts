@@ -79,6 +79,21 @@ test('of a worker that dies nothing is lost but what it had in hand: what waits 
   assert.ok((await Promise.all(answers)).includes(String(successor!.pid)));
 });
 
+test('another signal than that for a stop, for one that hangs, is sent at once', async () => {
+  const listen = await world.listen();
+  const [one, other] = await startAll(listen, 2, { stop: { signal: 'SIGUSR1', timeoutMs: 600_000 } });
+  await stopped(one!);
+  const answers = await askUntilOneWaits(listen, 0);
+  one!.process.terminate('SIGTERM');
+  assert.ok(isAskedToStop(one!));
+  const late = await Promise.all(Array.from({ length: 40 }, () => ask(listen.port)));
+  assert.deepEqual([...new Set(late)], [String(other!.pid)]);
+  process.kill(one!.pid, 'SIGCONT');
+  await one!.exited;
+  await startAll(listen, 1);
+  await Promise.all(answers);
+});
+
 test('nothing more is sent to a worker from the moment of its kill', async () => {
   const listen = await world.listen();
   const [one, other] = await startAll(listen, 2);

@@ -160,21 +160,22 @@ export class ChildLife implements RunningProcess {
   }
 
   terminate(signal: Signal): void {
-    // Who is to leave a dump hangs: nobody waits until its queue is empty.
-    const leaves = signal === this.#spec.stop.signal;
-    if (this.#stage === 'running' && this.#end === null && leaves) return this.#leave(signal);
-    if (!leaves) this.#spec.seat.drop();
+    // Another signal than that for a stop is for one that hangs: it will not serve what waits for it.
+    const isStop = signal === this.#spec.stop.signal;
+    if (isStop && this.#stage === 'running' && this.#end === null) return this.#leave(signal);
     if (this.#stage === 'running' || this.#stage === 'leaving' || this.#stage === 'asked') this.#ask(signal);
   }
 
   #leave(signal: Signal): void {
     this.#stage = 'leaving';
+    this.#tellEnding();
     const { seat, stop } = this.#spec;
     this.#stopLeaving = seat.leave(stop.timeoutMs / 2, () => this.#ask(signal));
   }
 
   #ask(signal: Signal): void {
     this.#stopLeaving();
+    this.#spec.seat.drop();
     this.#stage = 'asked';
     this.#isKilled ||= signal === 'SIGKILL';
     this.#asked = signal;
