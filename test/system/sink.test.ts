@@ -137,12 +137,12 @@ describe('sink: files', () => {
       await sleep(0);
     }
     assert.deepEqual([writes, fs.statSync(name).size], [1, 100]);
-    sink.write(line.repeat(2000));
-    await until(() => fs.statSync(name).size === 210_100);
+    sink.write(line.repeat(4000));
+    await until(() => fs.statSync(name).size === 410_100);
     assert.ok(writes <= 3, `${writes} writes`); // one for each chunk of the queue
     sink.write(line);
     await closed(sink);
-    assert.equal(fs.statSync(name).size, 210_200);
+    assert.equal(fs.statSync(name).size, 410_200);
   });
 
   test('a log file that was moved away is opened again by its name', async () => {

@@ -21,6 +21,7 @@ export class Backlog {
   /** A chunk that was written, for the next lines. */
   #spare: Buffer | null = null;
   #bytes = 0;
+  #chunkBytes = smallestChunkBytes;
 
   get bytes(): number {
     return this.#bytes;
@@ -69,13 +70,13 @@ export class Backlog {
     return { lines, bytes };
   }
 
-  /** Small where little is written, and twice what waits where much is. */
+  /** Small where little is written; each time that one does not suffice, the next is twice as large. */
   #roomFor(bytes: number): Buffer {
+    if (this.#bytes > 0) this.#chunkBytes = Math.min(largestChunkBytes, this.#chunkBytes * 2);
+    const needed = Math.max(this.#chunkBytes, bytes);
     const spare = this.#spare;
     this.#spare = null;
-    if (spare !== null && spare.length >= bytes) return spare;
-    const wanted = Math.min(largestChunkBytes, Math.max(smallestChunkBytes, this.#bytes * 2));
-    return Buffer.allocUnsafeSlow(Math.max(wanted, bytes));
+    return spare !== null && spare.length >= needed ? spare : Buffer.allocUnsafeSlow(needed);
   }
 }
 

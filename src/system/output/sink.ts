@@ -159,7 +159,7 @@ export class Sink {
   /** Whether to wait for more, because little waits and the last write was just now. */
   #gathers(): boolean {
     const { gatherMs = 0, pieceBytes } = this.#target;
-    if (gatherMs === 0 || this.#backlog.bytes * 4 > pieceBytes || this.#closeTimer !== undefined) return false;
+    if (gatherMs === 0 || this.#backlog.bytes * 2 > pieceBytes || this.#closeTimer !== undefined) return false;
     if (performance.now() - this.#writtenAtMs >= gatherMs) return false;
     this.#gatherTimer ??= setTimeout(() => {
       this.#gatherTimer = undefined;
