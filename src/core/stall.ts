@@ -15,8 +15,8 @@
  * - A look at a thread that was not seen before is a beginning, never evidence against it.
  * - Looks that are too far apart prove nothing (we were stopped ourselves, or the host was): the wait begins anew. Between
  *   two looks no more than twice the usual time counts.
- * - A thread that wants to run and gets no CPU is starved, not hung: to count as spinning, the threads must have used the
- *   CPU for a tenth of `after`.
+ * - A thread that wants to run and gets little of the CPU is starved, not hung: to count as spinning, the threads must have
+ *   used the CPU for half of `after`.
  */
 import { formatDuration } from './units.ts';
 
@@ -100,7 +100,7 @@ export function judgeStall(
   const quietMs = state.quietMs + Math.min(passedMs, 2 * rule.everyMs);
   const waiting = { ...next, quietMs, cpuMs: state.cpuMs ?? cpuMs };
   const usedMs = cpuMs - waiting.cpuMs;
-  const isStarved = round.looks.some((look) => look.posture === 'running') && usedMs < rule.afterMs / 10;
+  const isStarved = round.looks.some((look) => look.posture === 'running') && usedMs < rule.afterMs / 2;
   if (state.verdict === 'stalled' || isStarved || quietMs < rule.afterMs) {
     return { state: waiting, told: undefined };
   }

@@ -111,7 +111,7 @@ describe('not stalled', () => {
     ['one thread waits there, another hangs', () => [look(), look({ thread: '10/11', posture: 'there' })]],
     ['no thread is known', () => []],
     ['it gets no CPU', () => [look({ posture: 'running', cpuMs: 70 })]],
-    ['it gets next to no CPU', (n) => [look({ posture: 'running', cpuMs: n * 20 })]],
+    ['it gets a little CPU', (n) => [look({ posture: 'running', cpuMs: n * 130 })]],
     ['we looked too seldom', () => ({ afterMs: 6001, looks: [look()] })],
     ['it is well at every fourth look', (n) => (n % 4 === 3 ? seen : [look()])],
   ];

@@ -4,7 +4,7 @@
  *   a look:  remembered threads, cheaply -> one goes on? done
  *                 | none does
  *            their counters -> one goes on? done
- *                 | none does, and that for a third of `after` already
+ *                 | none does, and that for an eighth of `after` already
  *            their sockets -> they move? done
  *                 | they do not
  *            every thread that waits at a station now is remembered too -> judged
@@ -81,7 +81,7 @@ export class StallWatch {
     if (this.#anyProgressed(looks)) return this.#judge(looks, true);
     const closer = this.#closer(looks);
     if (this.#anyProgressed(closer)) return this.#judge(closer, true);
-    if (closer.length > 0 && this.#state.quietMs < this.#rule.afterMs / 3) return this.#judge(closer, false);
+    if (closer.length > 0 && this.#state.quietMs < this.#rule.afterMs / 8) return this.#judge(closer, false);
     if (this.#socketsMoved(closer)) return this.#judge(closer, true);
     const found = findWaiters(this.#target);
     for (const waiter of found.waiters) {
