@@ -134,7 +134,6 @@ test('a wrong command line is exit 64, says what is wrong and how to find out', 
     [['logs', '-n', 'many'], /--lines: expected a whole number from 0 to 100000, found many/, /^/],
     [['reload', '--timeout', '5'], /--timeout: expected a duration such as/, /^/],
     [['reload', '--timeout', '0s'], /--timeout: expected a duration above 0, found 0s/, /^/],
-    [['reload', '--changed'], /reload --changed is not supported yet/, /rolls/],
     [
       ['start', 'uvicorn', 'main:app'],
       /no arguments but a command after --, found uvicorn main:app/,

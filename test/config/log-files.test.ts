@@ -77,7 +77,7 @@ describe('logs of apps', () => {
   test('{port} needs a port, and `ready: {log}` lines that are read', async () => {
     assert.match(
       await messageOf('apps: {web: {command: a, logs: {file: "{port}.log"}}}'),
-      /apps\.web\.logs\.file: expected a port for \{port\}, found none\. Use \{slot\}, or set port of the app$/,
+      /apps\.web\.logs\.file: expected a port for \{port\}, found none\. Set port of the app, to 9000 for example$/,
     );
     assert.match(
       await messageOf('apps: {web: {command: a, ready: {log: up}, logs: inherit}}'),
