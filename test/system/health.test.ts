@@ -180,7 +180,7 @@ describe('exec', () => {
       else process.kill(tried.pid, 'SIGKILL');
       await until(() => !lives(child), 'its child ends');
       if (how === 'cancelled') assert.ok(lives(tried.pid));
-      else await until(() => !lives(tried.pid), 'the worker ends');
+      else await tried.exited;
       assert.deepEqual(answers, []);
       cancel();
     });
