@@ -11,7 +11,8 @@
  * Rules
  * - One worker of an app at a time, in this order; of one kind the one that has had it longest.
  * - Whose replacement has begun stays the one, for as long as it is ill.
- * - With two or more workers and over half of them not healthy, what they depend on is ill, not they: none is replaced.
+ * - With two or more workers and over half of them not healthy, what they depend on is ill, not they: none is replaced. So
+ *   one that is not healthy waits until the others have been probed as well (`notBeforeMs`).
  */
 import type { Cause } from './protocol.ts';
 
@@ -24,6 +25,8 @@ export interface Illness {
   /** In words. */
   readonly reason: string;
   readonly sinceMs: number;
+  /** Where there are others, it is not replaced before. */
+  readonly notBeforeMs: number;
   /** `warn`: it is left alone. */
   readonly action: 'warn' | 'replace';
 }
@@ -31,10 +34,19 @@ export interface Illness {
 /** Samples above the limit in a row, so that a moment's peak recycles nobody. */
 export const memorySamples = 3;
 
-/** Who is to be replaced now; null: nobody. `ready`: how many workers are. `current`: whose replacement has begun. */
-export function chooseReplacement(ill: readonly Illness[], ready: number, current: string | null): Illness | null {
+export interface Around {
+  /** How many workers are ready. */
+  readonly ready: number;
+  /** Whose replacement has begun. */
+  readonly current: string | null;
+  readonly nowMs: number;
+}
+
+/** Who is to be replaced now; null: nobody. */
+export function chooseReplacement(ill: readonly Illness[], { ready, current, nowMs }: Around): Illness | null {
   const inOrder = ill
     .filter(({ action, ailment }) => action === 'replace' && !(ailment === 'health' && mostAreUnhealthy(ill, ready)))
+    .filter(({ worker, notBeforeMs }) => worker === current || ready < 2 || nowMs >= notBeforeMs)
     .sort((a, b) => ailments.indexOf(a.ailment) - ailments.indexOf(b.ailment) || a.sinceMs - b.sinceMs);
   return inOrder.find(({ worker }) => worker === current) ?? inOrder[0] ?? null;
 }

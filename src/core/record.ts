@@ -106,6 +106,8 @@ export const curveMs = 300_000;
 export const curvePoints = 60;
 const mostLines = 20;
 const linesOfPlanned = 5;
+/** A dump of the stacks of one that hung: its first lines say where. */
+const linesOfDump = 200;
 const longestText = 500;
 /** Ends that somebody wanted for reasons of their own: nothing was wrong with the worker. */
 const planned: ReadonlySet<Cause> = new Set(['stop', 'scale-down', 'restart', 'reload', 'rollback']);
@@ -118,7 +120,8 @@ export function isPlanned(cause: Cause): boolean {
 /** The record with everything in its bounds. */
 export function bounded(record: ExitRecord): ExitRecord {
   const wanted = isPlanned(record.cause);
-  const lines = record.lastLines.slice(wanted ? -linesOfPlanned : -mostLines);
+  const most = record.cause === 'stall' ? linesOfDump : wanted ? linesOfPlanned : mostLines;
+  const lines = record.lastLines.slice(-most);
   const cutOrNull = (text: string | null) => (text === null ? null : cut(text));
   return {
     ...record,

@@ -102,7 +102,8 @@ export class Ward {
 
   /** Who is to be replaced now; null: nobody. @param ready how many workers are */
   choose(ready: number): Illness | null {
-    const illness = chooseReplacement(this.#ill(), ready, this.#chosen?.illness.worker ?? null);
+    const current = this.#chosen?.illness.worker ?? null;
+    const illness = chooseReplacement(this.#ill(), { ready, current, nowMs: this.#host.clock.now() });
     const runner = illness && this.#patients.get(illness.worker)?.runner;
     if (!illness || !runner) {
       // One that is leaving has a successor to come; one that is well again has none.
@@ -168,7 +169,11 @@ export class Ward {
     if (patient.illnesses.has(ailment)) return;
     const { runner, illnesses } = patient;
     const action = actionOn(ailment, runner.pinned.app);
-    illnesses.set(ailment, { worker: runner.id, ailment, reason, sinceMs: this.#host.clock.now(), action });
+    const sinceMs = this.#host.clock.now();
+    const { health } = runner.pinned.app;
+    // By then every other worker has been probed once more.
+    const waitMs = ailment === 'health' && health !== null ? health.intervalMs + health.timeoutMs : 0;
+    illnesses.set(ailment, { worker: runner.id, ailment, reason, sinceMs, notBeforeMs: sinceMs + waitMs, action });
     this.#host.emit({ type: eventOf[ailment], ...runner.ref, reason, action });
     this.#host.changed();
   }

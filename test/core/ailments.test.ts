@@ -12,7 +12,7 @@ import {
 import { reconcile, type Goal, type LiveWorker } from '../../src/core/reconcile.ts';
 
 function ill(worker: string, ailment: Ailment, sinceMs = 0, action: Illness['action'] = 'replace'): Illness {
-  return { worker, ailment, reason: 'it is so', sinceMs, action };
+  return { worker, ailment, reason: 'it is so', sinceMs, notBeforeMs: 0, action };
 }
 
 describe('who is replaced', () => {
@@ -73,8 +73,17 @@ describe('who is replaced', () => {
     },
   ];
   for (const { what, ill: list, ready, current = null, chosen } of cases) {
-    test(what, () => assert.equal(chooseReplacement(list, ready, current)?.worker ?? null, chosen));
+    test(what, () => assert.equal(chooseReplacement(list, { ready, current, nowMs: 100 })?.worker ?? null, chosen));
   }
+});
+
+test('one that is not healthy waits for news of the others, unless it is alone', () => {
+  const list = [{ ...ill('a', 'health'), notBeforeMs: 100 }];
+  const chosen = (ready: number, nowMs: number) =>
+    chooseReplacement(list, { ready, current: null, nowMs })?.worker ?? null;
+  assert.deepEqual([chosen(2, 99), chosen(2, 100), chosen(1, 99)], [null, 'a', 'a']);
+  // Its successor is ready now: it is not alone any more.
+  assert.equal(chooseReplacement(list, { ready: 2, current: 'a', nowMs: 99 })?.worker, 'a');
 });
 
 test('a worker that is not healthy and hangs is counted once', () => {
@@ -113,7 +122,9 @@ test('replacing whoever is ill never leaves the bounds, and comes to an end', ()
     let current: string | null = null;
     for (let step = 0; step < 200; step++) {
       const list = [...sick].map((id) => ill(id, ailments[id.length % 4] ?? 'stall'));
-      current = chooseReplacement(list, live.filter(({ state }) => state === 'ready').length, current)?.worker ?? null;
+      current =
+        chooseReplacement(list, { ready: live.filter(({ state }) => state === 'ready').length, current, nowMs: 100 })
+          ?.worker ?? null;
       const seen = live.map((one) => ({ ...one, doomed: one.id === current }));
       for (const change of reconcile(goal, seen)) {
         if (change.type === 'add') live.push(worker(`w${next++}`, change.slot, 'starting'));
