@@ -109,7 +109,8 @@ const sentences: Sentences = {
   'rollout.superseded': (e) => ['warn', `${e.app}: the reload to revision ${e.to} was superseded by a later one`],
   'rollout.rolled_back': (e) => ['error', `${e.app} is rolled back from revision ${e.to} to ${e.from}: ${e.reason}`],
 
-  'operation.started': (e) => ['debug', `${e.name} has begun${colon(e.message)}`],
+  // A reload may have begun because a file changed: its message says so.
+  'operation.started': (e) => [e.name === 'reload' ? 'info' : 'debug', `${e.name} has begun${colon(e.message)}`],
   'operation.progress': (e) => ['debug', `${e.name}${colon(e.message)}`],
   'operation.finished': (e) => [e.ok ? 'info' : 'error', `${e.name} ${e.ok ? 'is done' : 'failed'}${colon(e.message)}`],
   'logs.dropped': (e) => [
