@@ -4,10 +4,12 @@
  *
  * - FILE.n becomes FILE.gz.part, and when that is whole and on the disk, FILE.n.gz; only then FILE.n goes. A kill in between
  *   leaves both, told by their equal time, or a part: the next look takes away what is left.
- * - A file may move to another number meanwhile, or fall out: it is known by its inode when it is done.
+ * - What comes next is chosen and opened while no rotation is under way: its number means the same file then.
+ * - Later a file may move to another number, or fall out: it is known by its inode when it is done. It stays open until
+ *   then, so that no new file can have that inode.
  */
-import { createReadStream, createWriteStream, type Stats } from 'node:fs';
-import { lstat, open, rename, stat, type FileHandle } from 'node:fs/promises';
+import { createWriteStream, type Stats } from 'node:fs';
+import { lstat, open, rename, type FileHandle } from 'node:fs/promises';
 import type * as streams from 'node:stream/promises';
 import type * as zlib from 'node:zlib';
 import { rotatedFiles, unlinkIfThere, type Rotated } from './rotation.ts';
@@ -56,16 +58,11 @@ export class GzipQueue {
   async #all(file: string, keep: number): Promise<void> {
     try {
       await this.#parts.inTurn(() => tidy(file));
-      const passedOver = new Set<string>();
       while (!this.#stopped.signal.aborted) {
         this.#state = 'busy';
-        const next = firstPlain(
-          (await rotatedFiles(file)).filter(({ path }) => !passedOver.has(path)),
-          keep,
-        );
-        if (next !== undefined) {
-          if (!(await this.#one(file, next))) passedOver.add(next.path);
-        } else if ((this.#state as string) === 'busy') break; // else a rotation meanwhile has said so
+        const next = await this.#parts.inTurn(() => openNext(file, keep));
+        if (next !== null) await this.#one(file, next).finally(() => next.close());
+        else if ((this.#state as string) === 'busy') break; // else a rotation meanwhile has said so
       }
       this.#parts.worked();
     } catch (error) {
@@ -76,18 +73,15 @@ export class GzipQueue {
     }
   }
 
-  /** false: it is no file, or has moved to another number just now. */
-  async #one(file: string, { path }: Rotated): Promise<boolean> {
-    const source = await openIfThere(path);
-    if (source === null) return false;
+  async #one(file: string, source: FileHandle): Promise<void> {
+    this.#stopped.signal.throwIfAborted(); // it may have been long until its turn
     const stats = await source.stat();
     const part = partOf(file);
     const { createGzip, pipeline } = loaded();
-    const mostBytes = { highWaterMark: chunkBytes };
     await pipeline(
-      createReadStream('', { fd: source, ...mostBytes }),
+      piecesOf(source),
       createGzip({ chunkSize: chunkBytes }),
-      createWriteStream(part, { flags: 'wx', mode: stats.mode & 0o777, ...mostBytes }),
+      createWriteStream(part, { flags: 'wx', mode: stats.mode & 0o777, highWaterMark: chunkBytes }),
       { signal: this.#stopped.signal },
     );
     await toDisk(part, stats);
@@ -97,7 +91,6 @@ export class GzipQueue {
       await rename(part, `${now.path}.gz`);
       await unlinkIfThere(now.path);
     });
-    return true;
   }
 }
 
@@ -130,10 +123,28 @@ async function toDisk(part: string, { mtimeMs, mode, uid, gid }: Stats): Promise
   }
 }
 
-/** What has a compressed file beside it is not ours to compress: it would be replaced. */
-function firstPlain(all: readonly Rotated[], keep: number): Rotated | undefined {
+/**
+ * The newest that is not compressed, open for reading; null: there is none. What has a compressed file beside it is not ours
+ * to compress: it would be replaced.
+ */
+async function openNext(file: string, keep: number): Promise<FileHandle | null> {
+  const all = await rotatedFiles(file);
   const compressed = new Set(all.filter(({ kind }) => kind === 'gzip').map(({ number }) => number));
-  return all.find(({ kind, number }) => kind === 'plain' && number <= keep && !compressed.has(number));
+  for (const { kind, number, path } of all) {
+    if (kind === 'gzip' || number > keep || compressed.has(number)) continue;
+    const found = await openIfThere(path);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+/** Leaves it open, unlike a stream. */
+async function* piecesOf(source: FileHandle): AsyncGenerator<Buffer> {
+  for (;;) {
+    const { bytesRead, buffer } = await source.read(Buffer.allocUnsafeSlow(chunkBytes), 0, chunkBytes);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
 }
 
 /** null: there is none, or it is no regular file (opening a FIFO would wait). */
@@ -149,7 +160,7 @@ async function openIfThere(path: string): Promise<FileHandle | null> {
 /** Under which number it is now; null: it has fallen out. */
 async function find(file: string, ino: number): Promise<Rotated | null> {
   for (const rotated of await rotatedFiles(file)) {
-    if (rotated.kind === 'plain' && (await stat(rotated.path)).ino === ino) return rotated;
+    if (rotated.kind === 'plain' && (await lstat(rotated.path)).ino === ino) return rotated;
   }
   return null;
 }
@@ -161,8 +172,8 @@ async function tidy(file: string): Promise<void> {
   for (const plain of all) {
     const gzip = all.find(({ kind, number }) => kind === 'gzip' && number === plain.number);
     if (plain.kind === 'gzip' || gzip === undefined) continue;
-    const [one, other] = [await stat(plain.path), await stat(gzip.path)];
-    if (wholeSeconds(one.mtimeMs) === wholeSeconds(other.mtimeMs)) await unlinkIfThere(plain.path);
+    const [one, other] = [await lstat(plain.path), await lstat(gzip.path)];
+    if (one.isFile() && wholeSeconds(one.mtimeMs) === wholeSeconds(other.mtimeMs)) await unlinkIfThere(plain.path);
   }
 }
 
