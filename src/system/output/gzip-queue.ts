@@ -61,8 +61,15 @@ export class GzipQueue {
       while (!this.#stopped.signal.aborted) {
         this.#state = 'busy';
         const next = await this.#parts.inTurn(() => openNext(file, keep));
-        if (next !== null) await this.#one(file, next).finally(() => next.close());
-        else if ((this.#state as string) === 'busy') break; // else a rotation meanwhile has said so
+        if (next === null) {
+          if ((this.#state as string) === 'busy') break; // else a rotation meanwhile has said so
+          continue;
+        }
+        try {
+          await this.#one(file, next);
+        } finally {
+          await next.close();
+        }
       }
       this.#parts.worked();
     } catch (error) {
