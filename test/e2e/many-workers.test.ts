@@ -8,9 +8,12 @@ import { Site } from '../helpers/e2e-site.ts';
 /** pidusage keeps /proc/PID/stat of a process open, for 95 s at most after its death. */
 const isUsage = (file: string) => /^\/proc\/\d+\/stat/.test(file);
 
-/** Pipes, sockets, files: everything that the master has open but for what samples need. */
+/** The file of the records of exits: one, opened at the first of them. */
+const isRecords = (file: string) => file.endsWith('/exits.ndjson');
+
+/** Pipes, sockets, files: everything that the master has open but for what samples and records need. */
 function descriptors(master: Master): number {
-  return openFiles(master.pid).filter((file) => !isUsage(file)).length;
+  return openFiles(master.pid).filter((file) => !isUsage(file) && !isRecords(file)).length;
 }
 
 async function sampled(master: Master, count: number): Promise<void> {
