@@ -159,6 +159,9 @@ test(
     // Stopped, it takes nothing any more: from now on connections wait for it.
     process.kill(victim, 'SIGSTOP');
     await master.until('it is stopped', () => isStopped(victim));
+    // What it has accepted is in its hand, also where it has not read the request yet.
+    const ofThePort = new Set(socketsOnPort(port).flatMap(({ inode, listening }) => (listening ? [] : [inode])));
+    const accepted = openFiles(victim).filter((file) => ofThePort.has(file)).length;
     const before = requests.going;
     await master.until('many wait for it', () => requests.going > before + 20);
     process.kill(victim, 'SIGKILL');
@@ -166,11 +169,7 @@ test(
     clearInterval(keepsOn);
     await requests.settled();
 
-    const inHand = requests.takenBy(victim);
-    assert.deepEqual(
-      requests.failed.filter((id) => !inHand.includes(id)),
-      [],
-    );
+    assert.ok(requests.failed.length <= accepted, `${requests.failed.length} lost, it had accepted ${accepted}`);
     const successor = (await master.pids()).find((pid) => pid !== other)!;
     assert.ok(requests.takenBy(successor).length >= 20, 'nothing was waiting for it');
     await master.stop();
