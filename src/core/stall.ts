@@ -148,23 +148,31 @@ function stallReason(looks: readonly ThreadLook[], rule: StallRule): string {
 
 // ---------------------------------------------------------------- sockets
 
-/** The bytes that wait in a socket; null: not known (a unix socket, a connection that was reset). */
-export type SocketQueues = { readonly readableBytes: number; readonly unsentBytes: number } | null;
+/** What is known of a socket; null: nothing (a connection that was reset). */
+export type SocketUse = {
+  /** The bytes that wait in it. */
+  readonly readableBytes: number;
+  readonly unsentBytes: number;
+  /** What its process has read from it and written to it, ever; null: not counted (a unix socket). */
+  readonly usedBytes: number | null;
+} | null;
 
 /**
- * Whether a process has used its sockets between two looks. Its peers alone can only make more bytes readable, and fewer
- * unsent; the rest is its own work: another set of sockets, fewer bytes to read, more bytes to send.
+ * Whether a process has used its sockets between two looks: another set of sockets, or bytes read or written. Where those
+ * are not counted, what waits must tell. The peers alone can only make more bytes readable, and fewer unsent, so fewer to
+ * read or more to send is its own work; but a server in a steady rhythm may look the same each time.
  */
-export function socketsMoved(
-  before: ReadonlyMap<string, SocketQueues>,
-  now: ReadonlyMap<string, SocketQueues>,
-): boolean {
+export function socketsMoved(before: ReadonlyMap<string, SocketUse>, now: ReadonlyMap<string, SocketUse>): boolean {
   if (before.size !== now.size) return true;
-  for (const [socket, queues] of now) {
+  for (const [socket, use] of now) {
     const then = before.get(socket);
     if (then === undefined) return true;
-    if (then === null || queues === null) continue;
-    if (queues.readableBytes < then.readableBytes || queues.unsentBytes > then.unsentBytes) return true;
+    if (then !== null && use !== null && isUsed(then, use)) return true;
   }
   return false;
+}
+
+function isUsed(before: NonNullable<SocketUse>, now: NonNullable<SocketUse>): boolean {
+  if (before.usedBytes !== null && now.usedBytes !== null) return before.usedBytes !== now.usedBytes;
+  return now.readableBytes < before.readableBytes || now.unsentBytes > before.unsentBytes;
 }

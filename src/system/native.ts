@@ -5,6 +5,7 @@
 import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { socketCalls, type SocketCalls } from './socket-calls.ts';
+import { socketDiag, type SocketDiag } from './socket-diag.ts';
 
 export interface Native {
   /** listen(2). 0, or the errno. */
@@ -15,6 +16,8 @@ export interface Native {
   datagramSocket(path: string): DatagramSocket;
   /** What steering needs; Linux only. */
   readonly sockets: SocketCalls;
+  /** Linux only. */
+  readonly diag: SocketDiag;
 }
 
 export interface DatagramSocket {
@@ -64,6 +67,7 @@ function bindings(koffi: Koffi): Native {
   const fcntl = libc.func('int fcntl(int, int, ...)');
   const errnoOf: ErrnoOf = (result) => (Number(result) < 0 ? koffi.errno() : 0);
   let sockets: SocketCalls | null = null;
+  let diag: SocketDiag | null = null;
   return {
     listen: (fd, backlog) => errnoOf(listen(fd, backlog)),
     makeBlocking(fd) {
@@ -74,6 +78,9 @@ function bindings(koffi: Koffi): Native {
     datagramSocket: (path) => datagramSocket(libc, errnoOf, path),
     get sockets() {
       return (sockets ??= socketCalls(koffi, libc, errnoOf));
+    },
+    get diag() {
+      return (diag ??= socketDiag(libc));
     },
   };
 }

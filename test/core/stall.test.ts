@@ -6,7 +6,7 @@ import {
   judgeStall,
   socketsMoved,
   stallEveryMs,
-  type SocketQueues,
+  type SocketUse,
   type StallLooks,
   type StallState,
   type ThreadLook,
@@ -148,8 +148,12 @@ test('how often: a quarter of `after`, at least every 2 s', () =>
   assert.deepEqual([1000, 4000, 30_000].map(stallEveryMs), [250, 1000, 2000]));
 
 describe('socketsMoved', () => {
-  const queues = (readableBytes: number, unsentBytes: number): SocketQueues => ({ readableBytes, unsentBytes });
-  const cases: readonly (readonly [string, Record<string, SocketQueues>, Record<string, SocketQueues>, boolean])[] = [
+  const queues = (readableBytes: number, unsentBytes: number, usedBytes: number | null = null): SocketUse => ({
+    readableBytes,
+    unsentBytes,
+    usedBytes,
+  });
+  const cases: readonly (readonly [string, Record<string, SocketUse>, Record<string, SocketUse>, boolean])[] = [
     ['nothing', {}, {}, false],
     ['the same', { a: queues(1, 1) }, { a: queues(1, 1) }, false],
     ['the peer sent', { a: queues(1, 1) }, { a: queues(9, 1) }, false],
@@ -159,6 +163,9 @@ describe('socketsMoved', () => {
     ['it accepted', { a: queues(0, 0) }, { a: queues(0, 0), b: null }, true],
     ['it closed', { a: null, b: null }, { a: null }, true],
     ['it closed one and accepted another', { a: null }, { b: null }, true],
+    ['it was asked and has answered, and looks the same', { a: queues(9, 0, 100) }, { a: queues(9, 0, 150) }, true],
+    ['a longer question and a lost answer, counted', { a: queues(1, 9, 100) }, { a: queues(9, 0, 100) }, false],
+    ['counted only once', { a: queues(1, 1, 100) }, { a: queues(1, 1) }, false],
     ['unknown ones', { a: null, b: queues(9, 0) }, { a: queues(0, 9), b: null }, false],
   ];
   for (const [name, before, now, expected] of cases) {

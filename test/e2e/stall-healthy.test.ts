@@ -9,7 +9,7 @@ import { Agent, request } from 'node:http';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Spawning, until } from '../helpers/spawning.ts';
-import { missing, startServer, type ServerKind, type StallServer } from '../helpers/stall-servers.ts';
+import { missing, startServer, type Address, type ServerKind, type StallServer } from '../helpers/stall-servers.ts';
 
 const minutes = Number(process.env['SUPERVISE_STALL_MINUTES'] ?? 2);
 const leastRounds = 3;
@@ -28,6 +28,7 @@ const loads: readonly (readonly [ServerKind, string | null, number])[] = [
   ['uvicorn', null, 0],
   ['uvicorn', '/work/20', 8],
   ['uvicorn', '/thread/2500', 4],
+  ['uvicorn unix', '/work/20', 8],
   ['gunicorn', null, 0],
   ['gunicorn', '/work/20', 4],
   ['gunicorn', '/sleep/200', 2],
@@ -36,12 +37,12 @@ const loads: readonly (readonly [ServerKind, string | null, number])[] = [
 ];
 
 /** Asks until it is told to end; each client on one connection that is kept, as far as the server keeps it. */
-async function client(port: number, path: string, isEnding: () => boolean): Promise<number> {
+async function client(address: Address, path: string, isEnding: () => boolean): Promise<number> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   let answers = 0;
   while (!isEnding()) {
     const isDone = await new Promise<boolean>((done) => {
-      const asked = request({ host: '127.0.0.1', port, path, agent }, (response) => {
+      const asked = request({ ...address, path, agent }, (response) => {
         response.resume().once('close', () => done(response.complete && response.statusCode === 200));
       });
       asked.once('error', () => done(false)).end();
@@ -63,10 +64,11 @@ describe('healthy servers', () => {
     const clients: Promise<number>[] = [];
     for (const [kind] of loads) servers.push(await startServer(world, kind, { identity }));
     loads.forEach(([, path, count], at) => {
-      const port = servers[at]?.port ?? 0;
-      for (let n = 0; n < count; n++) clients.push(client(port, path ?? '/', () => isEnding));
+      const { address } = servers[at]!;
+      for (let n = 0; n < count; n++) clients.push(client(address, path ?? '/', () => isEnding));
     });
     let round = 0;
+    t.after(() => void (isEnding = true));
     for (const endsAtMs = performance.now() + minutes * 60_000; round < leastRounds || performance.now() < endsAtMs;) {
       round++;
       process.kill(control.tried.pid, 'SIGSTOP');

@@ -10,7 +10,9 @@ const directory = resolve('test/fixtures/stall');
 /** The least that a config may say, so that tests are quick. */
 export const afterMs = 1000;
 
-export type ServerKind = 'node' | 'node:cluster' | 'uvicorn' | 'gunicorn' | 'gunicorn threads';
+let unixSockets = 0;
+
+export type ServerKind = 'node' | 'node:cluster' | 'uvicorn' | 'uvicorn unix' | 'gunicorn' | 'gunicorn threads';
 
 const uvicorn = ['/usr/bin/uvicorn', '--app-dir', directory, '--log-level', 'warning', 'asgi:app', '--fd', '{fd}'];
 const gunicorn = [
@@ -28,9 +30,13 @@ const specs: Record<ServerKind, (port: number) => Pick<AppSpec, 'kind' | 'argv'>
   'node': (port) => ({ kind: 'script', argv: [`${directory}/server.mjs`, String(port)] }),
   'node:cluster': (port) => ({ kind: 'script', argv: [`${directory}/server.mjs`, String(port)] }),
   'uvicorn': () => ({ kind: 'command', argv: uvicorn }),
+  'uvicorn unix': () => ({ kind: 'command', argv: uvicorn }),
   'gunicorn': () => ({ kind: 'command', argv: [...gunicorn, 'wsgi:app'] }),
   'gunicorn threads': () => ({ kind: 'command', argv: [...gunicorn, '-k', 'gthread', '--threads', '4', 'wsgi:app'] }),
 };
+
+/** As options of a request. */
+export type Address = { readonly host: string; readonly port: number } | { readonly socketPath: string };
 
 /** Why this server cannot be tested here; false: it can. */
 export function missing(kind: ServerKind): string | false {
@@ -41,6 +47,8 @@ export function missing(kind: ServerKind): string | false {
 export interface StallServer {
   readonly tried: Tried;
   readonly port: number;
+  /** Where to ask it. */
+  readonly address: Address;
   /** Asks for a path, without waiting for the answer. */
   ask(path: string): void;
   /** What was told of stalls so far. */
@@ -53,9 +61,10 @@ export async function startServer(
   kind: ServerKind,
   more: Partial<AppSpec> = {},
 ): Promise<StallServer> {
-  const inherited: ListenSpec[] = kind === 'node:cluster' ? [] : [await world.listen()];
+  const inherited = kind === 'node:cluster' ? [] : [kind === 'uvicorn unix' ? listenUnix(world) : await world.listen()];
   const [listen] = inherited;
   const port = listen?.kind === 'tcp' ? listen.port : await freePort();
+  const address = listen?.kind === 'unix' ? { socketPath: listen.path } : { host: '127.0.0.1', port };
   const stall = { afterMs, action: 'warn', signal: null } as const;
   const tried = world.start(
     { ...specs[kind](port), listen: inherited, stall, ...more },
@@ -65,10 +74,18 @@ export async function startServer(
   return {
     tried,
     port,
+    address,
     ask: (path) =>
-      void request({ host: '127.0.0.1', port, path, agent: false })
+      void request({ ...address, path, agent: false })
         .on('error', () => undefined)
         .end(),
     stalls: () => tried.reports.filter((report) => report !== 'ready' && report !== 'exited'),
   };
+}
+
+function listenUnix(world: Spawning): ListenSpec {
+  const path = `${world.directory}/${++unixSockets}.sock`;
+  const spec = { kind: 'unix', path, mode: 0o600, group: null, url: `unix:${path}` } as const;
+  world.listenOn([spec]);
+  return spec;
 }

@@ -34,6 +34,7 @@ describe('found', () => {
     ['uvicorn', '/lock', /its main thread .* its listener for 1s; it waits in futex\w* \(a lock\)$/],
     ['uvicorn', '/sleep', /its main thread .* its listener for 1s; it waits in \w*nanosleep\w* \(a sleep\)$/],
     ['uvicorn', '/spin', /its main thread .* its listener for 1s; it runs on the CPU all the time$/],
+    ['uvicorn unix', '/spin', /its main thread .* its listener for 1s; it runs on the CPU all the time$/],
     ['gunicorn', '/sleep/60000', /its main thread .* its listener for 1s; it waits in \w*nanosleep\w* \(a sleep\)$/],
   ];
   for (const [kind, path, reason] of hangs) {

@@ -17,11 +17,11 @@
  * - What /proc hides for three looks in a row ends the watch with one warning.
  */
 import { beginStall, forgetThread, judgeStall, progressed, socketsMoved, stallEveryMs } from '../../core/stall.ts';
-import type { SocketQueues, StallRule, StallState, ThreadLook } from '../../core/stall.ts';
+import type { SocketUse, StallRule, StallState, ThreadLook } from '../../core/stall.ts';
 import type { Cancel } from '../../ports.ts';
 import { hasProcfs } from '../procfs.ts';
 import { PollSchedule } from '../readiness/poll-schedule.ts';
-import { queuesOf } from './socket-queues.ts';
+import { usesOf } from './socket-use.ts';
 import { findWaiters, nameOf, socketsOf, type StationTarget, type Waiter } from './stations.ts';
 import { detailOf, lookAt } from './thread-looks.ts';
 
@@ -43,7 +43,7 @@ export class StallWatch {
   readonly #listener: StallListener;
   readonly #waiters = new Map<string, Waiter>();
   #state: StallState;
-  #queues: ReadonlyMap<string, SocketQueues> | null = null;
+  #uses: ReadonlyMap<string, SocketUse> | null = null;
   #closed = 0;
   #searchSinceMs: number | null = null;
   #searches = 0;
@@ -64,10 +64,10 @@ export class StallWatch {
     this.#cancel = () => undefined;
   }
 
-  /** At the next beat. */
-  #again(): void {
+  /** At the next beat; a suspect sooner, and at no fixed distance: what works in a rhythm would look the same each time. */
+  #again(isSuspect: boolean): void {
     const { everyMs } = this.#rule;
-    this.#schedule(everyMs - (performance.now() % everyMs));
+    this.#schedule(isSuspect ? (everyMs / 4) * (1 + Math.random()) : everyMs - (performance.now() % everyMs));
   }
 
   #schedule(delayMs: number): void {
@@ -128,18 +128,19 @@ export class StallWatch {
   #socketsMoved(looks: readonly ThreadLook[]): boolean {
     const running = looks.filter((look) => look.posture === 'running');
     const pids = new Set(running.map((look) => this.#waiters.get(look.thread)?.station.pid ?? 0));
-    const before = this.#queues;
-    const maxAgeMs = this.#rule.everyMs / 2;
-    const queues = new Map([...pids].flatMap((pid) => [...queuesOf(pid, socketsOf(pid), maxAgeMs)]));
-    this.#queues = pids.size === 0 ? null : queues;
-    return before !== null && pids.size > 0 && socketsMoved(before, queues);
+    const before = this.#uses;
+    const maxAgeMs = this.#rule.everyMs / 8;
+    const uses = new Map([...pids].flatMap((pid) => [...usesOf(pid, socketsOf(pid), maxAgeMs)]));
+    this.#uses = pids.size === 0 ? null : uses;
+    return before !== null && pids.size > 0 && socketsMoved(before, uses);
   }
 
   #judge(looks: readonly ThreadLook[], otherProgress: boolean): void {
     const { state, told } = judgeStall(this.#state, { atMs: performance.now(), looks, otherProgress }, this.#rule);
     this.#state = state;
     this.#closed = 0;
-    if (looks.length > 0 || otherProgress) this.#again();
+    const runs = looks.some((look) => look.posture === 'running');
+    if (looks.length > 0 || otherProgress) this.#again(runs && state.verdict === 'fine' && state.quietMs > 0);
     else this.#search();
     if (told !== undefined) this.#listener.stalled(told);
   }
@@ -159,7 +160,7 @@ export class StallWatch {
 
   #hidden(): void {
     this.#closed++;
-    if (this.#closed < closedLooks) this.#again();
+    if (this.#closed < closedLooks) this.#again(false);
     else this.#off('this system hides what its threads do: that needs the same user, or CAP_SYS_PTRACE');
   }
 
