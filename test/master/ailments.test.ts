@@ -101,13 +101,18 @@ describe('health', () => {
     assert.deepEqual(delays, [undefined, 500, 1000, 2000]);
   });
 
-  test('a probe under way is dropped when the worker ends', () => {
-    const it = up({ workers: 1, health }).after(10_000);
+  test('a probe under way is dropped when the worker ends, and its successor is probed in its own time', () => {
+    const it = up({ workers: 1, health: { ...health, failures: 1 } }).after(10_000);
     const process = it.worker('web', 0);
     const answer = process.probing;
+    assert.ok(answer);
     process.exits(1);
-    answer?.('late');
-    it.allReady();
+    assert.equal(process.probing, null, 'it was given up');
+    answer('late');
+    it.allReady().after(9_999);
+    assert.equal(it.worker('web', 0).probing, null);
+    it.after(1);
+    assert.ok(it.worker('web', 0).probing);
     assert.deepEqual(
       it.types().filter((type) => type === 'worker.unhealthy'),
       [],
@@ -139,9 +144,9 @@ describe('health', () => {
   });
 });
 
-describe('stalls', () => {
-  const stall = { afterMs: 30_000, action: 'restart', signal: null } as const;
+const stall = { afterMs: 30_000, action: 'restart', signal: null } as const;
 
+describe('stalls', () => {
   test('a worker that hangs is ended with SIGABRT, and its successor takes its place', () => {
     const it = up({ workers: 2, stall });
     it.worker('web', 0).stalls('it waits in futex_wait');
@@ -209,6 +214,28 @@ describe('limits', () => {
     assert.deepEqual(it.names(), ['web.2', 'web.3'], 'that was no crash, and nothing follows');
   });
 
+  test('memory: one that shrinks before its successor serves stays, and nothing is said of it', () => {
+    const it = up({ workers: 2, limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 } });
+    for (let n = 0; n < 3; n++) sized(it, { 'web.1': 101, 'web.2': 50 });
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
+    sized(it, { 'web.1': 100, 'web.2': 50 });
+    it.asked();
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+    assert.ok(!it.types().includes('worker.recovered'), 'it is a word for those that hang or are not healthy');
+  });
+
+  test('restart: never leaves alone who hangs, and recycles who is too big', () => {
+    const it = up({ restart: 'never', stall, limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 } });
+    it.worker('web', 0).stalls();
+    for (let n = 0; n < 3; n++) sized(it, { 'web.1': 101 });
+    const found = [...it.eventsOf('worker.stalled'), ...it.eventsOf('worker.over_memory')];
+    assert.deepEqual(
+      found.map(({ action }) => action),
+      ['warn', 'replace'],
+    );
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+  });
+
   test('lifetime: one at a time, each with its own jitter, and a crash starts the clock anew', () => {
     const it = up({ workers: 3, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
     it.after(30_000);
@@ -224,6 +251,11 @@ describe('limits', () => {
     assert.equal(it.names().length, 3);
     it.after(1);
     assert.equal(it.names().length, 4, 'the one that had crashed');
+    assert.deepEqual(
+      it.eventsOf('worker.over_lifetime').map(({ worker }) => worker),
+      ['web.1', 'web.3', 'web.2'],
+      'each once',
+    );
   });
 
   test('a worker that cannot have two at once on its port is stopped first', () => {
