@@ -34,7 +34,9 @@ describe('health', () => {
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
     probes(it, [1]);
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'the others may be found to be no better');
-    probes(it, [1]).after(2_000);
+    probes(it, [1]).after(1_999);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'they have so long to answer');
+    it.after(1);
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3', 'web.4']);
     assert.deepEqual(it.worker('web', 1).effects, []);
     assert.equal(it.master.snapshot().apps[0]?.workers[1]?.reason, 'is not healthy: answered 503');
@@ -101,6 +103,42 @@ describe('health', () => {
     assert.deepEqual(delays, [undefined, 500, 1000, 2000]);
   });
 
+  test('only its successor inherits them', () => {
+    const it = up({
+      workers: 1,
+      health: { ...health, intervalMs: 1_000, failures: 1 },
+      backoff: { ...app('x').backoff, stableAfterMs: 60_000 },
+    });
+    it.after(1_000).worker('web', 0).answers('down');
+    it.allReady().asked().after(1_000);
+    it.workersOf('web')[0]?.answers('down');
+    it.handle({ type: 'scale', app: 'web', change: { to: 3 } });
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker }) => worker),
+      ['web.3'],
+    );
+  });
+
+  test('one that falls ill once more hands them on once more', () => {
+    const it = up({
+      health: { ...health, intervalMs: 1_000, failures: 1 },
+      backoff: { ...app('x').backoff, stableAfterMs: 60_000 },
+    });
+    it.worker('web', 0).exits(1);
+    it.allReady();
+    for (const failure of ['down', null, 'down']) {
+      it.after(1_000).worker('web', 0).answers(failure);
+      it.asked();
+    }
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker, delayMs }) => [worker, delayMs]),
+      [
+        ['web.2', 500],
+        ['web.3', 500],
+      ],
+    );
+  });
+
   test('a probe under way is dropped when the worker ends, and its successor is probed in its own time', () => {
     const it = up({ workers: 1, health: { ...health, failures: 1 } }).after(10_000);
     const process = it.worker('web', 0);
@@ -161,6 +199,17 @@ describe('stalls', () => {
     );
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
     assert.equal(it.worker('web', 0).name, 'web.3');
+  });
+
+  test('its successor inherits the crashes in a row', () => {
+    const it = up({ workers: 1, stall });
+    it.worker('web', 0).exits(1);
+    it.allReady().worker('web', 0).stalls();
+    it.asked();
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker, delayMs }) => [worker, delayMs]),
+      [['web.2', 500]],
+    );
   });
 
   test('with a signal of its own', () => {
@@ -258,6 +307,18 @@ describe('limits', () => {
     );
   });
 
+  test('who was replaced because of its age leaves no crashes to its successor', () => {
+    const it = up({ limits: { memoryBytes: null, lifetimeMs: 5_000, jitter: 0 } });
+    it.worker('web', 0).exits(1);
+    it.allReady().worker('web', 0).exits(1);
+    it.after(500).allReady().after(5_000);
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker }) => worker),
+      ['web.1'],
+    );
+  });
+
   test('a worker that cannot have two at once on its port is stopped first', () => {
     const it = up({ workers: 2, port: 9000, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
     it.after(60_000);
@@ -268,6 +329,21 @@ describe('limits', () => {
     );
     it.worker('web', 0).exits(0);
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
+  });
+
+  test('a canary that is too big, or hangs where that only warns, is not rolled back', () => {
+    const it = up({
+      stall: { ...stall, action: 'warn' },
+      limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 },
+      reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 10_000 },
+    });
+    const reply = it.handle({ type: 'reload', spec: null, apps: null });
+    it.worker('web', 1).becomesReady();
+    it.worker('web', 1).stalls();
+    for (let n = 0; n < 3; n++) sized(it, { 'web.2': 101 });
+    assert.equal(it.eventsOf('worker.over_memory').length, 1);
+    it.after(10_000).asked();
+    assert.equal(it.finished(reply)?.ok, true);
   });
 
   test('during a rollout nobody is recycled: all are replaced anyway', () => {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { socketsMoved, type SocketUse } from '../../src/core/stall.ts';
 import { loadNative } from '../../src/system/native.ts';
-import { askKernel, readTables } from '../../src/system/stall/socket-use.ts';
+import { askKernel, readTables, usesOf } from '../../src/system/stall/socket-use.ts';
 import { until } from '../helpers/spawning.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'supervise-sockets-'));
@@ -83,6 +83,26 @@ describe('told by', { skip: process.platform !== 'linux' && 'needs Linux' }, () 
     }
   }
 
+  for (const [way, ask] of ways) {
+    test(`${way}: what it wrote long ago arrives now`, async () => {
+      const { peer, own, inode } = await connection({ host: '127.0.0.1' });
+      const use = (): SocketUse => ask()?.get(inode) ?? null;
+      peer.pause();
+      let before = use();
+      // Until the peer's buffers are full.
+      while ((before?.unsentBytes ?? 0) === 0) {
+        own.write('x'.repeat(50_000));
+        await until(() => own.writableLength === 0, 'the kernel has it');
+        before = use();
+      }
+      peer.resume();
+      await until(() => use()?.unsentBytes === 0, 'all of it is there');
+      assert.equal(socketsMoved(new Map([[inode, before]]), new Map([[inode, use()]])), false);
+      own.destroy();
+      peer.destroy();
+    });
+  }
+
   test('the kernel: a rhythm that looks the same each time', async () => {
     const { peer, own, inode } = await connection({ host: '127.0.0.1' });
     const use = (): SocketUse => askKernel(loadNative()!.diag)?.get(inode) ?? null;
@@ -99,6 +119,32 @@ describe('told by', { skip: process.platform !== 'linux' && 'needs Linux' }, () 
     const now = use();
     assert.deepEqual([now?.readableBytes, now?.unsentBytes], [before?.readableBytes, before?.unsentBytes]);
     assert.equal(socketsMoved(new Map([[inode, before]]), new Map([[inode, now]])), true);
+    own.destroy();
+    peer.destroy();
+  });
+
+  test('neither way tells of listeners', async () => {
+    const server = createServer();
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    const inode = readlinkSync(`/proc/self/fd/${fd}`);
+    assert.deepEqual(
+      ways.map(([, ask]) => ask()?.has(inode)),
+      [false, false],
+    );
+    server.close();
+  });
+
+  test('of those asked for, known or not; an answer serves all who ask while it is new', async () => {
+    const { peer, own, inode } = await connection({ host: '127.0.0.1' });
+    const ask = (maxAgeMs: number) => usesOf(process.pid, new Set([inode, 'socket:[1]']), maxAgeMs);
+    const before = ask(60_000);
+    assert.deepEqual([...before.keys()], [inode, 'socket:[1]']);
+    assert.deepEqual([before.get(inode)?.readableBytes, before.get('socket:[1]')], [0, null]);
+    peer.write('a question');
+    await until(() => askKernel(loadNative()!.diag)?.get(inode)?.readableBytes === 10, 'the question waits');
+    assert.deepEqual(ask(60_000), before);
+    assert.equal(ask(0).get(inode)?.readableBytes, 10);
     own.destroy();
     peer.destroy();
   });
