@@ -36,7 +36,12 @@ const WNOHANG = 1;
 /** posix_spawn_file_actions_t, posix_spawnattr_t and sigset_t are smaller in every libc. */
 const opaqueBytes = 1024;
 
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as Signal]));
+/** Of two names for one number the first: SIGABRT, not SIGIOT. */
+const signalNames = new Map(
+  Object.entries(constants.signals)
+    .map(([name, number]) => [number, name as Signal] as const)
+    .toReversed(),
+);
 
 /** Null: this libc has not all of it. */
 export function processCalls(libc: Libc): ProcessCalls | null {
