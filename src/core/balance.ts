@@ -3,8 +3,8 @@
  *
  * Rules
  * - Unbalanced: with two or more ready workers and a mean of at least 4 connections, the busiest has at least twice the mean (of two
- *   workers: all), and more above it than chance gives a worker: 4 times the square root of the mean. Connections that are spread by
- *   chance hardly ever look like that: 1 reading in 1,000 of 8 workers with 4 each.
+ *   workers: all), and has more than chance gives it: the mean and 5 standard deviations of connections that are spread at random. With 4
+ *   connections for each, and so it is worst, 1 time in 10,000 one of 8 workers has so many, 1 in 250 one of 64.
  * - It is said when 6 readings in a row were so, with the same workers. So a worker that has just become ready, and has none yet, accuses
  *   nobody, and a reload is no reason to say anything. It is over when 6 in a row were not so.
  * - What is not known of one worker is not judged.
@@ -38,7 +38,7 @@ export interface BalanceWatch {
 export const readingsInARow = 6;
 const leastMean = 4;
 const timesTheMean = 2;
-const rootsAboveTheMean = 4;
+const deviations = 5;
 
 export const unwatched: BalanceWatch = { state: 'balanced', against: 0, workers: '', seen: null };
 
@@ -67,7 +67,8 @@ export function imbalanceOf(shares: readonly Share[]): Imbalance | null {
   }
   const mean = total / shares.length;
   if (busiest === null || shares.length < 2 || mean < leastMean) return null;
-  const limit = Math.max(timesTheMean * mean, mean + rootsAboveTheMean * Math.sqrt(mean));
+  const deviation = Math.sqrt(mean * (1 - 1 / shares.length));
+  const limit = Math.max(timesTheMean * mean, mean + deviations * deviation);
   return busiest.connections >= limit ? { ...busiest, total, workers: shares.length } : null;
 }
 
