@@ -44,7 +44,8 @@ describe('readings in a row', () => {
   const good = shares([10, 10, 10, 10]);
   const after = (readings: readonly (readonly Share[])[], from: BalanceWatch = unwatched): BalanceWatch =>
     readings.reduce(watchBalance, from);
-  const times = (count: number, reading: readonly Share[]): (readonly Share[])[] => Array.from({ length: count }, () => reading);
+  const times = (count: number, reading: readonly Share[]): (readonly Share[])[] =>
+    Array.from({ length: count }, () => reading);
   // The first reading tells who is there.
   const unbalanced = after(times(readingsInARow, bad));
 
@@ -89,6 +90,12 @@ describe('readings in a row', () => {
 
 test('in words, with the arithmetic', () => {
   const seen = { worker: 'web.3', connections: 31, total: 41, workers: 4 };
-  assert.match(describeImbalance(seen, 'shared'), /^web\.3 has 31 of 41 connections \(4 workers, mean 10\.3\): .*balance: steered/);
-  assert.match(describeImbalance(seen, 'own'), /^web\.3 has 31 of 41 connections \(4 workers, mean 10\.3\): .*spread evenly/);
+  assert.match(
+    describeImbalance(seen, 'shared'),
+    /^web\.3 has 31 of 41 connections \(4 workers, mean 10\.3\): .*balance: steered/,
+  );
+  assert.match(
+    describeImbalance(seen, 'own'),
+    /^web\.3 has 31 of 41 connections \(4 workers, mean 10\.3\): .*spread evenly/,
+  );
 });

@@ -18,7 +18,10 @@ async function connected(port: number, count: number): Promise<Socket[]> {
 
 /** A reading twice a second. */
 function config(port: number, app: object): { apps: Record<string, unknown> } & Record<string, unknown> {
-  return { resources: { sample_every: '100ms' }, apps: { web: { command: keeps, listen: [`127.0.0.1:${port}`], ...app } } };
+  return {
+    resources: { sample_every: '100ms' },
+    apps: { web: { command: keeps, listen: [`127.0.0.1:${port}`], ...app } },
+  };
 }
 
 function figures({ apps }: Snapshot): unknown[] {
@@ -44,7 +47,10 @@ describe('connections of each worker', () => {
 
     const event = await master.event('app.unbalanced');
     assert.deepEqual([event.worker, event.connections, event.total, event.workers], ['web.3', 40, 40, 4]);
-    assert.match(await site.ok('events'), /app\.unbalanced +web: web\.3 has 40 of 40 connections \(4 workers, mean 10\): .*shared socket/);
+    assert.match(
+      await site.ok('events'),
+      /app\.unbalanced +web: web\.3 has 40 of 40 connections \(4 workers, mean 10\): .*shared socket/,
+    );
     const snapshot = JSON.parse(await site.ok('status', '--json')) as Snapshot;
     assert.deepEqual(figures(snapshot), [40, 0, [0, null], [0, null], [40, null], [0, null]]);
     const text = await site.ok('status');

@@ -31,31 +31,55 @@ describe('connections in the snapshot', () => {
   test('are not known before the first reading, and say when they were counted', () => {
     const it = up({ workers: 2 });
     assert.deepEqual([web(it).connections, web(it).queue, web(it).countedAt], [null, null, null]);
-    assert.deepEqual(web(it).workers.map(({ connections, queue }) => [connections, queue]), [[null, null], [null, null]]);
+    assert.deepEqual(
+      web(it).workers.map(({ connections, queue }) => [connections, queue]),
+      [
+        [null, null],
+        [null, null],
+      ],
+    );
     it.queues.set('web.1', 3).set('web.2', 0);
     const at = new Date(it.clock.now() + readingMs).toISOString();
     counted(it, [7, 1]).after(readingMs / 2);
     assert.deepEqual([web(it).connections, web(it).queue, web(it).countedAt], [8, 3, at]);
-    assert.deepEqual(web(it).workers.map(({ connections, queue }) => [connections, queue]), [[7, 3], [1, 0]]);
+    assert.deepEqual(
+      web(it).workers.map(({ connections, queue }) => [connections, queue]),
+      [
+        [7, 3],
+        [1, 0],
+      ],
+    );
   });
 
   test('of one worker that are not known leave the sum open', () => {
     const it = counted(up({ workers: 2 }), [7, null]);
-    assert.deepEqual(web(it).workers.map(({ connections }) => connections), [7, null]);
+    assert.deepEqual(
+      web(it).workers.map(({ connections }) => connections),
+      [7, null],
+    );
     assert.equal(web(it).connections, null);
   });
 
   test('of a process that has ended are not those of the next', () => {
     const it = counted(up({ workers: 2 }), [7, 1]);
     it.worker('web', 0).exits(1);
-    assert.deepEqual(web(it).workers.map(({ connections }) => connections), [null, 1]);
+    assert.deepEqual(
+      web(it).workers.map(({ connections }) => connections),
+      [null, 1],
+    );
     it.after(600);
     assert.deepEqual(it.names().toSorted(), ['web.1', 'web.2']);
-    assert.deepEqual(web(it).workers.map(({ connections }) => connections), [null, 1]);
+    assert.deepEqual(
+      web(it).workers.map(({ connections }) => connections),
+      [null, 1],
+    );
   });
 
   test('an app without `listen` is not counted', () => {
-    const it = new World({ apps: [app('jobs', {})] }).start().allReady().after(3 * readingMs);
+    const it = new World({ apps: [app('jobs', {})] })
+      .start()
+      .allReady()
+      .after(3 * readingMs);
     assert.deepEqual([web(it).connections, web(it).countedAt], [null, null]);
   });
 });

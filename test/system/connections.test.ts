@@ -69,7 +69,10 @@ async function counted(listen: ListenSpec, workers: readonly Tried[]): Promise<A
 }
 
 /** Connections and queue of each worker, in their order, and the app's queue. */
-async function figures(listen: ListenSpec, workers: readonly Tried[]): Promise<[held: unknown[], queues: unknown[], queue: unknown]> {
+async function figures(
+  listen: ListenSpec,
+  workers: readonly Tried[],
+): Promise<[held: unknown[], queues: unknown[], queue: unknown]> {
   const { queue, workers: each } = await counted(listen, workers);
   const found = workers.map(({ source }) => each.get(source));
   return [found.map((one) => one?.connections), found.map((one) => one?.queue), queue];
@@ -112,7 +115,11 @@ describe('told of listeners by', () => {
     const [one, other] = [await tcp(), await tcp()];
     const own = [one, other].flatMap((spec) => (spec.kind === 'tcp' ? [spec.port] : []));
     const inodes = [one, other].map(({ url }) => world.sockets.inodeOf(url));
-    for (const wanted of [[...own, ...ports], [...ports, ...own], [own[0]!, ...ports, own[1]!]]) {
+    for (const wanted of [
+      [...own, ...ports],
+      [...ports, ...own],
+      [own[0]!, ...ports, own[1]!],
+    ]) {
       const table = { waiting: new Map<string, number>(), accepted: new Set<string>() };
       assert.ok(askKernel('ipv4', wanted, table));
       for (const inode of inodes) assert.ok(table.waiting.has(inode));
@@ -166,7 +173,13 @@ describe('workers', () => {
       return (found[2] as number) + accepted(two) - before === 30 ? found : null;
     });
     assert.ok((queue as number) > 0);
-    assert.deepEqual([held, queues], [[accepted(one), accepted(two)], [queue, 0]]);
+    assert.deepEqual(
+      [held, queues],
+      [
+        [accepted(one), accepted(two)],
+        [queue, 0],
+      ],
+    );
   });
 
   test('of which the leader is a shell: what its child holds is counted', async () => {

@@ -8,7 +8,8 @@
  * - Descriptors are read in small portions, between which the master goes on; who has too many, or whose are closed to us, is not known.
  * - While a reading is under way, a further call does nothing: the one that runs answers its own caller.
  *
- * Measured on Node 20, 64 idle workers: 0.2 ms a reading by the kernel. 64 workers of 100 descriptors, all new: see docs/benchmarks.md.
+ * CPU time of a reading, Node 20, 64 workers: 0.4 ms when they idle (3 ms on a host with 25,000 other connections, TIME_WAIT among
+ * them); with 100 kept connections each 20 ms, and 70 ms for the reading that sees them first.
  */
 import { readdirSync } from 'node:fs';
 import { setImmediate as aMoment } from 'node:timers/promises';
