@@ -10,7 +10,7 @@ import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
 import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
 import type { AppConnections, Cancel, CountedApp, Pinned, Ports, TreeSample } from '../ports.ts';
-import { Connections } from './connections.ts';
+import { Connections, uncounted } from './connections.ts';
 import { Crew, type Trouble } from './crew.ts';
 import { givenUp, neverReady, rolloutFailure, rolloutStep, workerSnapshot } from './describe.ts';
 import { Revisions, type RolloutEnd, type RunningRollout } from './revisions.ts';
@@ -326,7 +326,7 @@ export class App {
       ready: this.ready,
       revision,
       listen: app.listen.map((listen) => listen.url),
-      ...this.#connections.figures,
+      ...(app.listen.length > 0 ? this.#connections.figures : uncounted),
       notes,
       workers: workers.map((runner) => {
         const illness = this.#ward.illnessOf(runner.id);

@@ -4,6 +4,11 @@ import type { AppSnapshot, EventBody } from '../core/protocol.ts';
 import type { AppConnections, WorkerConnections } from '../ports.ts';
 import { isoTime } from './stream.ts';
 
+type Figures = Pick<AppSnapshot, 'connections' | 'queue' | 'countedAt'>;
+
+/** Of an app that was not counted yet, or has no sockets. */
+export const uncounted: Figures = { connections: null, queue: null, countedAt: null };
+
 export class Connections {
   readonly #app: string;
   readonly #emit: (body: EventBody) => void;
@@ -38,8 +43,8 @@ export class Connections {
     return found !== undefined && found.pid === pid ? found : null;
   }
 
-  get figures(): Pick<AppSnapshot, 'connections' | 'queue' | 'countedAt'> {
-    if (this.#counted === null) return { connections: null, queue: null, countedAt: null };
+  get figures(): Figures {
+    if (this.#counted === null) return uncounted;
     const { what, atMs } = this.#counted;
     let connections: number | null = 0;
     for (const worker of what.workers.values())

@@ -203,6 +203,8 @@ export class World {
   readonly connections = new Map<string, number | null>();
   /** What waits at the listener of each; a worker that is missing shares one with others. */
   readonly queues = new Map<string, number>();
+  /** Set to answer counts later, by calling what is in here. */
+  slowCounts: (() => void)[] | null = null;
   /** Everything that was pinned, in order. */
   readonly pins: Pinned[] = [];
   /** Which workers the sampler was asked about, each time. */
@@ -347,7 +349,13 @@ export class World {
       sockets: this.#sockets(),
       spawner: this.#spawner(),
       sampler: this.#sampler(),
-      connections: { count: (apps, done) => done(new Map(apps.map((app) => [app.name, this.#count(app)]))) },
+      connections: {
+        count: (apps, done) => {
+          const counted = new Map(apps.map((app) => [app.name, this.#count(app)]));
+          if (this.slowCounts) this.slowCounts.push(() => done(counted));
+          else done(counted);
+        },
+      },
       ledger: this.#ledger(),
       records: {
         append: (make) => void this.exitRecords.unshift(make()),

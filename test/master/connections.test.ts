@@ -118,11 +118,25 @@ describe('connections that pile up', () => {
   });
 });
 
-test('nothing is said after the end', () => {
+test('what is counted too late, after the end, is left out', () => {
   const it = counted(up({ workers: 4 }), [3, 4, 31, 2], readingsInARow - 1);
+  it.slowCounts = [];
+  it.after(readingMs);
+  const before = web(it).countedAt;
   it.handle({ type: 'stop', how: 'graceful' });
   it.asked();
   it.expectEnded(0);
-  it.after(readingMs);
-  assert.deepEqual(told(it), []);
+  assert.equal(it.slowCounts.length, 1);
+  it.slowCounts.forEach((answer) => answer());
+  assert.equal(web(it).countedAt, before);
+});
+
+test('an app that listens no more has no figures', () => {
+  const it = counted(up({ workers: 1 }), [7]);
+  assert.equal(web(it).connections, 7);
+  it.handle({ type: 'reload', spec: { ...it.spec, apps: [app('web', { workers: 1 })] }, apps: null });
+  it.allReady().after(60_000).asked().allReady().after(60_000);
+  assert.equal(web(it).revision, 2);
+  assert.deepEqual(web(it).listen, []);
+  assert.deepEqual([web(it).connections, web(it).queue, web(it).countedAt], [null, null, null]);
 });

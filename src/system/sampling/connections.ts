@@ -60,7 +60,7 @@ class Counter implements ConnectionCounter {
   async #answer(apps: readonly CountedApp[], done: Parameters<ConnectionCounter['count']>[1]): Promise<void> {
     const addresses = new Map(apps.map((app) => [app.name, this.#addressesOf(app)]));
     const table = hasProcfs() ? readListeners([...addresses.values()].flat()) : null;
-    const seated = holdersOf(this.#sockets.seated());
+    const seated = seatingOf(this.#sockets.seated());
     const pids = apps.flatMap((app) => [...app.workers.values()]);
     const known = table === null ? new Set<number>() : await this.#findOwners(table.accepted, pids);
     this.#running = false;
@@ -77,9 +77,9 @@ class Counter implements ConnectionCounter {
 
   /** Who holds which connection. @returns the workers of which all is known */
   async #findOwners(accepted: ReadonlySet<string>, pids: readonly number[]): Promise<Set<number>> {
-    const owners = new Map([...this.#owners].filter(([socket, pid]) => accepted.has(socket) && pids.includes(pid)));
-    const missing = new Set([...accepted].filter((socket) => !owners.has(socket)));
     const known = new Set(pids);
+    const owners = new Map([...this.#owners].filter(([socket, pid]) => accepted.has(socket) && known.has(pid)));
+    const missing = new Set([...accepted].filter((socket) => !owners.has(socket)));
     for (const pid of pids) {
       if (missing.size === 0) break;
       if (!(await findSockets(pid, missing, (socket) => owners.set(socket, pid)))) known.delete(pid);
@@ -126,7 +126,7 @@ interface Seating {
   readonly crowd: ReadonlyMap<string, number>;
 }
 
-function holdersOf(listenersOf: ReadonlyMap<string, readonly string[]>): Seating {
+function seatingOf(listenersOf: ReadonlyMap<string, readonly string[]>): Seating {
   const crowd = new Map<string, number>();
   for (const listener of [...listenersOf.values()].flat()) crowd.set(listener, (crowd.get(listener) ?? 0) + 1);
   return { listenersOf, crowd };
@@ -140,15 +140,8 @@ function concluded(app: CountedApp, addresses: readonly Address[], { table, seat
     const queue = table !== null && own.length === listeners.length && own.length > 0 ? waitingAt(own, table) : null;
     workers.set(worker, { pid, connections: counts.get(pid) ?? null, queue });
   }
-  return {
-    queue:
-      table &&
-      waitingAt(
-        addresses.flatMap(({ listeners }) => listeners),
-        table,
-      ),
-    workers,
-  };
+  const all = addresses.flatMap(({ listeners }) => listeners);
+  return { queue: table && waitingAt(all, table), workers };
 }
 
 function waitingAt(listeners: readonly string[], { waiting }: ListenerTable): number | null {

@@ -30,8 +30,8 @@ export interface ListenerTable {
 }
 
 /** With more connections, or longer tables, nothing is known. */
-const mostConnections = 100_000;
-const mostBytes = 8 * 1024 * 1024;
+const mostConnections = 50_000;
+const mostBytes = 2 * 1024 * 1024;
 /** Tables of this length, some 1,700 connections, take longer to read than koffi to load. */
 const longBytes = 256 * 1024;
 
@@ -59,7 +59,6 @@ function readTcp(addresses: readonly Address[], table: Draft): boolean {
   });
 }
 
-/** Exported for tests, as are the other ways. */
 export function askKernel(family: 'ipv4' | 'ipv6', ports: readonly number[], table: Draft): boolean {
   const diag = loadNative()?.diag;
   return (
