@@ -138,7 +138,7 @@ describe('told by', { skip: process.platform !== 'linux' && 'needs Linux' }, () 
   });
 
   test('of those asked for, known or not; an answer serves all who ask while it is new', async (t) => {
-    const { peer, own, inode } = await connection(t, { host: '127.0.0.1' });
+    const { peer, inode } = await connection(t, { host: '127.0.0.1' });
     const ask = (maxAgeMs: number) => usesOf(process.pid, new Set([inode, 'socket:[1]']), maxAgeMs);
     const before = ask(60_000);
     assert.deepEqual([...before.keys()], [inode, 'socket:[1]']);
@@ -150,7 +150,7 @@ describe('told by', { skip: process.platform !== 'linux' && 'needs Linux' }, () 
   });
 
   test('a process in another network namespace is not told of ours', async (t) => {
-    const { peer, own, inode } = await connection(t, { host: '127.0.0.1' });
+    const { inode } = await connection(t, { host: '127.0.0.1' });
     const child = spawn('unshare', [process.getuid?.() === 0 ? '-n' : '-rn', 'sleep', '60']);
     t.after(() => child.kill());
     const namespaceOf = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/net`);
