@@ -1,6 +1,6 @@
 /**
- * What the kernel tells of all the sockets of this network namespace (sock_diag(7)), over libc: asks once, for those of one
- * family that are connected. Needs no rights.
+ * What the kernel tells of the sockets of this network namespace (sock_diag(7)), over libc: asks once, for those of one
+ * family that are connected, or for a single one. Needs no rights.
  */
 import type { Libc } from './native.ts';
 
@@ -21,6 +21,14 @@ export interface SocketDiag {
    * @returns whether the kernel has answered; without the module of that family (tcp_diag, unix_diag) it does not
    */
   connected(family: 'ipv4' | 'ipv6' | 'unix', each: (socket: DiagnosedSocket) => boolean): boolean;
+  /** Whether the server's end of a connection has been accepted; null: it is gone, or the kernel does not tell. */
+  isAccepted(connection: { readonly server: Endpoint; readonly client: Endpoint }): boolean | null;
+}
+
+/** Of IPv4. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
 }
 
 const AF_NETLINK = 16;
@@ -31,6 +39,8 @@ const MSG_DONTWAIT = 0x40;
 const SOCK_DIAG_BY_FAMILY = 20;
 /** NLM_F_REQUEST, NLM_F_DUMP */
 const dump = 0x301;
+/** NLM_F_REQUEST */
+const single = 0x1;
 const families = { unix: 1, ipv4: 2, ipv6: 10 } as const;
 const IPPROTO_TCP = 6;
 /** Bits: ESTABLISHED; and FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING. */
@@ -41,6 +51,9 @@ const UNIX_DIAG_RQLEN = 4;
 const INET_DIAG_INFO = 2;
 /** struct nlmsghdr, inet_diag_req_v2, inet_diag_msg, unix_diag_req, unix_diag_msg, nlattr */
 const [headerBytes, inetRequestBytes, inetBytes, unixRequestBytes, unixBytes, attributeBytes] = [16, 56, 72, 24, 16, 4];
+/** In inet_diag_req_v2; of the cookie all bits: any socket. */
+const [serverPortAt, clientPortAt, serverAt, clientAt, cookieAt] = [8, 10, 12, 28, 48];
+const TCP_LISTEN = 10;
 /** In inet_diag_msg. */
 const [rqueueAt, wqueueAt, inetInodeAt, unixInodeAt] = [56, 60, 68, 4];
 /** In tcp_info. */
@@ -54,25 +67,51 @@ export function socketDiag(libc: Libc): SocketDiag {
   const send = libc.func('intptr_t send(int, const void *, uintptr_t, int)');
   const receive = libc.func('intptr_t recv(int, void *, uintptr_t, int)');
   const close = libc.func('int close(int)');
-  return {
-    connected(family, each) {
-      const fd = Number(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-      if (fd < 0) return false;
-      try {
-        const asked = request(family);
-        if (Number(send(fd, asked, asked.length, 0)) !== asked.length) return false;
-        const part = new Uint8Array(partBytes);
-        for (;;) {
-          const length = Number(receive(fd, part, partBytes, MSG_DONTWAIT));
-          if (length < headerBytes) return false;
-          const ended = readPart(new DataView(part.buffer, 0, length), family, each);
-          if (ended !== null) return ended;
-        }
-      } finally {
-        close(fd);
+  /** Sends it, and reads the parts of the answer until `read` has enough; null: there is no whole answer. */
+  const ask = <T>(asked: Uint8Array, read: (part: DataView) => T | null): T | null => {
+    const fd = Number(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+    if (fd < 0) return null;
+    try {
+      if (Number(send(fd, asked, asked.length, 0)) !== asked.length) return null;
+      const part = new Uint8Array(partBytes);
+      for (;;) {
+        const length = Number(receive(fd, part, partBytes, MSG_DONTWAIT));
+        if (length < headerBytes) return null;
+        const enough = read(new DataView(part.buffer, 0, length));
+        if (enough !== null) return enough;
       }
-    },
+    } finally {
+      close(fd);
+    }
   };
+  return {
+    connected: (family, each) => ask(request(family), (part) => readPart(part, family, each)) ?? false,
+    isAccepted: ({ server, client }) => ask(requestOf(server, client), readAccepted) ?? null,
+  };
+}
+
+function requestOf(server: Endpoint, client: Endpoint): Uint8Array {
+  const request = new Uint8Array(headerBytes + inetRequestBytes);
+  const view = new DataView(request.buffer);
+  view.setUint32(0, request.length, isLittle);
+  view.setUint16(4, SOCK_DIAG_BY_FAMILY, isLittle);
+  view.setUint16(6, single, isLittle);
+  request.set([families.ipv4, IPPROTO_TCP], headerBytes);
+  // As in a packet: the greater byte first.
+  view.setUint16(headerBytes + serverPortAt, server.port);
+  view.setUint16(headerBytes + clientPortAt, client.port);
+  request.set(server.address.split('.').map(Number), headerBytes + serverAt);
+  request.set(client.address.split('.').map(Number), headerBytes + clientAt);
+  request.fill(0xff, headerBytes + cookieAt);
+  return request;
+}
+
+/** A socket that has not been accepted has no inode yet. Where the connection is gone, the one that listens is found, or none. */
+function readAccepted(part: DataView): boolean | undefined {
+  if (part.getUint16(4, isLittle) !== SOCK_DIAG_BY_FAMILY || part.byteLength < headerBytes + inetBytes)
+    return undefined;
+  if (part.getUint8(headerBytes + 1) === TCP_LISTEN) return undefined;
+  return part.getUint32(headerBytes + inetInodeAt, isLittle) !== 0;
 }
 
 function request(family: keyof typeof families): Uint8Array {

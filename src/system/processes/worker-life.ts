@@ -9,7 +9,7 @@ import { ChildLife, type LifeSpec } from './child-life.ts';
 import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
 import type { Leader } from './strays.ts';
-import { probeWorker } from '../health/probe-worker.ts';
+import { WorkerHealth } from '../health/worker-health.ts';
 import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
@@ -30,6 +30,7 @@ export function beginWorker(
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
   const { child, leader, launch, seat } = spawned;
   const { app } = launch.pinned;
+  const health = new WorkerHealth({ launch, parts, seat, warn: (message) => listener.warning(message) });
   const ready = new WorkerReady(app, {
     ready: (waiting) => {
       if (!life.isRunning) return;
@@ -52,10 +53,11 @@ export function beginWorker(
     shape: app.kind === 'script' ? 'leader' : 'chain',
     seat,
     stop: app.stop,
-    probe: (health, done) => probeWorker(launch, parts, health, done),
+    probe: (spec, done) => health.probe(spec, done),
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
+  life.onceEnding(() => health.end());
   const watchForStall = (watched: AppSpec, afterMs: number): void => {
     const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
       stalled: (reason) => listener.stalled(reason),
@@ -66,6 +68,6 @@ export function beginWorker(
   child.once('exit', () => ready.end());
   child.on('message', (message) => ready.message(message));
   if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);
-  ready.watch({ app, pid: life.pid, listeners: seat.inodes, slot: launch.slot });
+  ready.watch({ app, pid: life.pid, seat, slot: launch.slot });
   return { life, ready };
 }
