@@ -300,7 +300,7 @@ const readiness: readonly Broken[] = [
   {
     what: 'an http probe of workers that share their socket',
     yaml: app('listen: ":8000"', 'balance: shared', 'ready: {http: /healthz}'),
-    says: '6:19: apps.web.ready.http: expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared. Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use accepting',
+    says: "6:19: apps.web.ready.http: expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared. Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker's own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use accepting",
   },
   {
     what: 'an http probe on a unix socket and on IPv6 alone',
@@ -391,7 +391,7 @@ const probing: readonly Broken[] = [
   {
     what: 'a tcp probe of health of workers that share their socket',
     yaml: app('listen: ":8000"', 'balance: shared', 'health: {tcp: 8000}'),
-    says: '6:19: apps.web.health.tcp: expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared. Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside',
+    says: "6:19: apps.web.health.tcp: expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared. Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker's own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside",
   },
   {
     what: 'health without any port',
