@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ask } from '../helpers/e2e-load.ts';
-import { Site } from '../helpers/e2e-site.ts';
+import { Site, withoutKoffi } from '../helpers/e2e-site.ts';
 
 const fixture = (name: string): string => resolve('test/fixtures/probed', name);
 const kinds = [
@@ -81,3 +81,34 @@ for (const { name, skip, file, app } of kinds) {
     });
   });
 }
+
+test('without koffi workers are ready when they accept, health is off, and the status says both', async (t) => {
+  const site = new Site(t);
+  const [port, alone] = [await site.port(), await site.port()];
+  copyFileSync(fixture('server.mjs'), site.path('server.mjs'));
+  const probes = { ready: { http: '/ready' }, health: { http: '/healthz', interval: '20ms', failures: 1 } };
+  const web = { script: `server.mjs ${port}`, workers: 2, listen: [`127.0.0.1:${port}`], ...probes };
+  const solo = { script: `server.mjs ${alone}`, listen: [`127.0.0.1:${alone}`], ready: { tcp: alone } };
+  for (const id of [1, 2]) for (const path of ['ready', 'healthz']) site.write(`${path}.web.${id}`, '500');
+  site.config({ apps: { web, solo } });
+  const master = await site.start([], { bin: withoutKoffi(site) }).serves();
+  await master.until('all is said', async () => (await master.app()).notes.length === 3);
+  // Which worker has found it out is left to chance.
+  const notes = (await master.app()).notes.map((note) => note.replace(/^web\.\d: /, '')).toSorted();
+  const sharing = `several workers accept from one socket at tcp://127.0.0.1:${port}: a probe cannot choose which of them answers`;
+  assert.match(notes[0] ?? '', /^connections to .* are not steered: the optional package koffi/);
+  assert.deepEqual(notes.slice(1), [
+    `health of web is not probed as long as ${sharing}`,
+    `instead of when http succeeds, a worker is ready when it accepts, as long as ${sharing}`,
+  ]);
+  assert.match((await master.app('solo')).notes.join(), /when tcp succeeds.*nobody tells who has accepted/);
+  assert.deepEqual(
+    master
+      .eventsOf('app.warning')
+      .map(({ app }) => app)
+      .toSorted(),
+    ['solo', 'web', 'web', 'web'],
+  );
+  assert.deepEqual(master.eventsOf('worker.unhealthy'), []);
+  await master.stop();
+});

@@ -5,7 +5,7 @@
  * - Late, and its connection has not even been accepted: the connection is kept, and as long as it is not accepted every
  *   further probe fails without another one. So a worker that hangs is not left with a queue of dead connections.
  * - Where no probe can reach this worker alone it is not probed: an answer of another one would say nothing about it. It counts
- *   as healthy, and a warning says so (with every probe; who shows it does so once).
+ *   as healthy, and a warning says so.
  */
 import type { HealthSpec } from '../../core/spec.ts';
 import type { Cancel, Launch } from '../../ports.ts';
@@ -20,7 +20,7 @@ export interface ProbedWorker {
   readonly launch: Launch;
   readonly parts: LaunchParts;
   readonly seat: Pick<Seat, 'reach'>;
-  /** Told why it is not probed. */
+  /** Told why it is not probed, each time. */
   warn(message: string): void;
 }
 

@@ -1,20 +1,20 @@
 /**
  * Joins the life of a spawned worker with its readiness, its health and the watch for stalls; the same for spawned workers and those of node:cluster.
  */
-import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
 import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
+import type { Child } from './start-program.ts';
 import type { Leader } from './strays.ts';
 import { WorkerHealth } from '../health/worker-health.ts';
 import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
 export interface Spawned {
-  readonly child: ChildProcess;
+  readonly child: Child;
   readonly leader: Leader;
   readonly launch: Launch;
   readonly seat: Seat;
@@ -29,8 +29,9 @@ export function beginWorker(
   listener: WorkerListener,
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
   const { child, leader, launch, seat } = spawned;
-  const { app } = launch.pinned;
-  const health = new WorkerHealth({ launch, parts, seat, warn: (message) => listener.warning(message) });
+  const { app, revision } = launch.pinned;
+  const warn = (message: string): void => parts.warnOnce(message, listener.warning, `${app.name} ${revision}`);
+  const health = new WorkerHealth({ launch, parts, seat, warn });
   const ready = new WorkerReady(app, {
     ready: (waiting) => {
       if (!life.isRunning) return;
@@ -40,7 +41,7 @@ export function beginWorker(
       if (app.stall !== null) watchForStall(app, app.stall.afterMs);
       listener.ready();
     },
-    warning: (message) => listener.warning(message),
+    warning: warn,
   });
   const { onLine } = ready;
   const spec: LifeSpec = {
@@ -56,7 +57,7 @@ export function beginWorker(
     probe: (spec, done) => health.probe(spec, done),
     ...(onLine === undefined ? {} : { onLine }),
   };
-  const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
+  const life = new ChildLife(child as Child & { pid: number }, leader, spec, { ...parts, listener });
   life.onceEnding(() => health.end());
   const watchForStall = (watched: AppSpec, afterMs: number): void => {
     const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
