@@ -206,19 +206,20 @@ describe('readiness', () => {
     });
   }
 
-  for (const ready of [http('/'), tcp]) {
-    test(`${ready.kind}: one that waits on its socket and takes nothing yet has one connection in its queue`, async () => {
-      const workers = await Workers.of(takesLate);
-      const [one, other] = [workers.start({ ready }), workers.start({ ready })];
-      await until(() => workers.queues.join() === '1,1', 'both are asked');
-      // Longer than two tries.
-      await sleep(2_500);
-      assert.deepEqual(workers.queues, [1, 1]);
-      assert.deepEqual([one.reports, other.reports], [[], []]);
-      writeFileSync(join(workers.cwd, 'take'), '');
-      await Promise.all([one.ready, other.ready]);
-    });
-  }
+  test('one that waits on its socket and takes nothing yet has one connection in its queue', async () => {
+    const workers = await Workers.of(takesLate);
+    const all = [http('/'), tcp, http('/'), tcp].map((ready) => workers.start({ ready }));
+    await until(() => workers.queues.join() === '1,1,1,1', 'all are asked');
+    // Longer than two tries.
+    await sleep(2_500);
+    assert.deepEqual(workers.queues, [1, 1, 1, 1]);
+    assert.deepEqual(
+      all.flatMap((one) => one.reports),
+      [],
+    );
+    writeFileSync(join(workers.cwd, 'take'), '');
+    await Promise.all(all.map((one) => one.ready));
+  });
 
   test('one that crashes before it accepts leaves nothing in its queue', async () => {
     const workers = await Workers.of(() => ({ argv: ['/bin/sh', '-c', 'sleep 0.3; exit 1'] }));

@@ -36,7 +36,7 @@ export type Answer = (failure: string | null, state: 'over' | 'waiting') => void
 export type PortProbe = (answer: Answer) => Cancel;
 
 /** How often the kernel is asked whether a connection has been accepted. */
-const lookAgainMs = 10;
+const lookAgainMs = 20;
 
 export function httpProbe(aim: Aim & { readonly path: string }): PortProbe {
   const { host, port, localAddress } = aim;
