@@ -39,10 +39,9 @@ export class DirectChild extends EventEmitter {
     this.stdout = this.stdio[1] ?? null;
     this.stderr = this.stdio[2] ?? null;
     children.set(pid, this);
-    if (keeper === null) {
-      keeper = setInterval(askSoon, keeperMs);
-      process.on('SIGCHLD', askSoon);
-    }
+    if (keeper !== null) return;
+    keeper = setInterval(askSoon, keeperMs);
+    process.on('SIGCHLD', askSoon);
     // It may have ended before anybody listened.
     askSoon();
   }
