@@ -39,8 +39,6 @@ const MSG_DONTWAIT = 0x40;
 const SOCK_DIAG_BY_FAMILY = 20;
 /** NLM_F_REQUEST, NLM_F_DUMP */
 const dump = 0x301;
-/** NLM_F_REQUEST */
-const single = 0x1;
 const families = { unix: 1, ipv4: 2, ipv6: 10 } as const;
 const IPPROTO_TCP = 6;
 /** Bits: ESTABLISHED; and FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING. */
@@ -51,9 +49,6 @@ const UNIX_DIAG_RQLEN = 4;
 const INET_DIAG_INFO = 2;
 /** struct nlmsghdr, inet_diag_req_v2, inet_diag_msg, unix_diag_req, unix_diag_msg, nlattr */
 const [headerBytes, inetRequestBytes, inetBytes, unixRequestBytes, unixBytes, attributeBytes] = [16, 56, 72, 24, 16, 4];
-/** In inet_diag_req_v2; of the cookie all bits: any socket. */
-const [serverPortAt, clientPortAt, serverAt, clientAt, cookieAt] = [8, 10, 12, 28, 48];
-const TCP_LISTEN = 10;
 /** In inet_diag_msg. */
 const [rqueueAt, wqueueAt, inetInodeAt, unixInodeAt] = [56, 60, 68, 4];
 /** In tcp_info. */
@@ -67,51 +62,34 @@ export function socketDiag(libc: Libc): SocketDiag {
   const send = libc.func('intptr_t send(int, const void *, uintptr_t, int)');
   const receive = libc.func('intptr_t recv(int, void *, uintptr_t, int)');
   const close = libc.func('int close(int)');
-  /** Sends it, and reads the parts of the answer until `read` has enough; null: there is no whole answer. */
-  const ask = <T>(asked: Uint8Array, read: (part: DataView) => T | null): T | null => {
+  const ask = (asked: Uint8Array, each: (message: DataView) => boolean): boolean => {
     const fd = Number(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-    if (fd < 0) return null;
+    if (fd < 0) return false;
     try {
-      if (Number(send(fd, asked, asked.length, 0)) !== asked.length) return null;
+      if (Number(send(fd, asked, asked.length, 0)) !== asked.length) return false;
       const part = new Uint8Array(partBytes);
       for (;;) {
         const length = Number(receive(fd, part, partBytes, MSG_DONTWAIT));
-        if (length < headerBytes) return null;
-        const enough = read(new DataView(part.buffer, 0, length));
-        if (enough !== null) return enough;
+        if (length < headerBytes) return false;
+        const ended = readPart(new DataView(part.buffer, 0, length), each);
+        if (ended !== null) return ended;
       }
     } finally {
       close(fd);
     }
   };
   return {
-    connected: (family, each) => ask(request(family), (part) => readPart(part, family, each)) ?? false,
-    isAccepted: ({ server, client }) => ask(requestOf(server, client), readAccepted) ?? null,
+    connected: (family, each) =>
+      ask(request(family), (message) => each(family === 'unix' ? unixSocket(message) : tcpSocket(message))),
+    isAccepted(connection) {
+      let accepted: boolean | null = null;
+      ask(requestFor(connection), (message) => {
+        accepted = acceptedIn(message);
+        return false;
+      });
+      return accepted;
+    },
   };
-}
-
-function requestOf(server: Endpoint, client: Endpoint): Uint8Array {
-  const request = new Uint8Array(headerBytes + inetRequestBytes);
-  const view = new DataView(request.buffer);
-  view.setUint32(0, request.length, isLittle);
-  view.setUint16(4, SOCK_DIAG_BY_FAMILY, isLittle);
-  view.setUint16(6, single, isLittle);
-  request.set([families.ipv4, IPPROTO_TCP], headerBytes);
-  // As in a packet: the greater byte first.
-  view.setUint16(headerBytes + serverPortAt, server.port);
-  view.setUint16(headerBytes + clientPortAt, client.port);
-  request.set(server.address.split('.').map(Number), headerBytes + serverAt);
-  request.set(client.address.split('.').map(Number), headerBytes + clientAt);
-  request.fill(0xff, headerBytes + cookieAt);
-  return request;
-}
-
-/** A socket that has not been accepted has no inode yet. Where the connection is gone, the one that listens is found, or none. */
-function readAccepted(part: DataView): boolean | undefined {
-  if (part.getUint16(4, isLittle) !== SOCK_DIAG_BY_FAMILY || part.byteLength < headerBytes + inetBytes)
-    return undefined;
-  if (part.getUint8(headerBytes + 1) === TCP_LISTEN) return undefined;
-  return part.getUint32(headerBytes + inetInodeAt, isLittle) !== 0;
 }
 
 function request(family: keyof typeof families): Uint8Array {
@@ -133,11 +111,7 @@ function request(family: keyof typeof families): Uint8Array {
 }
 
 /** @returns null while more parts follow, else whether the answer is whole */
-function readPart(
-  part: DataView,
-  family: keyof typeof families,
-  each: (socket: DiagnosedSocket) => boolean,
-): boolean | null {
+function readPart(part: DataView, each: (message: DataView) => boolean): boolean | null {
   for (let at = 0; at + headerBytes <= part.byteLength;) {
     const length = part.getUint32(at, isLittle);
     const type = part.getUint16(at + 4, isLittle);
@@ -145,7 +119,7 @@ function readPart(
     // NLMSG_DONE closes a whole answer; NLMSG_ERROR stands for a family that is not known.
     if (type !== SOCK_DIAG_BY_FAMILY) return type === 3;
     const message = new DataView(part.buffer, at + headerBytes, length - headerBytes);
-    if (!each(family === 'unix' ? unixSocket(message) : tcpSocket(message))) return true;
+    if (!each(message)) return true;
     at += align(length);
   }
   return null;
@@ -189,4 +163,34 @@ function attribute(message: DataView, from: number, wanted: number): DataView | 
 
 function align(length: number): number {
   return Math.ceil(length / 4) * 4;
+}
+
+// ---------------------------------------------------------------- one connection
+
+/** NLM_F_REQUEST */
+const single = 0x1;
+/** In inet_diag_req_v2; in the cookie all bits stand for any socket. */
+const [serverPortAt, clientPortAt, serverAt, clientAt, cookieAt] = [8, 10, 12, 28, 48];
+const listening = 10;
+
+/** Asks for the server's end of it. */
+function requestFor({ server, client }: Parameters<SocketDiag['isAccepted']>[0]): Uint8Array {
+  const request = new Uint8Array(headerBytes + inetRequestBytes);
+  const view = new DataView(request.buffer);
+  view.setUint32(0, request.length, isLittle);
+  view.setUint16(4, SOCK_DIAG_BY_FAMILY, isLittle);
+  view.setUint16(6, single, isLittle);
+  request.set([families.ipv4, IPPROTO_TCP], headerBytes);
+  // As in a packet: the greater byte first.
+  view.setUint16(headerBytes + serverPortAt, server.port);
+  view.setUint16(headerBytes + clientPortAt, client.port);
+  request.set(server.address.split('.').map(Number), headerBytes + serverAt);
+  request.set(client.address.split('.').map(Number), headerBytes + clientAt);
+  request.fill(0xff, headerBytes + cookieAt);
+  return request;
+}
+
+/** A socket has no inode before it is accepted. Where the connection is gone, the one that listens is found, or none. */
+function acceptedIn(message: DataView): boolean | null {
+  return message.getUint8(1) === listening ? null : message.getUint32(inetInodeAt, isLittle) !== 0;
 }
