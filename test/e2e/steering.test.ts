@@ -1,14 +1,13 @@
 /** Balanced in the kernel: each worker has a listener of its own, and connections go to those that are ready. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, existsSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, Load, pidIn } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { acceptedFrom, isAlive, isStopped, openFiles, socketsOnPort } from '../helpers/e2e-proc.ts';
-import { bin, fixture, python, Site } from '../helpers/e2e-site.ts';
+import { fixture, python, Site, withoutKoffi } from '../helpers/e2e-site.ts';
 
 const needsUvicorn = { skip: !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed' };
 const uvicorn = 'uvicorn asgi:app --fd {fd} --log-level warning';
@@ -23,14 +22,6 @@ function listenersOf(pid: number, port: number): string[] {
 async function answersOf(port: number, count: number): Promise<Set<number>> {
   const bodies = await Promise.all(Array.from({ length: count }, () => ask(port)));
   return new Set(bodies.map(pidIn));
-}
-
-/** A copy of the program in a folder from which koffi cannot be found. */
-function withoutKoffi(site: Site): string {
-  const root = dirname(dirname(bin));
-  for (const part of ['bin', 'dist', 'package.json'])
-    cpSync(join(root, part), site.path(`package/${part}`), { recursive: true });
-  return site.path('package/bin/supervise.js');
 }
 
 describe('a listener for each worker', () => {

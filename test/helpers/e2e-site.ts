@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -208,4 +208,12 @@ async function isFree(port: number): Promise<boolean> {
   const free = await bound;
   if (free) await new Promise((done) => server.close(done));
   return free;
+}
+
+/** A copy of the program in a folder from which koffi cannot be found. */
+export function withoutKoffi(site: Site): string {
+  const root = dirname(dirname(bin));
+  for (const part of ['bin', 'dist', 'package.json'])
+    cpSync(join(root, part), site.path(`package/${part}`), { recursive: true });
+  return site.path('package/bin/supervise.js');
 }

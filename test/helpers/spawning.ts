@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Exit } from '../../src/core/protocol.ts';
 import type { AppSpec, HookSpec, ListenSpec } from '../../src/core/spec.ts';
 import type { Launch, Pinned, RunningProcess, Spawner } from '../../src/ports.ts';
+import { loadNative, type Native } from '../../src/system/native.ts';
 import { startGuard, type Guard } from '../../src/system/instance/guard.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
 import { Output } from '../../src/system/output/output.ts';
@@ -61,7 +62,7 @@ export interface Tried {
 
 export class Spawning {
   readonly directory = mkdtempSync(join(tmpdir(), 'supervise-spawn-'));
-  readonly sockets: BoundSockets = createSockets(createLocks());
+  readonly sockets: BoundSockets;
   readonly guard: Guard = startGuard(join(this.directory, 'record'));
   readonly output: Output;
   readonly spawner: Spawner;
@@ -69,7 +70,9 @@ export class Spawning {
   readonly #tried: Tried[] = [];
   #workers = 0;
 
-  constructor(masterName = 'shop') {
+  /** @param native the calls of libc that the sockets have; tests pass one without any */
+  constructor(masterName = 'shop', native: () => Native | null = loadNative) {
+    this.sockets = createSockets(createLocks(), undefined, native);
     this.#sink = new Sink({ name: 'test', target: openFileTarget(join(this.directory, 'output')) });
     this.output = new Output({ sink: this.#sink, colors: false });
     this.spawner = createSpawner({ sockets: this.sockets, guard: this.guard, output: this.output, masterName });
