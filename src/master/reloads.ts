@@ -7,7 +7,9 @@
  *
  * Rules
  * - A pre_reload hook that fails, and may not, leaves everything as it was; its hooks are those of the new config.
- * - One reload at a time is in its hooks. A later one waits for them; whoever waited before it is superseded.
+ * - One reload at a time is in its hooks. Later ones wait for them, each for its turn.
+ * - A reload that has not begun to roll is superseded by a later one that does all that it would have done. One of other
+ *   apps, or of fewer, or without its new config, does not.
  * - What is not done when its time is over is rolled back.
  */
 import { SuperviseError } from '../core/errors.ts';
@@ -52,8 +54,8 @@ export class Reloads {
   readonly #timed = new Set<Run>();
   /** Whose hooks run. */
   #inHooks: Run | null = null;
-  /** Who comes when they are done. */
-  #next: Run | null = null;
+  /** Who comes when they are done, in this order. */
+  #waiting: readonly Run[] = [];
 
   constructor(host: ReloadsHost) {
     this.#host = host;
@@ -80,7 +82,7 @@ export class Reloads {
 
   /** The master stops: what waits will not come. */
   abandon(): void {
-    this.#next = null;
+    this.#waiting = [];
     for (const run of this.#timed) this.#cancelTimeout(run);
   }
 
@@ -91,10 +93,8 @@ export class Reloads {
 
   #progress(run: Run, message: string): Progress {
     const { stage } = run;
-    if (stage.type === 'waiting') {
-      const waits = this.#next === run ? ': waits for the hooks of an earlier one' : '';
-      return { type: 'going', message: `${message}${waits}` };
-    }
+    if (stage.type === 'waiting')
+      return { type: 'going', message: `${message}: waits for the hooks of an earlier one` };
     if (stage.type === 'pre_reload' || stage.type === 'post_reload')
       return { type: 'going', message: `${stage.type} hooks run` };
     if (stage.type === 'over') return stage.end;
@@ -120,12 +120,17 @@ export class Reloads {
   // -------------------------------------------------------------- hooks
 
   #queue(run: Run): void {
-    if (this.#inHooks === null) return this.#runHooks(run);
-    if (this.#next) this.#fail(this.#next, 'superseded by a later reload before it began');
-    this.#next = run;
+    const superseded = this.#waiting.filter((one) => covers(run.command, one.command));
+    for (const one of superseded) this.#fail(one, 'superseded by a later reload before it began');
+    this.#waiting = [...this.#waiting.filter((one) => !superseded.includes(one)), run];
+    this.#next();
   }
 
-  #runHooks(run: Run): void {
+  /** Whose turn it is runs its hooks, if nobody else is in theirs. */
+  #next(): void {
+    const [run, ...later] = this.#waiting;
+    if (this.#inHooks !== null || run === undefined) return;
+    this.#waiting = later;
     this.#inHooks = run;
     run.stage = { type: 'pre_reload' };
     const { hooks, spec } = this.#host;
@@ -133,30 +138,23 @@ export class Reloads {
   }
 
   #afterPreReload(run: Run, outcome: HooksOutcome): void {
-    const next = this.#hooksAreOver();
+    this.#inHooks = null;
     if (outcome.type === 'failed') this.#fail(run, `${outcome.error.message}; nothing was reloaded`, outcome.error);
     else if (run.late) this.#fail(run, `${lateness(run)}; nothing was reloaded`);
     else if (outcome.type === 'cancelled') this.#fail(run, 'the master stops');
-    else if (next) this.#fail(run, 'superseded by a later reload');
+    else if (this.#waiting.some((later) => covers(later.command, run.command)))
+      this.#fail(run, 'superseded by a later reload');
     else this.#roll(run);
-    if (next) this.#runHooks(next);
+    this.#next();
     this.#host.changed();
   }
 
   #afterPostReload(run: Run, outcome: HooksOutcome, rolled: Extract<Progress, { type: 'done' }>): void {
-    const next = this.#hooksAreOver();
+    this.#inHooks = null;
     if (outcome.type === 'failed') this.#fail(run, `${rolled.message}; but ${outcome.error.message}`, outcome.error);
     else this.#end(run, rolled);
-    if (next) this.#runHooks(next);
+    this.#next();
     this.#host.changed();
-  }
-
-  /** @returns who has waited for that */
-  #hooksAreOver(): Run | null {
-    const next = this.#next;
-    this.#inHooks = null;
-    this.#next = null;
-    return next;
   }
 
   #roll(run: Run): void {
@@ -178,7 +176,7 @@ export class Reloads {
     const { stage } = run;
     if (stage.type === 'rolling') giveUp(stage.parts, lateness(run));
     else if (stage.type === 'waiting') {
-      if (this.#next === run) this.#next = null;
+      this.#waiting = this.#waiting.filter((one) => one !== run);
       this.#fail(run, `${lateness(run)}; nothing was reloaded`);
     } else if (stage.type === 'pre_reload') {
       run.late = true;
@@ -186,6 +184,14 @@ export class Reloads {
     }
     this.#host.changed();
   }
+}
+
+/** Whether the later reload does all that the one before would have done, so that nothing of it is lost. */
+function covers(later: ReloadCommand, before: ReloadCommand): boolean {
+  const isOfAll = later.apps === null || before.apps?.every((app) => later.apps?.includes(app));
+  const isOfChanges = later.changedOnly === true && before.changedOnly !== true;
+  const isOfOlderConfig = later.spec === null && before.spec !== null;
+  return isOfAll === true && !isOfChanges && !isOfOlderConfig;
 }
 
 function lateness({ command }: Run): string {

@@ -110,6 +110,129 @@ describe('hooks of a reload', () => {
     assert.equal(it.finished(second)?.ok, true);
   });
 
+  describe('of other apps', () => {
+    const three = ['web', 'api', 'db'] as const;
+    const named = (...apps: readonly string[]) => ({ apps });
+    /** As many hooks as run one after the other succeed. */
+    const hooksSucceed = (it: World): World => {
+      while (it.names().includes('hook.check')) it.hook('check').exits(0);
+      return it;
+    };
+    const outcomes = (it: World, replies: readonly Reply[]) => {
+      for (const reply of replies) finish(hooksSucceed(it), reply);
+      return replies.map((reply) => it.finished(reply)?.message);
+    };
+
+    for (const [first, ...others] of [three, three.toReversed()])
+      test(`those that come during the hooks of ${first} wait, each for its turn, and none is lost`, () => {
+        const it = up({ pre_reload: [pre('check')] }, ...three);
+        const replies = [first ?? '', ...others].map((name) => reload(it, named(name)));
+        assert.deepEqual(it.names(), ['web.1', 'api.1', 'db.1', 'hook.check'], 'one process at a time');
+        assert.deepEqual(outcomes(it, replies), [
+          `${first}: revision 2 serves with 1 workers`,
+          ...others.map((name) => `${name}: revision 2 serves with 1 workers`),
+        ]);
+        assert.equal(it.eventsOf('hook.running').length, 3);
+      });
+
+    test('one that names all of them, or all there are, supersedes those that wait', () => {
+      for (const all of [{}, named(...three)]) {
+        const it = up({ pre_reload: [pre('check')] }, ...three);
+        const replies = [named('web'), named('api'), named('db'), all].map((parts) => reload(it, parts));
+        const [first, ...waited] = outcomes(it, replies);
+        assert.deepEqual(
+          [first, ...waited.slice(0, 2)],
+          ['superseded by a later reload', ...Array(2).fill('superseded by a later reload before it began')],
+        );
+        assert.match(waited[2] ?? '', /^(\w+: revision 2 serves with 1 workers(; )?){3}$/);
+        assert.equal(it.eventsOf('hook.running').length, 2);
+      }
+    });
+
+    test('one of a single app does not supersede one of all: it comes after it', () => {
+      const it = up({ pre_reload: [pre('check')] }, ...three);
+      const [first, all, single] = [reload(it, named('db')), reload(it), reload(it, named('web'))];
+      it.hook('check').exits(0);
+      assert.match(it.finished(first)?.message ?? '', /superseded/);
+      it.hook('check').exits(0);
+      assert.equal(it.finished(all), null, 'it rolls');
+      assert.deepEqual(it.names(), ['web.1', 'api.1', 'db.1', 'web.2', 'api.2', 'db.2', 'hook.check']);
+      finish(it, all);
+      assert.equal(it.finished(all)?.ok, true);
+      assert.equal(outcomes(it, [single])[0], 'web: revision 3 serves with 1 workers');
+    });
+
+    test('one without the new config does not supersede the one that brings it', () => {
+      const it = up({ pre_reload: [pre('check')] }, 'web', 'db');
+      const next: Spec = { ...it.spec, env: { RELEASE: 'new' } };
+      const replies = [reload(it, named('db')), reload(it, { ...named('web'), spec: next }), reload(it, named('web'))];
+      outcomes(it, replies);
+      assert.equal(it.workersOf('web')[0]?.launch?.pinned.env['RELEASE'], 'new');
+    });
+
+    test('one of what has changed does not supersede one of all: code changes without the config', () => {
+      const it = up({ pre_reload: [pre('check')] }, 'web', 'db');
+      const replies = [named('db'), named('web'), { spec: it.spec, changedOnly: true }].map((parts) =>
+        reload(it, parts),
+      );
+      assert.deepEqual(outcomes(it, replies).slice(1), ['web: revision 2 serves with 1 workers', 'nothing to do']);
+    });
+
+    test('post_reload of one that has rolled meanwhile comes first, and then who waits', () => {
+      const it = up({ post_reload: [post('tell')] }, ...three);
+      const first = reload(it, named('web'));
+      it.worker('web', 1).becomesReady();
+      const hooks = { ...it.spec.hooks, pre_reload: [pre('check')] };
+      const [second, third] = ['api', 'db'].map((name) => reload(it, { ...named(name), spec: { ...it.spec, hooks } }));
+      it.after(5_000).asked().after(5_000);
+      assert.deepEqual(it.names().slice(-1), ['hook.check']);
+      it.hook('check').exits(0);
+      assert.deepEqual(
+        it.names().filter((name) => name.startsWith('hook')),
+        ['hook.tell'],
+        'one process at a time',
+      );
+      it.hook('tell').exits(0);
+      assert.equal(it.finished(first)?.ok, true);
+      assert.deepEqual(it.names().slice(-1), ['hook.check'], 'that of the third');
+      it.hook('check').exits(0);
+      for (const reply of [second, third]) {
+        while (!it.names().includes('hook.tell')) it.allReady().after(5_000).asked();
+        it.hook('tell').exits(0);
+        assert.equal(it.finished(reply ?? assert.fail())?.ok, true);
+      }
+    });
+
+    test('a stop: none of those that wait comes', () => {
+      const it = up({ pre_reload: [pre('check')] }, ...three);
+      const replies = three.map((name) => reload(it, { ...named(name), timeoutMs: 60_000 }));
+      it.handle({ type: 'stop', how: 'graceful' });
+      assert.deepEqual(
+        replies.map((reply) => it.finished(reply)?.message),
+        three.map(() => 'the master stops'),
+      );
+      it.hook('check').exits(null, { signal: 'SIGTERM' });
+      it.asked();
+      it.expectEnded(0);
+      assert.equal(it.eventsOf('hook.running').length, 1);
+    });
+
+    test('one that is out of time leaves the others their turn', () => {
+      const it = up({ pre_reload: [pre('check')] }, ...three);
+      const [first, second, third] = [
+        reload(it, named('web')),
+        reload(it, { ...named('api'), timeoutMs: 20_000 }),
+        reload(it, named('db')),
+      ];
+      it.after(20_000);
+      assert.equal(it.finished(second)?.message, 'not done within 20s; nothing was reloaded');
+      assert.deepEqual(outcomes(it, [first, third]), [
+        'web: revision 2 serves with 1 workers',
+        'db: revision 2 serves with 1 workers',
+      ]);
+    });
+  });
+
   test('a later one waits for post_reload too, and then comes', () => {
     const it = up({ post_reload: [post('tell')] });
     const first = reload(it);
