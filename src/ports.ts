@@ -72,6 +72,8 @@ export interface RunningProcess {
   probe(health: HealthSpec, done: (failure: string | null) => void): Cancel;
   /** Whether a process of its tree has a listening TCP socket that is not one of the app's `listen`. */
   bindsOwnPort(): boolean;
+  /** What it has written last, as in its `Exit`, while it still runs. */
+  lastLines(): readonly string[];
 }
 
 export interface Spawner {

@@ -415,7 +415,7 @@ export class App {
     const verdict = this.#revisions.judge(
       this.#crew.seenByJudge((worker) => this.#ward.crashLike(worker) !== null),
       { replicas: this.#replicas, ms: clock.now() },
-      (worker) => rolloutFailure(this.#crew.get(worker), this.#ward.crashLike(worker)),
+      (worker) => rolloutFailure(this.#crew.get(worker)!, this.#ward.crashLike(worker)),
     );
     this.#cancelWake?.();
     this.#cancelWake = null;

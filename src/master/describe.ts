@@ -64,22 +64,31 @@ function inWords({ ailment, reason }: Illness): string {
   return `${words[ailment]}: ${reason}`;
 }
 
-/** How a worker of a new revision failed, so that the old one comes back. */
-export function rolloutFailure(runner: WorkerRunner | undefined, illness: Illness | null): RolloutFailure {
-  if (illness !== null) return { how: inWords(illness), lastLines: [] };
-  const past = runner?.life.lastExit;
-  const how = past && past.cause !== 'start-timeout' ? describeExit(past.exit) : 'not ready in time';
-  return { how, lastLines: past?.exit.lastLines ?? [] };
+/** How a worker of a new revision failed, so that the old one comes back. One that hangs, or is ill, is still there. */
+export function rolloutFailure(runner: WorkerRunner, illness: Illness | null): RolloutFailure {
+  const { lastExit, ending } = runner.life;
+  if (illness !== null) return { how: inWords(illness), lastLines: runner.lastLines };
+  if (lastExit !== null && ending?.cause !== 'start-timeout')
+    return { how: describeExit(lastExit.exit), lastLines: lastExit.exit.lastLines };
+  const hint = neverListened(runner) ? ` (${listenHint})` : '';
+  return { how: `not ready in time${hint}`, lastLines: runner.lastLines };
+}
+
+const listenHint =
+  "the script never listened: if it is not a server, set `ready: spawned`, or call process.send('ready') when it is ready";
+
+/** Of one that was not ready in time. */
+function neverListened({ pinned }: WorkerRunner): boolean {
+  return pinned.app.kind === 'script' && pinned.app.ready.kind === 'auto';
 }
 
 /** What to look at when an app did not come up: what was run, where, as whom, and a likely mistake. */
-function startHint({ life, pinned }: WorkerRunner): string {
-  const { argv, app, cwd, env } = pinned;
+function startHint(runner: WorkerRunner): string {
+  const { argv, app, cwd, env } = runner.pinned;
   const user = app.identity.user ?? 'that of the master';
   const facts = `program: ${argv.join(' ')}; cwd: ${cwd}; user: ${user}; PATH: ${env['PATH'] ?? 'not set'}`;
-  const silent = life.lastExit?.cause === 'start-timeout' && app.kind === 'script' && app.ready.kind === 'auto';
-  if (!silent) return facts;
-  return `the script never listened: if it is not a server, set \`ready: spawned\`, or call process.send('ready') when it is ready. ${facts}`;
+  const isLate = runner.life.lastExit?.cause === 'start-timeout';
+  return isLate && neverListened(runner) ? `${listenHint}. ${facts}` : facts;
 }
 
 /** What a rollout is doing now. @param fresh the workers of the new revision, in the order in which they were made */

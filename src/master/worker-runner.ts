@@ -83,6 +83,11 @@ export class WorkerRunner {
     return this.#life.ending.cause === 'restart' ? 'restarting' : 'retiring';
   }
 
+  /** What its process has written last; without one, what the one before had. */
+  get lastLines(): readonly string[] {
+    return this.#process?.lastLines() ?? this.#life.lastExit?.exit.lastLines ?? [];
+  }
+
   /** Its crashes in a row, as they are when it ends now. */
   get row(): Row {
     return rowOf(this.#life, this.#around());

@@ -183,6 +183,17 @@ describe('a deployment that goes wrong', () => {
     await servesAsBefore(it);
   });
 
+  test('a script that hangs before it listens: what it has written, and what to do', async (t) => {
+    const it = await served(t, { ...script, ready_timeout: '5s' }, { 'server.cjs': server() });
+    it.site.write('server.cjs', "console.error('waiting for the key'); setInterval(() => {}, 1000);");
+    const { code, stdout } = await it.site.run(['reload', '--json']);
+    const result = JSON.parse(stdout) as { message: string; lastLines: string[] };
+    assert.deepEqual([code, result.lastLines], [1, ['waiting for the key']]);
+    assert.match(result.message, /not ready in time \(the script never listened: .*`ready: spawned`/);
+    assert.deepEqual((await it.master.event('rollout.rolled_back')).lastLines, ['waiting for the key']);
+    await servesAsBefore(it);
+  });
+
   test('a revision that serves for a moment and then crashes is no success', async (t) => {
     const it = await served(t, script, { 'server.cjs': server() });
     it.site.write('server.cjs', server("setTimeout(() => { throw new Error('out of luck') }, 200)"));

@@ -147,6 +147,13 @@ export class FakeProcess implements RunningProcess {
     return this.ownPort;
   }
 
+  /** What it has written so far. */
+  written: readonly string[] = [];
+
+  lastLines(): readonly string[] {
+    return this.written;
+  }
+
   becomesReady(): void {
     this.#listener.ready();
   }

@@ -171,12 +171,13 @@ describe('health', () => {
     const it = up({ workers: 2, health: { ...health, intervalMs: 1_000, failures: 2 } });
     const reply = it.handle({ type: 'reload', spec: null, apps: null });
     it.worker('web', 2).becomesReady();
+    it.worker('web', 2).written = ['KeyError: TOKEN'];
     for (let n = 0; n < 2; n++) {
       it.after(1_000);
       for (const process of it.workersOf('web')) process.answers(process.launch?.slot === 2 ? 'answered 500' : null);
     }
     it.asked();
-    assert.equal(it.finished(reply)?.ok, false);
+    assert.deepEqual([it.finished(reply)?.ok, it.finished(reply)?.lastLines], [false, ['KeyError: TOKEN']]);
     assert.match(it.finished(reply)?.message ?? '', /rolled back: web\.3 of revision 2: is not healthy: answered 500/);
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
   });

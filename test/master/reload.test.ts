@@ -148,15 +148,25 @@ describe('a rollback', () => {
   test('when the canary is not ready in time', () => {
     const it = up({ readyTimeoutMs: 60_000 });
     const reply = reload(it, bad);
+    it.worker('web', 2).written = ['waiting for the database'];
     it.after(60_000);
     assert.deepEqual(
-      it.eventsOf('rollout.rolled_back').map((event) => event.worker),
-      ['web.3'],
+      it.eventsOf('rollout.rolled_back').map(({ worker, reason, lastLines }) => [worker, reason, lastLines]),
+      [['web.3', 'web.3 of revision 2: not ready in time', ['waiting for the database']]],
     );
-    assert.match(it.eventsOf('rollout.rolled_back')[0]?.reason ?? '', /not ready in time/);
     it.asked();
-    assert.equal(it.finished(reply)?.ok, false);
+    assert.deepEqual([it.finished(reply)?.ok, it.finished(reply)?.lastLines], [false, ['waiting for the database']]);
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
+  });
+
+  test('when the canary is a script that never listens: it says what to do', () => {
+    const it = up({ kind: 'script' });
+    const reply = reload(it, bad);
+    it.after(60_000).asked();
+    assert.match(
+      it.finished(reply)?.message ?? '',
+      /web\.3 of revision 2: not ready in time \(the script never listened: .*`ready: spawned`.*\); revision 1 serves/,
+    );
   });
 
   test('when its program cannot be executed', () => {

@@ -176,6 +176,12 @@ describe('what ends', () => {
     assert.deepEqual(quiet, { code: null, signal: 'SIGUSR2', error: null, lastLines: ['out'] });
   });
 
+  test('the last lines of one that still runs', async () => {
+    const tried = world.start({ argv: ['/bin/sh', '-c', 'echo waits >&2; exec sleep 60'] });
+    await tried.line(/waits/);
+    assert.deepEqual(tried.process.lastLines(), ['waits']);
+  });
+
   test('an unfinished last line, and all of a long output, is there at the exit', async () => {
     const lines: string[] = [];
     const stop = world.output.subscribe(({ line }) => line.startsWith('row ') && lines.push(line));

@@ -217,6 +217,10 @@ export class ChildLife implements RunningProcess {
     return this.#end === null && this.tree.bindsOwnPort();
   }
 
+  lastLines(): readonly string[] {
+    return this.#parts.output.tail(this.#spec.source.source, tailLines);
+  }
+
   // -------------------------------------------------------------- after the leader's exit
 
   #leaderExited(code: number | null, signal: Signal | null): void {
@@ -338,6 +342,7 @@ const withoutProcess: RunningProcess = {
   signal: () => undefined,
   probe: () => () => undefined,
   bindsOwnPort: () => false,
+  lastLines: () => [],
 };
 
 type SpawnFailure = Pick<Exit, 'error' | 'transient'>;
