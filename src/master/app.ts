@@ -396,7 +396,9 @@ export class App {
         this.#runnerHost,
       );
       this.#crew.add(runner);
-      return runner.begin(this.#ward.inheritance());
+      const inherited = this.#ward.inheritance();
+      // Crashes of the revision before are nothing that a new one has done.
+      return runner.begin(this.#revisions.rollout === null ? inherited : null);
     }
     const cause = this.#causeOf(change, doomed);
     this.#crew.get(change.id)?.send({ type: 'stop', cause, ...(cause === 'stall' && { timeoutMs: stalledStopMs }) });

@@ -183,6 +183,16 @@ describe('health', () => {
   });
 });
 
+test('a reload while one that hangs is still being ended: the new revision inherits none of its crashes', () => {
+  const it = up({ stall: { afterMs: 30_000, action: 'restart', signal: null } });
+  it.worker('web', 0).exits(1);
+  it.allReady().worker('web', 0).stalls();
+  const reply = it.handle({ type: 'reload', spec: null, apps: null });
+  assert.deepEqual(it.eventsOf('rollout.rolled_back'), []);
+  for (let n = 0; n < 4; n++) it.asked().allReady().after(5_000);
+  assert.equal(it.finished(reply)?.ok, true);
+});
+
 const stall = { afterMs: 30_000, action: 'restart', signal: null } as const;
 
 describe('stalls', () => {
