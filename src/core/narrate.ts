@@ -54,11 +54,11 @@ const sentences: Sentences = {
   'worker.exited': tellExit,
   'worker.backoff': (e) => [
     'warn',
-    `${e.worker} crashed${inARow(e.crashes)}; next start ${e.delayMs === 0 ? 'now' : `in ${formatDuration(e.delayMs)}`}`,
+    `${e.worker} ${crashed(e)}; ${e.inherited ? 'first' : 'next'} start ${e.delayMs === 0 ? 'now' : `in ${formatDuration(e.delayMs)}`}`,
   ],
   'worker.failed': (e) => [
     'error',
-    `${e.worker} failed${e.crashes === 0 ? '' : `: it crashed${inARow(e.crashes)}`}; ${e.delayMs === null ? 'it is not started again' : `next trial in ${formatDuration(e.delayMs)}`}`,
+    `${e.worker} failed${e.crashes === 0 ? '' : `: it ${crashed(e)}`}; ${e.delayMs === null ? 'it is not started again' : `next trial in ${formatDuration(e.delayMs)}`}`,
   ],
   'worker.completed': (e) => ['info', `${e.worker} has completed its work`],
   'worker.stopped': (e) => ['debug', `${e.worker} has stopped`],
@@ -165,7 +165,7 @@ const causeInWords: Readonly<Record<Cause, string>> = {
 };
 
 function whatNext({ action }: { readonly action: 'warn' | 'replace' }): string {
-  return action === 'replace' ? 'it will be replaced' : 'it is left alone';
+  return action === 'replace' ? 'it is to be replaced' : 'it is left alone';
 }
 
 function hookName(e: { readonly phase: string; readonly hook: string }): string {
@@ -187,8 +187,9 @@ function tellChanges(e: EventOf<'config.changed'>): string {
   return parts.length === 0 ? 'no app differs' : parts.join('; ');
 }
 
-function inARow(crashes: number): string {
-  return crashes > 1 ? ` ${crashes} times in a row` : '';
+function crashed({ crashes, inherited }: EventOf<'worker.backoff' | 'worker.failed'>): string {
+  if (inherited) return `takes over ${crashes} ${crashes === 1 ? 'crash' : 'crashes'} in a row`;
+  return crashes > 1 ? `crashed ${crashes} times in a row` : 'crashed';
 }
 
 function counted(count: number, what: string): string {

@@ -129,8 +129,19 @@ export type EventBody =
       readonly pid: number | null;
       readonly cause: Cause;
     } & WorkerRef)
-  | ({ readonly type: 'worker.backoff'; readonly delayMs: number; readonly crashes: number } & WorkerRef)
-  | ({ readonly type: 'worker.failed'; readonly crashes: number; readonly delayMs: number | null } & WorkerRef)
+  /** `inherited`: it has had no process yet, the crashes are those of the workers whose place it takes. */
+  | ({
+      readonly type: 'worker.backoff';
+      readonly delayMs: number;
+      readonly crashes: number;
+      readonly inherited?: true;
+    } & WorkerRef)
+  | ({
+      readonly type: 'worker.failed';
+      readonly crashes: number;
+      readonly delayMs: number | null;
+      readonly inherited?: true;
+    } & WorkerRef)
   | ({ readonly type: 'worker.completed' | 'worker.stopped' } & WorkerRef)
   | ({
       readonly type: 'worker.exited';
@@ -145,7 +156,7 @@ export type EventBody =
       readonly lastLines: readonly string[];
     } & WorkerRef)
   | ({ readonly type: 'worker.signalled'; readonly signal: Signal } & WorkerRef)
-  /** It will be replaced, or it would be if `action` were restart. */
+  /** It is to be replaced, or it would be if `action` were restart. */
   | ({
       readonly type: 'worker.stalled' | 'worker.unhealthy' | 'worker.over_memory' | 'worker.over_lifetime';
       readonly reason: string;

@@ -23,7 +23,7 @@ export function reasonOf(life: Life, nowMs: number): string | null {
     case 'killing':
       return endingInWords(life, left);
     case 'backoff':
-      return `${howItEnded(life)}; next start in ${left ?? '0s'}`;
+      return `${howItEnded(life)}; ${life.lastExit === null ? 'first' : 'next'} start in ${left ?? '0s'}`;
     case 'failed':
       return left === null
         ? `${howItEnded(life)}; the restart policy starts it no more`
@@ -41,7 +41,9 @@ function endingInWords(life: Life, left: string | null): string {
 
 function howItEnded(life: Life): string {
   const past = life.lastExit;
-  const how = past === null ? 'ended' : past.cause === 'start-timeout' ? 'not ready in time' : describeExit(past.exit);
   const { crashes } = life.row;
+  // It has had no process yet: these are the crashes of the workers whose place it takes.
+  if (past === null) return `takes over ${crashes} ${crashes === 1 ? 'crash' : 'crashes'} in a row`;
+  const how = past.cause === 'start-timeout' ? 'not ready in time' : describeExit(past.exit);
   return crashes > 1 ? `${how}, ${crashes} crashes in a row` : how;
 }

@@ -5,7 +5,7 @@
  *   worker.exited          a draft
  *   the next of the worker   restarted, backoff, failed, completed: the record is whole
  *   worker.stopped         whole too, with the worker that took its place: one that was started for it before, or
- *                          the one that the very next event of the app starts
+ *                          the one that the very next event of the app starts, or lets wait for its first start
  */
 import { SuperviseError } from '../core/errors.ts';
 import type { Cause, Event, EventType, Snapshot, Target, WorkerSnapshot } from '../core/protocol.ts';
@@ -66,6 +66,8 @@ export class ExitRecorder {
   readonly #records: Records;
   readonly #workers = new Map<string, Tracked>();
   readonly #apps = new Map<string, AppStory>();
+  /** New workers that wait for their first start -> how the one ended whose place they take. */
+  readonly #heirs = new Map<string, ExitRecord>();
 
   constructor(records: Records) {
     this.#records = records;
@@ -121,9 +123,9 @@ export class ExitRecorder {
   #takeOfWorker(event: Extract<Event, { readonly worker: string; readonly slot: number }>): void {
     const app = this.#app(event.app);
     if (event.type === 'worker.starting') return this.#starting(event, app);
-    this.#settleWaiting(app, null);
     const worker = this.#workers.get(event.worker);
-    if (worker === undefined) return;
+    if (worker === undefined) return this.#waits(event, app);
+    this.#settleWaiting(app, null);
     switch (event.type) {
       case 'worker.ready':
         worker.readyMs = event.bootMs;
@@ -157,6 +159,14 @@ export class ExitRecorder {
     }
   }
 
+  /** One that has had no process yet: it inherits crashes, and may be retired before its first start. */
+  #waits({ type, worker }: Event & { readonly worker: string }, app: AppStory): void {
+    const isRetired = type === 'worker.stopped';
+    const predecessor = this.#settleWaiting(app, isRetired ? null : worker);
+    if (isRetired) this.#heirs.delete(worker);
+    else if (predecessor !== null) this.#heirs.set(worker, predecessor);
+  }
+
   #starting(event: EventOf<'worker.starting'>, app: AppStory): void {
     const before = this.#workers.get(event.worker);
     if (before !== undefined) {
@@ -166,7 +176,8 @@ export class ExitRecorder {
       Object.assign(before, fresh(event), { start });
       return;
     }
-    const successorOf = this.#settleWaiting(app, event.worker);
+    const successorOf = this.#settleWaiting(app, event.worker) ?? this.#heirs.get(event.worker) ?? null;
+    this.#heirs.delete(event.worker);
     const start = app.startOf(event, successorOf, [...this.#workers.values()]);
     const { worker: id, slot, revision } = event;
     this.#workers.set(id, {

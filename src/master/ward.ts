@@ -48,6 +48,9 @@ export class Ward {
   /** Whose replacement has begun, and the row of crashes that is left to the successor. */
   #chosen: { readonly illness: Illness; readonly runner: WorkerRunner; row: Row | null } | null = null;
 
+  /** It was said that nobody is replaced because most are unhealthy. */
+  #hasWarned = false;
+
   constructor(host: WardHost) {
     this.#host = host;
   }
@@ -102,6 +105,7 @@ export class Ward {
 
   /** Who is to be replaced now; null: nobody. @param ready how many workers are */
   choose(ready: number): Illness | null {
+    this.#warn(ready);
     const current = this.#chosen?.illness.worker ?? null;
     const illness = chooseReplacement(this.#ill(), { ready, current, nowMs: this.#host.clock.now() });
     const runner = illness && this.#patients.get(illness.worker)?.runner;
@@ -138,8 +142,16 @@ export class Ward {
 
   /** What an operator should know. */
   note(ready: number): string | null {
-    if (!mostAreUnhealthy(this.#ill(), ready)) return null;
-    return 'over half of the workers are not healthy, so none of them is replaced: what they depend on is the likely cause';
+    return mostAreUnhealthy(this.#ill(), ready) ? mostAreIll : null;
+  }
+
+  /** Once, each time that it becomes so. */
+  #warn(ready: number): void {
+    const [patient] = this.#patients.values();
+    const message = this.note(ready);
+    if (message !== null && !this.#hasWarned && patient !== undefined)
+      this.#host.emit({ type: 'app.warning', app: patient.runner.ref.app, message });
+    this.#hasWarned = message !== null;
   }
 
   #ill(): Illness[] {
@@ -185,6 +197,9 @@ export class Ward {
     this.#host.changed();
   }
 }
+
+const mostAreIll =
+  'over half of the workers are not healthy, so none of them is replaced: what they depend on is the likely cause';
 
 const eventOf = {
   'stall': 'worker.stalled',

@@ -196,11 +196,12 @@ export class WorkerRunner {
   }
 
   #reportState(pidBefore: number | null): void {
-    const { state, sinceMs, row, restarts, deadlineMs, readyMs, startedMs, ending } = this.#life;
+    const { state, sinceMs, row, restarts, deadlineMs, readyMs, startedMs, ending, lastExit } = this.#life;
     const ref = this.ref;
     // As it was decided: the time that passed since then is none of the policy's.
     const waitMs = deadlineMs === null ? null : Math.round(deadlineMs - sinceMs);
     const cause: Cause = ending?.cause ?? 'stop';
+    const crashes = { crashes: row.crashes, ...(lastExit === null && { inherited: true as const }) };
     switch (state) {
       case 'starting':
         return this.#host.emit({
@@ -221,9 +222,9 @@ export class WorkerRunner {
       case 'killing':
         return this.#host.emit({ type: `worker.${state}`, ...ref, pid: pidBefore, cause });
       case 'backoff':
-        return this.#host.emit({ type: 'worker.backoff', ...ref, delayMs: waitMs ?? 0, crashes: row.crashes });
+        return this.#host.emit({ type: 'worker.backoff', ...ref, delayMs: waitMs ?? 0, ...crashes });
       case 'failed':
-        return this.#host.emit({ type: 'worker.failed', ...ref, crashes: row.crashes, delayMs: waitMs });
+        return this.#host.emit({ type: 'worker.failed', ...ref, ...crashes, delayMs: waitMs });
       case 'completed':
       case 'stopped':
         return this.#host.emit({ type: `worker.${state}`, ...ref });

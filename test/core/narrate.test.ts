@@ -51,6 +51,16 @@ const table: readonly (readonly [EventBody, Narration['level'], string])[] = [
   ],
   [{ type: 'worker.backoff', delayMs: 0, crashes: 1, ...web7 }, 'warn', 'web.7 crashed; next start now'],
   [
+    { type: 'worker.backoff', delayMs: 500, crashes: 2, inherited: true, ...web7 },
+    'warn',
+    'web.7 takes over 2 crashes in a row; first start in 500ms',
+  ],
+  [
+    { type: 'worker.unhealthy', reason: 'answered 503', action: 'replace', ...web7 },
+    'warn',
+    'web.7 is not healthy: answered 503; it is to be replaced',
+  ],
+  [
     { type: 'worker.failed', crashes: 9, delayMs: 60_000, ...web7 },
     'error',
     'web.7 failed: it crashed 9 times in a row; next trial in 1m',

@@ -37,6 +37,11 @@ describe('reasonOf', () => {
       'no such file; next start in 500ms',
     ],
     [
+      'backoff, crashes of the worker whose place it takes',
+      new LifeStory({ inherited: { crashes: 1, delayed: 0 } }),
+      'takes over 2 crashes in a row; first start in 500ms',
+    ],
+    [
       'failed',
       new LifeStory({ backoff: { maxCrashes: 0 } }).exits(null, { signal: 'SIGBUS' }),
       'signal SIGBUS; next trial in 1m',

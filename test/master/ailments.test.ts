@@ -79,9 +79,20 @@ describe('health', () => {
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
     assert.equal(it.types().filter((type) => type === 'worker.starting').length, 3, 'not even tried');
     assert.match(notes(it), /over half of the workers are not healthy/);
+    assert.deepEqual(
+      it.eventsOf('app.warning').map(({ app, message }) => [app, message]),
+      [['web', notes(it)]],
+      'and the log, once',
+    );
     probes(it, [0]);
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3', 'web.4'], 'the one that still is');
     assert.doesNotMatch(notes(it), /over half/);
+  });
+
+  test('and the log says so again when it comes to that again', () => {
+    const it = up({ workers: 2, health: { ...health, failures: 1 } });
+    for (const sick of [[0, 1], [0, 1], [], [0, 1]]) probes(it, sick);
+    assert.equal(it.eventsOf('app.warning').length, 2);
   });
 
   test('a successor inherits the crashes in a row, so that nothing is replaced endlessly without delay', () => {

@@ -97,6 +97,17 @@ describe('a replacement', () => {
     assert.equal(alone.start('web.3').why, 'missing');
   });
 
+  test('that inherits crashes, and so waits for its first start, whatever else happens meanwhile', () => {
+    const stall: EventBody = { type: 'worker.stalled', ...ref(1), reason: 'it spins', action: 'replace' };
+    const backoff: EventBody = { type: 'worker.backoff', ...ref(3, 0), delayMs: 500, crashes: 2, inherited: true };
+    const tale = up().take(stall, exited(1, 'stall'), stopped(1), backoff);
+    assert.deepEqual(tale.places, ['web.1 stall web.3']);
+    tale.take({ type: 'app.scaled', app: 'web', from: 2, to: 3 }, starting(4, 2), starting(3, 0));
+    assert.deepEqual(tale.start('web.3'), { why: 'replacement', of: 'web.1', after: 'it spins' });
+    const retired = up().take(stall, exited(1, 'stall'), stopped(1), backoff, stopped(3), starting(3, 0));
+    assert.equal(retired.start('web.3').why, 'missing', 'it has never begun');
+  });
+
   test('in place, as the next process of the same worker', () => {
     const tale = up().take(
       { type: 'worker.unhealthy', ...ref(1), reason: 'GET /healthz: 503', action: 'replace' },
