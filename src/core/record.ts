@@ -1,11 +1,10 @@
 /**
- * The record of an exit: what is kept of every end of a worker's process, how much of it, and how it lies in a file.
+ * The record of an exit: what is kept of every end of a worker's process, and how much of it.
  *
  * Rules
  * - A record is bounded whatever the worker did: so many lines, so long, so many points. An end that was asked for keeps no
  *   curve and few lines: it is told, not investigated.
  * - A curve is thinned evenly in time. What falls together keeps the highest memory and the mean CPU: a peak is not lost.
- * - One line of JSON a record. A line that cannot be read (torn by a power cut, of another version) is passed over.
  */
 import type { Cause, WorkerState } from './protocol.ts';
 import type { Signal } from './spec.ts';
@@ -191,57 +190,4 @@ function merged(points: readonly Point[], from: number, to: number): Point {
   }
   const cpuPercent = known === 0 ? null : Math.round((10 * cpuSum) / known) / 10;
   return { atMs: points[to - 1]!.atMs, memoryBytes, cpuPercent };
-}
-
-// ---------------------------------------------------------------- the file
-
-/** Without the closing newline. App and worker stand near the head: a reader may look for them before it parses. */
-export function recordLine(record: ExitRecord): string {
-  const { at, app, worker, ...rest } = record;
-  return JSON.stringify({ at, app, worker, ...rest });
-}
-
-/**
- * The last `n` records of the lines of a file that belong to an app or (`worker`) to one worker, newest first. Lines that
- * are no records are passed over.
- */
-export function recordsIn(
-  lines: readonly string[],
-  target: { readonly app: string; readonly worker: string | null },
-  n: number,
-): readonly ExitRecord[] {
-  const { app, worker } = target;
-  const key = worker === null ? `"app":${JSON.stringify(app)}` : `"worker":${JSON.stringify(worker)}`;
-  const found: ExitRecord[] = [];
-  for (let at = lines.length - 1; at >= 0 && found.length < n; at--) {
-    const line = lines[at] ?? '';
-    const record = line.includes(key) ? parseRecord(line) : null;
-    if (record !== null && (worker === null ? record.app === app : record.worker === worker)) found.push(record);
-  }
-  return found;
-}
-
-/** The apps of which there are records, in the order of their first. */
-export function appsIn(lines: readonly string[]): readonly string[] {
-  const names = new Set<string>();
-  for (const line of lines) {
-    const name = /^\{"at":"[^"]*","app":("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
-    if (name !== undefined) names.add(JSON.parse(name) as string);
-  }
-  return [...names];
-}
-
-/** null: the line is torn, or not one of ours. */
-export function parseRecord(line: string): ExitRecord | null {
-  let value: Partial<ExitRecord> | null;
-  try {
-    value = JSON.parse(line) as Partial<ExitRecord> | null;
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null) return null;
-  const { at, app, worker, cause, uptimeMs, lastLines, curve, next } = value;
-  const isText = [at, app, worker, cause].every((one) => typeof one === 'string');
-  const isWhole = Array.isArray(lastLines) && Array.isArray(curve) && typeof next?.type === 'string';
-  return isText && isWhole && typeof uptimeMs === 'number' ? (value as ExitRecord) : null;
 }

@@ -1,18 +1,16 @@
 /** Records of exits: bounds, thinning, and what a reader makes of a damaged file. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { appsIn, parseRecord, recordLine, recordsIn } from '../../src/core/record-file.ts';
 import {
   addPoint,
-  appsIn,
   bounded,
   curveBefore,
   curveMs,
   curvePoints,
   isPlanned,
-  parseRecord,
-  recordLine,
-  recordsIn,
   thin,
+  type Next,
   type Point,
 } from '../../src/core/record.ts';
 import { causes } from '../../src/core/protocol.ts';
@@ -135,6 +133,52 @@ describe('a file of records', () => {
     assert.deepEqual(pids('we', null), []);
     assert.deepEqual(pids('web', 'web.2'), []);
     assert.deepEqual(appsIn(lines), ['web', 'api']);
+  });
+
+  test('may have lines of another version: those that cannot be told of are passed over', () => {
+    const strange: Record<string, unknown>[] = [
+      { cause: 'eclipse' },
+      { cause: 'toString' },
+      ...[
+        { type: 'cloned' },
+        { type: 'toString' },
+        { type: 'backoff', crashes: 2 },
+        { type: 'stopped' },
+        null,
+        'x',
+      ].map((next) => ({ next })),
+      ...[[7], 'x', null, [null]].map((lastLines) => ({ lastLines })),
+      ...[[null], [{ beforeMs: 1 }], {}].map((curve) => ({ curve })),
+      ...['uptimeMs', 'readyMs', 'revision', 'restarts', 'signal', 'reason', 'at', 'oom'].map((field) => ({
+        [field]: undefined,
+      })),
+    ];
+    for (const fields of strange) {
+      const line = JSON.stringify({ ...exitRecord({ pid: 9 }), ...fields });
+      assert.equal(parseRecord(line), null, line);
+      const pids = recordsIn([...lines, line], { app: 'web', worker: 'web.1' }, 10).map(({ pid }) => pid);
+      assert.deepEqual(pids, [4, 1], line);
+    }
+    const later = JSON.stringify({ ...exitRecord(), mood: 'good' });
+    assert.notEqual(parseRecord(later), null, 'a field more is no harm');
+  });
+
+  test('each kind of record is read again', () => {
+    const nexts: readonly Next[] = [
+      { type: 'restarted' },
+      { type: 'backoff', delayMs: 5, crashes: 2 },
+      { type: 'failed', delayMs: null, crashes: 2 },
+      { type: 'failed', delayMs: 5, crashes: 0 },
+      { type: 'completed' },
+      { type: 'stopped', by: null },
+      { type: 'stopped', by: 'web.8' },
+    ];
+    const curve = [{ beforeMs: 1, memoryBytes: 2, cpuPercent: null }];
+    for (const record of [
+      ...nexts.map((next) => exitRecord({ next, curve })),
+      ...causes.map((cause) => exitRecord({ cause, signal: 'SIGKILL', code: null, pid: null, readyMs: null })),
+    ])
+      assert.deepEqual(parseRecord(recordLine(record)), record);
   });
 
   test('may be torn anywhere: the whole lines are still read', () => {

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { recordLine } from '../../src/core/record.ts';
+import { recordLine } from '../../src/core/record-file.ts';
 import { createRecords, type RecordsLimits, type StoredRecords } from '../../src/system/instance/records.ts';
 import { exitRecord } from '../helpers/exit-record.ts';
 

@@ -13,7 +13,8 @@ import { readFileSync } from 'node:fs';
 import { open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { recordsName } from '../../core/paths.ts';
-import { appsIn, recordLine, recordsIn, type ExitRecord } from '../../core/record.ts';
+import { appsIn, recordLine, recordsIn } from '../../core/record-file.ts';
+import type { ExitRecord } from '../../core/record.ts';
 import type { Records } from '../../ports.ts';
 
 export interface RecordsLimits {
