@@ -66,7 +66,7 @@ const sentences: Sentences = {
   'worker.stalled': (e) => ['warn', `${e.worker} hangs: ${e.reason}; ${whatNext(e)}`],
   'worker.unhealthy': (e) => ['warn', `${e.worker} is not healthy: ${e.reason}; ${whatNext(e)}`],
   'worker.over_memory': (e) => ['warn', `${e.worker} is over its memory limit: ${e.reason}; ${whatNext(e)}`],
-  'worker.over_lifetime': (e) => ['info', `${e.worker} has reached its lifetime: ${e.reason}; ${whatNext(e)}`],
+  'worker.over_lifetime': (e) => ['info', `${e.worker}: ${e.reason}; ${whatNext(e)}`],
   'worker.recovered': (e) => ['info', `${e.worker} ${e.from === 'stall' ? 'goes on again' : 'is healthy again'}`],
 
   'app.waiting': (e) => ['debug', `${e.app} waits for its turn to start`],

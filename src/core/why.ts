@@ -144,7 +144,7 @@ function endInWords(record: ExitRecord): readonly [string, string | null] {
     case 'memory-limit':
       return ['was ended for being over its memory limit', record.reason ?? record.oom];
     case 'lifetime':
-      return ['was replaced for having reached its lifetime', record.reason];
+      return ['was replaced because of its age', record.reason];
     case 'health':
       return ['was ended for not being healthy', record.reason];
     case 'stall':
@@ -152,15 +152,15 @@ function endInWords(record: ExitRecord): readonly [string, string | null] {
     case 'asked':
       return [`ended with ${exit} after \`supervise signal\``, null];
     case 'stop':
-      return ['was stopped with the master or its app', null];
+      return ['was stopped with the master or its app', record.reason];
     case 'scale-down':
-      return ['was stopped because fewer workers were wanted', null];
+      return ['was stopped because fewer workers were wanted', record.reason];
     case 'restart':
-      return ['was stopped by `supervise restart`', null];
+      return ['was stopped by `supervise restart`', record.reason];
     case 'reload':
-      return ['was replaced by a reload', null];
+      return ['was replaced by a reload', record.reason];
     case 'rollback':
-      return ['was stopped by a rollback', null];
+      return ['was stopped by a rollback', record.reason];
   }
 }
 

@@ -59,7 +59,7 @@ function inWords({ ailment, reason }: Illness): string {
     'stall': 'hangs',
     'health': 'is not healthy',
     'memory-limit': 'is over its memory limit',
-    'lifetime': 'has reached its lifetime',
+    'lifetime': 'is to be replaced',
   } as const;
   return `${words[ailment]}: ${reason}`;
 }

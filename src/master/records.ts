@@ -13,6 +13,7 @@ import {
   addPoint,
   bounded,
   curveBefore,
+  isPlanned,
   type ExitRecord,
   type Next,
   type Point,
@@ -57,6 +58,8 @@ export interface Tracked {
   readonly reasons: Map<Cause, string>;
   /** Of the event since which it is to be replaced; null: it is not. */
   markedSeq: number | null;
+  /** Whether its process was asked to end, and did not in time. */
+  ending: 'no' | 'asked' | 'overdue';
   exit: Draft | null;
   /** How its last process ended, in words. */
   lastEnd: string | null;
@@ -140,6 +143,12 @@ export class ExitRecorder {
       case 'worker.recovered':
         worker.reasons.delete(event.from);
         if (worker.reasons.size === 0) worker.markedSeq = null;
+        return;
+      case 'worker.stopping':
+        worker.ending = 'asked';
+        return;
+      case 'worker.killing':
+        if (worker.ending === 'asked') worker.ending = 'overdue';
         return;
       case 'worker.exited':
         worker.exit = draft(event, worker);
@@ -236,7 +245,15 @@ export class ExitRecorder {
 
 /** What is new with each process of a worker. */
 function fresh({ pid, attempt }: EventOf<'worker.starting'>) {
-  return { pid, attempt, readyMs: null, points: [], reasons: new Map<Cause, string>(), markedSeq: null };
+  return {
+    pid,
+    attempt,
+    readyMs: null,
+    points: [],
+    reasons: new Map<Cause, string>(),
+    markedSeq: null,
+    ending: 'no' as const,
+  };
 }
 
 const nobody: Next = { type: 'stopped', by: null };
@@ -244,7 +261,9 @@ const nobody: Next = { type: 'stopped', by: null };
 function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
   const { at, app, slot, pid, cause, code, signal, error, oom, uptimeMs, lastLines } = event;
   const { readyMs, revision, attempt, points } = worker;
-  const reason = worker.reasons.get(cause) ?? null;
+  const overdue =
+    isPlanned(cause) && worker.ending === 'overdue' ? 'it did not end in time (stop.timeout) and was killed' : null;
+  const reason = worker.reasons.get(cause) ?? overdue;
   const record: ExitRecord = {
     ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
     ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve: [], next: nobody },

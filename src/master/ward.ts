@@ -72,7 +72,9 @@ export class Ward {
     if (health !== null) this.#probeLater(patient, health.intervalMs);
     if (limits.lifetimeMs === null) return;
     const ageMs = lifetimeMs(limits.lifetimeMs, limits.jitter, clock.random());
-    patient.cancelLifetime = clock.schedule(ageMs, () => this.#fallIll(patient, 'lifetime', formatDuration(ageMs)));
+    patient.cancelLifetime = clock.schedule(ageMs, () =>
+      this.#fallIll(patient, 'lifetime', `it was older than its lifetime of ${formatDuration(ageMs)}`),
+    );
   }
 
   /** Its process has ended, or is asked to. */
@@ -99,8 +101,8 @@ export class Ward {
     patient.highSamples = inARow(patient.highSamples, memoryBytes > limitBytes);
     if (patient.highSamples === 0) return this.#recover(patient, 'memory-limit');
     if (patient.highSamples < memorySamples) return;
-    const samples = `${formatBytes(memoryBytes)} of ${formatBytes(limitBytes)} in ${memorySamples} samples in a row`;
-    this.#fallIll(patient, 'memory-limit', samples);
+    const figures = `${formatBytes(memoryBytes)} of its limit of ${formatBytes(limitBytes)}`;
+    this.#fallIll(patient, 'memory-limit', `it used ${figures} in ${memorySamples} samples in a row`);
   }
 
   /** Who is to be replaced now; null: nobody. @param ready how many workers are */

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Target } from '../../src/core/protocol.ts';
 import type { AppSpec } from '../../src/core/spec.ts';
+import { whyParagraphs } from '../../src/core/why.ts';
 import { app, World } from '../helpers/world.ts';
 
 function up(parts: Partial<AppSpec> = {}): World {
@@ -242,7 +243,7 @@ describe('a worker that is replaced for what ails it', () => {
     assert.deepEqual([id, why, of], ['web.3', 'replacement', 'web.1']);
     it.allReady().asked();
     assert.deepEqual(told(it), [['web.1', 'memory-limit', after, 'web.3']]);
-    assert.match(String(after), /^101B of 100B/);
+    assert.match(String(after), /^it used 101B of its limit of 100B in 3 samples in a row$/);
     assert.deepEqual(
       it.exitRecords[0]?.curve.map(({ memoryBytes }) => memoryBytes),
       [101, 101, 101],
@@ -254,8 +255,8 @@ describe('a worker that is replaced for what ails it', () => {
     it.after(60_000);
     for (let round = 0; round < 3; round++) it.allReady().asked();
     assert.deepEqual(told(it).toReversed(), [
-      ['web.1', 'lifetime', '1m', 'web.3'],
-      ['web.2', 'lifetime', '1m', 'web.4'],
+      ['web.1', 'lifetime', 'it was older than its lifetime of 1m', 'web.3'],
+      ['web.2', 'lifetime', 'it was older than its lifetime of 1m', 'web.4'],
     ]);
   });
 
@@ -267,6 +268,12 @@ describe('a worker that is replaced for what ails it', () => {
     assert.deepEqual(told(it), [['web.1', 'stall', 'it spins', 'web.3']]);
   });
 });
+
+function whyText(it: World, worker: string): string {
+  return whyParagraphs(it.master.why(target(worker), 5), (at) => at)
+    .map(({ headline }) => headline)
+    .join('\n');
+}
 
 describe('why', () => {
   test('tells what is wrong with a worker that waits', () => {
@@ -282,6 +289,18 @@ describe('why', () => {
       records.map(({ restarts }) => restarts),
       [1],
     );
+  });
+
+  test('tells of a worker that had to be killed at its stop, but not of one that nobody asked', () => {
+    const it = up();
+    it.handle({ type: 'restart', target: { app: 'web', worker: 'web.1' } });
+    it.after(30_000).asked(137);
+    const reasons = () => it.exitRecords.map(({ worker, cause, reason }) => [worker, cause, reason]);
+    assert.deepEqual(reasons(), [['web.1', 'restart', 'it did not end in time (stop.timeout) and was killed']]);
+    assert.match(whyText(it, 'web.1'), /was stopped by `supervise restart` at .*: it did not end in time/);
+    it.handle({ type: 'stop', how: 'now' });
+    it.asked(137);
+    assert.deepEqual(reasons()[0]?.slice(1), ['stop', null]);
   });
 
   test('knows a worker that is gone by its record, and names what is known else', () => {
