@@ -4,7 +4,7 @@
  * after every change until it is over.
  */
 import { SuperviseError } from '../core/errors.ts';
-import type { Command, EventBody, ReloadCommand, Reply, Target } from '../core/protocol.ts';
+import type { AppSnapshot, Command, EventBody, ReloadCommand, Reply, Target } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
 import type { Pinned, Ports } from '../ports.ts';
 import { App, type AppHost } from './app.ts';
@@ -88,6 +88,43 @@ export class Fleet {
     return app === undefined || (app.startIsOver && app.ended !== 'failed');
   }
 
+  /** Whether each app has had its start, or cannot have it. */
+  get startIsOver(): boolean {
+    return this.#apps.every((app) => app.startIsOver || this.#isBlocked(app));
+  }
+
+  /** Whether nothing can run any more: each app has ended for good, or waits for one that has. */
+  get isOver(): boolean {
+    return this.#apps.every((app) => app.ended !== null || this.#isBlocked(app));
+  }
+
+  snapshots(): AppSnapshot[] {
+    return this.#apps.map((app) => {
+      const snapshot = app.snapshot();
+      const waitsFor = this.#waitsFor(app);
+      return waitsFor === null ? snapshot : { ...snapshot, notes: [...snapshot.notes, waitsFor] };
+    });
+  }
+
+  /** "waits for db (failed)"; null: it does not wait for another one. */
+  #waitsFor(app: App): string | null {
+    const missing = this.#missing(app).map(({ name, state }) => `${name} (${state})`);
+    return missing.length === 0 ? null : `waits for ${missing.join(' and ')}`;
+  }
+
+  /** What it depends on and what does not serve, if that is why it has not started. */
+  #missing(app: App): readonly App[] {
+    if (!this.#waiting.has(app)) return [];
+    const names = app.spec.dependsOn.filter((name) => !this.#serves(name));
+    return this.#apps.filter((one) => names.includes(one.name) && !this.#going.has(one));
+  }
+
+  /** It waits for one that has failed for good, or that waits for such a one: it starts when an operator mends that. */
+  #isBlocked(app: App, waitingFor: readonly App[] = []): boolean {
+    if (waitingFor.includes(app)) return true;
+    return this.#missing(app).some((one) => one.ended === 'failed' || this.#isBlocked(one, [...waitingFor, app]));
+  }
+
   /** "reloading web, api" @throws SuperviseError for an app that is not known */
   describeReload(command: ReloadCommand): string {
     const { rolled, added, rescaled, removed } = this.#plan(command);
@@ -163,6 +200,7 @@ export class Fleet {
         app,
         since: 0,
         error: () => this.#added.get(app) ?? null,
+        blocked: () => (this.#isBlocked(app) ? this.#waitsFor(app) : null),
       })),
       ...rolled,
     ];

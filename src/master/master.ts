@@ -151,7 +151,7 @@ export class Master {
       configFile: this.#spec.file,
       hooks: this.#hooks.results(),
       host: this.#host,
-      apps: this.#fleet.apps.map((app) => app.snapshot()),
+      apps: this.#fleet.snapshots(),
     };
   }
 
@@ -188,7 +188,7 @@ export class Master {
   }
 
   #reviewStart(): void {
-    if (!this.#fleet.apps.every((app) => app.startIsOver) || this.#failures().length > 0) return;
+    if (!this.#fleet.startIsOver || this.#failures().length > 0) return;
     this.#enter('post_start');
     this.#hooks.run('post_start', (outcome) => this.#after(outcome, () => this.#enter('running')));
   }
@@ -317,8 +317,7 @@ export class Master {
   /** When nothing can run any more there is nothing to supervise. */
   #reviewEnd(): void {
     if (this.#phase !== 'booting' && this.#phase !== 'running') return;
-    const { apps } = this.#fleet;
-    if (apps.length === 0 || apps.some((app) => app.ended === null)) return;
+    if (this.#fleet.apps.length === 0 || !this.#fleet.isOver) return;
     const failures = this.#failures();
     const [first] = failures;
     if (!first) return this.#begin('graceful', { code: ExitCode.ok, error: null });
@@ -332,8 +331,8 @@ export class Master {
 
   /** Why nothing can run any more, an error per failed app; none when something can. */
   #failures(): SuperviseError[] {
-    const { apps } = this.#fleet;
-    return apps.some((app) => app.ended === null) ? [] : apps.flatMap((app) => app.failure ?? []);
+    const { apps, isOver } = this.#fleet;
+    return isOver ? apps.flatMap((app) => app.failure ?? []) : [];
   }
 
   get #state(): MasterState {

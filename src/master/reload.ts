@@ -62,7 +62,7 @@ function inOrder(apps: readonly AppSpec[], order: readonly AppSpec[]): AppSpec[]
 /** `since`: the last worker's number of the app before the reload. */
 export type RunningReload = { readonly app: App; readonly since: number } & (
   | { readonly kind: 'rolled'; readonly revision: number }
-  | { readonly kind: 'added'; readonly error: () => SuperviseError | null }
+  | { readonly kind: 'added'; readonly error: () => SuperviseError | null; readonly blocked: () => string | null }
   | { readonly kind: 'rescaled'; readonly to: number }
   /** It goes when the rest of the reload has succeeded; if that fails, it stays. */
   | { readonly kind: 'removed'; readonly fate: () => 'waits' | 'goes' | 'stays' }
@@ -115,6 +115,8 @@ function partProgress(part: RunningReload): Progress {
         message: `${app.name} is added, but ${app.failure.message}`,
         lastLines: app.failure.lastLines,
       };
+    const blocked = part.blocked();
+    if (blocked !== null) return { type: 'done', ok: false, message: `${app.name} is added, but ${blocked}` };
     if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
     return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serves } from '../../src/cli/commands/detach.ts';
+import { serves, servesPartly } from '../../src/cli/commands/detach.ts';
 import { lineWriter } from '../../src/cli/commands/logs.ts';
 import { complain } from '../../src/cli/complaint.ts';
 import { eventText } from '../../src/cli/event-text.ts';
@@ -319,4 +319,10 @@ test('a detached start is over when the master runs and no app waits, starts or 
   assert.ok(!serves({ state: 'stopping', apps: withStates('running') }));
   for (const state of ['waiting', 'starting', 'failed', 'stopping', 'stopped'] as const)
     assert.ok(!serves({ state: 'running', apps: withStates('running', state) }));
+  for (const state of ['waiting', 'failed'] as const) {
+    assert.ok(servesPartly({ state: 'running', apps: withStates('running', state) }));
+    assert.ok(!servesPartly({ state: 'starting', apps: withStates('running', state) }), 'it may still come');
+    assert.ok(!servesPartly({ state: 'running', apps: withStates('starting', state) }));
+  }
+  assert.ok(!servesPartly({ state: 'running', apps: withStates('running') }));
 });

@@ -80,6 +80,18 @@ describe('start -d', () => {
     });
   }
 
+  test('with an app that has failed for good, and one that waits for it: exits 1, and the others serve', async (t) => {
+    const site = new Site(t);
+    const seed = { command: 'false', restart: 'never' };
+    site.config({ apps: { cache: sleeps, seed, web: { ...sleeps, depends_on: ['seed'] } } });
+    const { code, stderr } = await site.run(['start', '-d']);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /not all of it: seed failed; web waiting, waits for seed \(failed\)\n/);
+    const { apps, state } = await detachedStatus(site);
+    assert.deepEqual([state, ...apps.map((app) => app.state)], ['running', 'running', 'failed', 'waiting']);
+    await site.ok('stop');
+  });
+
   test('beside a running master exits 75', async (t) => {
     const site = new Site(t);
     site.config({ apps: { web: sleeps } });

@@ -449,6 +449,55 @@ describe('apps that depend on others', () => {
     assert.deepEqual([it.names(), it.appState('seed'), it.appState('web')], [['cache.1'], 'failed', 'waiting']);
   });
 
+  const notesOf = (it: World, name: string) => it.master.snapshot().apps.find((one) => one.name === name)?.notes;
+
+  test('status says what an app waits for', () => {
+    const it = new World({ apps: stack() }).start();
+    assert.deepEqual(notesOf(it, 'web'), ['waits for cache (starting) and db (starting)']);
+    it.allReady();
+    assert.deepEqual(notesOf(it, 'web'), []);
+  });
+
+  test('who waits for one that has failed for good does not hold up the start, and starts when that is mended', () => {
+    const apps = [
+      app('cache'),
+      app('seed', { restart: 'never' }),
+      app('web', { dependsOn: ['seed'] }),
+      app('front', { dependsOn: ['web'] }),
+    ];
+    const it = new World({ apps }).start();
+    it.worker('cache', 0).becomesReady();
+    assert.equal(it.master.snapshot().state, 'starting');
+    it.worker('seed', 0).exits(1);
+    assert.equal(it.master.snapshot().state, 'running');
+    assert.deepEqual(
+      ['web', 'front'].map((name) => notesOf(it, name)),
+      [['waits for seed (failed)'], ['waits for web (waiting)']],
+    );
+    it.handle({ type: 'retry', target: { app: 'seed', worker: null } });
+    it.worker('seed', 0).exits(0);
+    assert.deepEqual(it.names(), ['cache.1', 'web.1']);
+    it.allReady();
+    assert.deepEqual(it.names(), ['cache.1', 'web.1', 'front.1']);
+    assert.deepEqual(notesOf(it, 'front'), []);
+  });
+
+  test('when nobody else can run, the master ends with the failure', () => {
+    const it = new World({ apps: [app('seed', { restart: 'never' }), app('web', { dependsOn: ['seed'] })] }).start();
+    it.worker('seed', 0).exits(3);
+    it.expectEnded(1);
+    assert.match(it.ended?.error?.message ?? '', /seed.*exit code 3/);
+  });
+
+  test('a reload that adds both ends, and says so', () => {
+    const it = up({}, 'cache');
+    const next = [app('cache'), app('seed', { restart: 'never' }), app('web', { dependsOn: ['seed'] })];
+    const reply = reload(it, { spec: { ...it.spec, apps: next }, changedOnly: true });
+    it.worker('seed', 0).exits(1);
+    assert.equal(it.finished(reply)?.ok, false);
+    assert.match(it.finished(reply)?.message ?? '', /web is added, but waits for seed \(failed\)$/);
+  });
+
   test('one that never serves ends the start, and who waited never starts', () => {
     const it = new World({ apps: stack() }).start();
     for (let n = 0; n < 3; n++) {

@@ -1,6 +1,6 @@
 /**
  * `start -d`: the same start as a process of its own session, whose output goes to STATE/master.log. It returns 0 when
- * every app serves, or with what the failed start said and the exit code it had. Ctrl-C ends the wait, not the master.
+ * every app serves (1 where some do, and the others never will), or with what the failed start said and the exit code it had. Ctrl-C ends the wait, not the master.
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlClient, runningMaster } from '../../control/client.ts';
 import { ExitCode, SuperviseError } from '../../core/errors.ts';
 import { masterLogName, stateDirectory } from '../../core/paths.ts';
-import type { Snapshot } from '../../core/protocol.ts';
+import type { AppState, Snapshot } from '../../core/protocol.ts';
 import { complaintText } from '../complaint.ts';
 import type { ReadConfig } from '../config.ts';
 import type { Invocation } from '../invocation.ts';
@@ -30,6 +30,7 @@ export async function detach(invocation: Invocation, { loaded, file }: ReadConfi
   progress.clear();
   child.unref();
   if (end.type === 'serves') return reportServing(invocation, end.snapshot);
+  if (end.type === 'partly') throw partOnly(end.snapshot, log.path);
   if (end.type === 'interrupted')
     return reportInterrupted(invocation, { name, pid: child.pid, log: log.path, signal: end.signal });
   return reportEnd(invocation, { name, exitCode: end.exitCode, lines: linesSince(log.path, log.size) });
@@ -112,6 +113,7 @@ function linesSince(path: string, size: number): readonly string[] {
 type End =
   | { readonly type: 'ended'; readonly exitCode: number }
   | { readonly type: 'serves'; readonly snapshot: Snapshot }
+  | { readonly type: 'partly'; readonly snapshot: Snapshot }
   | { readonly type: 'interrupted'; readonly signal: 'SIGINT' | 'SIGTERM' };
 
 function endOf(child: ChildProcess): Promise<End> {
@@ -142,6 +144,7 @@ async function serving({
     // another master of this name is not ours
     if (snapshot === null || snapshot.pid !== child.pid) continue;
     if (serves(snapshot)) return { type: 'serves', snapshot };
+    if (servesPartly(snapshot)) return { type: 'partly', snapshot };
     progress.update(`${name}: ${waitsFor(snapshot)}`);
   }
   return new Promise(() => {});
@@ -157,9 +160,17 @@ async function snapshotOf(name: string): Promise<Snapshot | null> {
 
 /** The start is over, and nothing that should serve does not. */
 export function serves({ state, apps }: Pick<Snapshot, 'state' | 'apps'>): boolean {
+  return (state === 'running' || state === 'reloading') && apps.every((app) => served.includes(app.state));
+}
+
+const served: readonly AppState[] = ['running', 'completed', 'degraded'];
+/** Nothing follows from these but by an operator's hand: it has failed, or waits for one that has. */
+const stuck: readonly AppState[] = ['failed', 'waiting'];
+
+/** The start is over, and what does not serve will not. */
+export function servesPartly({ state, apps }: Pick<Snapshot, 'state' | 'apps'>): boolean {
   return (
-    (state === 'running' || state === 'reloading') &&
-    apps.every((app) => ['running', 'completed', 'degraded'].includes(app.state))
+    state === 'running' && !serves({ state, apps }) && apps.every((app) => [...served, ...stuck].includes(app.state))
   );
 }
 
@@ -182,6 +193,15 @@ function reportServing({ terminal, globals }: Invocation, snapshot: Snapshot): n
   if (globals.json) terminal.out(`${JSON.stringify(snapshot)}\n`);
   else terminal.out(`${snapshot.name} runs (pid ${snapshot.pid}): ${waitsFor(snapshot)}\n`);
   return ExitCode.ok;
+}
+
+/** The master goes on: others serve. */
+function partOnly({ name, pid, apps }: Snapshot, log: string): SuperviseError {
+  const bad = apps.filter((app) => stuck.includes(app.state));
+  const words = bad.map((app) => [`${app.name} ${app.state}`, ...app.notes].join(', '));
+  return new SuperviseError('operation-failed', `${name} runs (pid ${pid}), but not all of it: ${words.join('; ')}`, {
+    hint: `ask: supervise why ${bad[0]?.name}; its log is ${log}; end all of it with: supervise stop --name ${name}`,
+  });
 }
 
 interface Left {
