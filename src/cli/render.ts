@@ -75,18 +75,19 @@ export function statusText(snapshot: Snapshot, colours: Colours): string {
 const workerHead = ['ID', 'PID', 'STATE', 'UPTIME', 'RESTARTS', 'CPU', 'MEM', 'REASON'] as const;
 
 function appRow(
-  { name, state, ready, goal, revision, listen }: AppSnapshot,
+  { name, state, ready, goal, spares, revision, listen }: AppSnapshot,
   colours: Colours,
 ): readonly (Cell | string)[] {
-  return [name, stateCell(state, colours), `${ready}/${goal}`, String(revision), listen.join(' ') || '-'];
+  const standby = spares.goal === 0 ? '' : ` +${spares.ready}/${spares.goal}`;
+  return [name, stateCell(state, colours), `${ready}/${goal}${standby}`, String(revision), listen.join(' ') || '-'];
 }
 
 function workerRow(worker: WorkerSnapshot, colours: Colours): readonly (Cell | string)[] {
-  const { id, pid, state, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
+  const { id, pid, state, spare, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
   const cells = [
     id,
     pid === null ? '-' : String(pid),
-    stateCell(state, colours),
+    stateCell(spare ? 'spare' : state, colours),
     durationText(uptimeMs),
     String(restarts),
   ];
@@ -140,7 +141,7 @@ function painted(state: string, colours: Colours): string {
 }
 
 function paintOf(state: string, colours: Colours): Paint | undefined {
-  if (['ready', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
+  if (['ready', 'spare', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
   if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return colours.red;
   if (['stopped', 'skipped', 'pending'].includes(state)) return colours.dim;
   return colours.yellow;

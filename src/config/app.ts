@@ -22,11 +22,13 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
   checkReload(app, path, building);
   checkBackoff(app, path, building);
   checkStall(app, path, building);
+  checkSpares(app, path, building);
   const spec: AppSpec = {
     name,
     kind,
     argv,
     workers: app.workers,
+    spares: app.spares,
     listen: listenOf(app, path, building),
     cwd: resolve(building.dir, app.cwd ?? '.'),
     env: app.env,
@@ -105,6 +107,26 @@ function checkStall(app: AppSettings, path: Path, building: Building): void {
     [...path, 'stall'],
     'expected listen, because a command that hangs is seen at our socket, found none. Add listen, or use health',
   );
+}
+
+/** A ready worker is kept out of the rotation by its listener, which only a TCP address gives it. */
+function checkSpares(app: AppSettings, path: Path, building: Building): void {
+  const isWrong = (key: string) => isBroken(building, [...path, key]);
+  if (app.spares === 0 || isWrong('listen') || isWrong('balance')) return;
+  const written = typeof app.listen === 'string' ? [app.listen] : app.listen;
+  const unix = written.find((text) => text.startsWith('unix:'));
+  const [expected, found] =
+    app.port !== null
+      ? ['listen instead of port', 'port. Clients choose a worker by its port, so a spare cannot take its place']
+      : written.length === 0
+        ? ['a TCP listen', 'none. Connections can be kept from a ready worker only at our socket']
+        : unix !== undefined
+          ? ['TCP addresses alone in listen', `${quoted(unix)}. A unix socket has one listener, so spares would accept there`]
+          : app.balance === 'shared'
+            ? ['balance: auto or steered', 'shared. Spares would accept from the shared socket like the others']
+            : [];
+  if (expected !== undefined)
+    report(building, [...path, 'spares'], `expected ${expected}, because of spares, found ${found}`);
 }
 
 function checkReload({ reload }: AppSettings, path: Path, building: Building): void {

@@ -213,7 +213,11 @@ const app = section('an app', {
     '0666',
   ),
   socket_group: orNone('The group of the unix sockets.', userGroup()),
-  spares: later('Ready workers kept out of the rotation.', [0], 'Use 0'),
+  spares: usual(
+    'So many more workers are booted and ready, out of the rotation: one takes the place of a worker that ends, at once. Needs a TCP listen.',
+    whole(0, 100),
+    0,
+  ),
   balance: usual(
     'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had.',
     word(['auto', 'steered', 'shared'], ['round-robin']),

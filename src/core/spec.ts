@@ -46,6 +46,8 @@ export interface AppSpec {
   /** The words of the command, or the script and its arguments. `{placeholders}` are still in them. */
   readonly argv: readonly string[];
   readonly workers: number;
+  /** Ready workers besides these, out of the rotation. */
+  readonly spares: number;
   readonly listen: readonly ListenSpec[];
   /** A script without `listen` chooses its ports itself and runs under node:cluster; the rest is spawned. */
   readonly cwd: string;

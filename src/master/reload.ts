@@ -116,7 +116,7 @@ function partProgress(part: RunningReload): Progress {
         lastLines: app.failure.lastLines,
       };
     if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
-    return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
+    return { type: 'going', message: `${app.name} starts: ${app.readiness}` };
   }
   return rolledProgress(part.app, part.revision, part.since);
 }
@@ -157,5 +157,5 @@ export function whenQuiet(
       lastLines: trouble.lastLines,
     };
   if (words.met && app.isQuietSince(since)) return { type: 'done', ok: true, message: words.done };
-  return { type: 'going', message: `${words.doing}: ${app.ready} of ${app.replicas} ready` };
+  return { type: 'going', message: `${words.doing}: ${app.readiness}` };
 }

@@ -279,7 +279,7 @@ const listening: readonly Broken[] = [
   {
     what: 'ports beyond the last',
     yaml: app('workers: 10', 'port: 65530'),
-    says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers and max_surge), found 65530',
+    says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers, spares and max_surge), found 65530',
   },
   {
     what: '{fd} without listen, {port} without port',
@@ -391,7 +391,7 @@ const probing: readonly Broken[] = [
   {
     what: 'a probe with more slots than ports',
     yaml: app('workers: 10', 'health: {tcp: {port: 65530}}'),
-    says: '5:14: apps.web.health.tcp: expected room for 11 ports up to 65535 (workers and max_surge), found 65530',
+    says: '5:14: apps.web.health.tcp: expected room for 11 ports up to 65535 (workers, spares and max_surge), found 65530',
   },
   {
     what: 'a probe with the syntax of a shell',
@@ -429,6 +429,39 @@ const probing: readonly Broken[] = [
     what: 'stall of a command without a socket, which cannot be seen',
     yaml: app('stall: {after: 30s}'),
     says: '4:5: apps.web.stall: expected listen, because a command that hangs is seen at our socket, found none. Add listen, or use health',
+  },
+];
+
+const spares: readonly Broken[] = [
+  {
+    what: 'spares without a socket',
+    yaml: app('spares: 2'),
+    says: '4:13: apps.web.spares: expected a TCP listen, because of spares, found none. Connections can be kept from a ready worker only at our socket',
+  },
+  {
+    what: 'spares of programs with ports of their own',
+    yaml: app('port: 9000', 'spares: 1'),
+    says: '5:13: apps.web.spares: expected listen instead of port, because of spares, found port. Clients choose a worker by its port, so a spare cannot take its place',
+  },
+  {
+    what: 'spares on a unix socket, beside a TCP address too',
+    yaml: app('listen: [":8000", "unix:/run/web.sock"]', 'spares: 1'),
+    says: '5:13: apps.web.spares: expected TCP addresses alone in listen, because of spares, found "unix:/run/web.sock". A unix socket has one listener, so spares would accept there',
+  },
+  {
+    what: 'spares on a shared socket',
+    yaml: app('listen: ":8000"', 'balance: shared', 'spares: 1'),
+    says: '6:13: apps.web.spares: expected balance: auto or steered, because of spares, found shared. Spares would accept from the shared socket like the others',
+  },
+  {
+    what: 'too many spares',
+    yaml: app('listen: ":8000"', 'spares: 101'),
+    says: '5:13: apps.web.spares: expected a whole number from 0 to 100, found "101"',
+  },
+  {
+    what: 'spares with an address that is wrong: that is said alone',
+    yaml: app('listen: "8000"', 'spares: 1'),
+    says: '4:13: apps.web.listen: expected an address such as "127.0.0.1:8000", ":8000", "[::1]:8000" or "unix:/run/app.sock", found "8000". Did you mean ":8000" (all addresses) or "127.0.0.1:8000"?',
   },
 ];
 
@@ -767,7 +800,6 @@ const later: readonly Broken[] = [
     yaml: app('workers: {min: 1, max: 4}'),
     says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000',
   },
-  { what: 'spares', yaml: app('spares: 2'), says: '4:13: apps.web.spares: 2 is not supported yet. Use 0' },
   {
     what: 'balance: round-robin',
     yaml: app('balance: round-robin'),
@@ -964,6 +996,7 @@ const tables = {
   listening,
   readiness,
   probing,
+  spares,
   replacing,
   logging,
   depending,

@@ -14,11 +14,12 @@ function worker(text: string): LiveWorker {
     revision: Number(revision.slice(1)),
     leaving: more === 'leaving' ? 'retiring' : more === 'restarting' ? 'restarting' : 'no',
     available: state === 'ready' && more === '',
+    admitted: state === 'ready' && more !== 'spare',
   };
 }
 
 function goal(replicas: number, parts: Partial<Goal> = {}): Goal {
-  return { replicas, revision: 1, maxSurge: 1, maxUnavailable: 0, inFlight: Infinity, ...parts };
+  return { replicas, spares: 0, revision: 1, maxSurge: 1, maxUnavailable: 0, inFlight: Infinity, ...parts };
 }
 
 /** A rollout to revision 2, one at a time. */
@@ -165,10 +166,12 @@ const anyLive = fc
       id: `w${index}`,
       slot: slots[index]!,
       available: one.state === 'ready' && !held && one.leaving === 'no',
+      admitted: one.state === 'ready',
     })),
   );
 const anyGoal = fc.record({
   replicas: fc.integer({ min: 0, max: 8 }),
+  spares: fc.constant(0),
   revision: fc.integer({ min: 1, max: 3 }),
   maxSurge: fc.integer({ min: 0, max: 4 }),
   maxUnavailable: fc.integer({ min: 0, max: 4 }),

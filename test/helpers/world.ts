@@ -90,6 +90,9 @@ export class FakeProcess implements RunningProcess {
   readonly effects: string[] = [];
   alive = true;
   ownPort = false;
+  /** New connections may come to it. */
+  admitted = false;
+  sharesListener = false;
 
   constructor(
     pid: number | null,
@@ -101,6 +104,12 @@ export class FakeProcess implements RunningProcess {
     this.name = name;
     this.launch = launch;
     this.#listener = listener;
+  }
+
+  admit(): void {
+    assert.ok(this.alive, `${this.name}: let in, but it is gone`);
+    assert.ok(!this.admitted, `${this.name}: let in twice`);
+    this.admitted = true;
   }
 
   terminate(signal: Signal): void {
@@ -474,6 +483,7 @@ export function app(name: string, parts: Partial<AppSpec> = {}): AppSpec {
     stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
     reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 },
     dependsOn: [],
+    spares: 0,
     balance: 'auto',
     health: null,
     stall: null,

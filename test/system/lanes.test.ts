@@ -22,6 +22,7 @@ class Address {
   readonly sockets: BoundSockets;
   readonly spec: ListenSpec;
   readonly warnings: string[] = [];
+  spares = 0;
   readonly #t: TestContext;
   readonly #clients: net.Socket[] = [];
 
@@ -46,8 +47,7 @@ class Address {
   }
 
   seat(balance: Balance = 'auto'): Seat {
-    const app: Pick<AppSpec, 'listen' | 'balance'> = { listen: [this.spec], balance };
-    return this.sockets.seat(app, (message) => this.warnings.push(message));
+    return this.sockets.seat({ listen: [this.spec], balance, spares: this.spares }, (message) => this.warnings.push(message));
   }
 
   seats(count: number): Seat[] {

@@ -159,6 +159,14 @@ export class ChildLife implements RunningProcess {
     if (end !== null) this.#parts.guard.endsAt(this.pid, end);
   }
 
+  admit(): void {
+    if (this.isRunning) this.#spec.seat.enter();
+  }
+
+  get sharesListener(): boolean {
+    return this.#spec.seat.isShared;
+  }
+
   terminate(signal: Signal): void {
     // Another signal than that for a stop is for one that hangs: it will not serve what waits for it.
     const isStop = signal === this.#spec.stop.signal;
@@ -337,6 +345,8 @@ export function unborn(
 
 const withoutProcess: RunningProcess = {
   pid: null,
+  admit: () => undefined,
+  sharesListener: false,
   terminate: () => undefined,
   kill: () => undefined,
   signal: () => undefined,

@@ -16,13 +16,13 @@ import { fstatSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { SuperviseError } from '../../core/errors.ts';
-import type { AppSpec, ListenSpec } from '../../core/spec.ts';
+import type { ListenSpec } from '../../core/spec.ts';
 import type { Cancel, Sockets } from '../../ports.ts';
 import { canonicalIp, describeHolder, holderOfTcp } from '../holders.ts';
 import type { ListenWay } from './listening.ts';
 import { listenWays, makeListen } from './listening.ts';
 import { Lanes } from './lanes.ts';
-import { takeSeat, type Seat } from './seat.ts';
+import { takeSeat, type Seat, type SeatedApp } from './seat.ts';
 import { loadNative, type Native } from '../native.ts';
 import type { Locks } from '../instance/locks.ts';
 import type { ServerHandle } from './server-handle.ts';
@@ -43,7 +43,7 @@ export interface BoundSockets extends Sockets {
    * @param warn told why connections are not steered, if the app wants them to be and they cannot
    * @throws SuperviseError bug when one is not bound
    */
-  seat(app: Pick<AppSpec, 'listen' | 'balance'>, warn: (message: string) => void): Seat;
+  seat(app: SeatedApp, warn: (message: string) => void): Seat;
   /** The descriptors of all listeners of an address, in the order of the kernel. @throws SuperviseError bug */
   lanesOf(url: string): readonly number[];
 }
