@@ -456,7 +456,7 @@ const spares: readonly Broken[] = [
   {
     what: 'too many spares',
     yaml: app('listen: ":8000"', 'spares: 101'),
-    says: '5:13: apps.web.spares: expected a whole number from 0 to 100, found "101"',
+    says: '5:13: apps.web.spares: expected a whole number from 0 to 100, found 101',
   },
   {
     what: 'spares with an address that is wrong: that is said alone',
