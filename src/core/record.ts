@@ -50,6 +50,8 @@ export interface ExitRecord {
   readonly readyMs: number | null;
   /** How often a process of this worker had followed another one. */
   readonly restarts: number;
+  /** The spare that took its place in the rotation; not there when none did. */
+  readonly spare?: string;
   readonly lastLines: readonly string[];
   /** The minutes before, oldest first. */
   readonly curve: readonly CurvePoint[];

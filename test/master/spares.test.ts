@@ -76,6 +76,9 @@ describe('a worker that dies', () => {
     it.worker('web', 0).becomesReady();
     assert.deepEqual(crew(it), ['web.1 spare', 'web.2 ready', 'web.3 ready']);
     assert.deepEqual(promotions(it), ['web.3 for web.1']);
+    assert.deepEqual([it.exitRecords[0]?.spare, it.exitRecords[0]?.next], ['web.3', { type: 'restarted' }]);
+    it.worker('web', 0).exits(1);
+    assert.ok(!('spare' in it.exitRecords[0]!), 'it had no place to take');
   });
 
   test('with its own backoff', () => {
@@ -279,6 +282,7 @@ describe('a worker that is ill', () => {
     assert.deepEqual(crew(it).at(-1), 'web.4 starting', 'with a surge it need not wait until the place is free');
     it.asked().allReady();
     assert.deepEqual(crew(it), ['web.2 ready', 'web.3 ready', 'web.4 spare']);
+    assert.deepEqual([it.exitRecords[0]?.spare, it.exitRecords[0]?.next], ['web.3', { type: 'stopped', by: 'web.4' }]);
   });
 
   test('as long as no spare is ready its successor comes first', () => {

@@ -352,6 +352,18 @@ describe('where it cannot be had', () => {
     assert.deepEqual(await address.chosen(5), [0]);
   });
 
+  test('without koffi spares cannot be kept out, which is said with it', async (t) => {
+    const address = new Address(t, { koffi: false });
+    address.spares = 1;
+    const seats = address.seats(2);
+    assert.match(address.warnings.join(), /are not steered: [^]*; so its spares cannot be kept out of the rotation/);
+    assert.deepEqual(
+      seats.map(({ isShared }) => isShared),
+      [true, true],
+    );
+    for (const seat of seats) seat.end();
+  });
+
   test('without koffi `steered` says so at once, `shared` never', async (t) => {
     const address = new Address(t, { koffi: false });
     address.seat('shared');
