@@ -89,6 +89,7 @@ test('a reload under load replaces the spare too, and loses no request', async (
   await site.ok('reload');
   await load.end();
   assert.deepEqual(load.failures, []);
+  await master.untilStatus('the old ones are gone', ({ apps }) => apps[0]?.workers.length === 3);
   const { spares, workers } = await master.app();
   assert.deepEqual(spares, { goal: 1, ready: 1 });
   assert.deepEqual(workers.map(({ revision, spare }) => `${revision} ${spare}`).toSorted(), ['2 false', '2 false', '2 true']);
