@@ -121,7 +121,10 @@ function checkSpares(app: AppSettings, path: Path, building: Building): void {
       : written.length === 0
         ? ['a TCP listen', 'none. Connections can be kept from a ready worker only at our socket']
         : unix !== undefined
-          ? ['TCP addresses alone in listen', `${quoted(unix)}. A unix socket has one listener, so spares would accept there`]
+          ? [
+              'TCP addresses alone in listen',
+              `${quoted(unix)}. A unix socket has one listener, so spares would accept there`,
+            ]
           : app.balance === 'shared'
             ? ['balance: auto or steered', 'shared. Spares would accept from the shared socket like the others']
             : [];

@@ -83,9 +83,7 @@ function stopSurplus(goal: Goal, current: readonly LiveWorker[]): Stop[] {
   const tooMany = upTo(serving, serving.length - goal.replicas);
   const others = inOrder.filter((worker) => !tooMany.includes(worker));
   const gone = [...tooMany, ...upTo(others, current.length - wanted(goal) - tooMany.length)];
-  return inOrder
-    .filter((worker) => gone.includes(worker))
-    .map(({ id }) => ({ type: 'stop', id, why: 'scale-down' }));
+  return inOrder.filter((worker) => gone.includes(worker)).map(({ id }) => ({ type: 'stop', id, why: 'scale-down' }));
 }
 
 function stopReplaced(goal: Goal, up: readonly LiveWorker[], old: readonly LiveWorker[]): Stop[] {

@@ -109,7 +109,7 @@ function exitParagraph(record: ExitRecord, clock: Clock): Paragraph {
     details: [
       facts.filter((fact) => fact !== null).join(', '),
       ...curveLines(curve),
-      ...(record.spare === undefined ? [] : [`${record.spare}, a spare, took its place`]),
+      ...(record.spare === null ? [] : [`${record.spare}, a spare, took its place`]),
       nextInWords(record.next),
     ],
     lastLines,

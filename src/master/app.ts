@@ -3,14 +3,15 @@
  * There is no procedure for scaling, reloading or rolling back anywhere.
  */
 import type { SuperviseError } from '../core/errors.ts';
-import type { AppSnapshot, AppState, Cause, EventBody } from '../core/protocol.ts';
-import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
+import type { Cause, EventBody } from '../core/protocol.ts';
+import type { AppPhase } from '../core/status.ts';
 import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
 import type { Pinned, Ports, TreeSample } from '../ports.ts';
 import { AppNews } from './app-news.ts';
-import { Crew, type Trouble } from './crew.ts';
-import { givenUp, neverReady, workerSnapshot } from './describe.ts';
+import { AppView } from './app-view.ts';
+import { Crew } from './crew.ts';
+import { neverReady } from './describe.ts';
 import { Revisions, type RolloutEnd } from './revisions.ts';
 import { Walk } from './walk.ts';
 import { Ward } from './ward.ts';
@@ -33,6 +34,8 @@ export type StopHow = (typeof stopHows)[number];
 const quickStopMs = 2_000;
 export class App {
   readonly name: string;
+  /** What others ask of it. */
+  readonly view: AppView;
   readonly #host: AppHost;
   readonly #runnerHost: RunnerHost;
   readonly #crew = new Crew();
@@ -69,6 +72,7 @@ export class App {
     });
     this.#news = new AppNews(this.name, (body) => host.emit(body));
     this.#walk = this.#makeWalk();
+    this.view = this.#makeView();
     this.#runnerHost = {
       clock: host.ports.clock,
       spawner: host.ports.spawner,
@@ -79,6 +83,18 @@ export class App {
       stalled: (runner, reason) => this.#ward.takeStall(runner.id, reason),
       warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
     };
+  }
+
+  #makeView(): AppView {
+    return new AppView({
+      ...{ crew: this.#crew, revisions: this.#revisions, ward: this.#ward },
+      ...{ samples: this.#samples, warnings: this.#warnings },
+      nowMs: () => this.#host.ports.clock.now(),
+      facts: () => ({
+        ...{ phase: this.#phase, replicas: this.#replicas, spares: this.spares },
+        ...{ served: this.#served(), failedBoots: this.#failedBoots },
+      }),
+    });
   }
 
   #makeWalk(): Walk {
@@ -200,40 +216,8 @@ export class App {
     return this.#replicas === 0 ? 0 : this.spec.spares;
   }
 
-  /** How many workers there should be in all. */
-  get #wanted(): number {
-    return this.#replicas + this.spares;
-  }
-
   get spec(): AppSpec {
     return this.#revisions.goal.app;
-  }
-
-  /** The listeners that its running and its coming workers need. */
-  get listenUrls(): readonly string[] {
-    const pins = [this.#revisions.good, this.#revisions.goal, ...this.#crew.all().map((runner) => runner.pinned)];
-    return pins.flatMap((pinned) => pinned.app.listen.map((listen) => listen.url));
-  }
-
-  get state(): AppState {
-    const states = this.#crew.up().map(({ life }) => life.state);
-    return appStateOf({ phase: this.#phase, served: this.#served(), goal: this.#replicas, spares: this.spares, states });
-  }
-
-  /** How many serve: they are ready, and in the rotation. */
-  get ready(): number {
-    return this.#crew.serving().length;
-  }
-
-  /** "3 of 4 ready, 0 of 1 spare" */
-  get readiness(): string {
-    const { goal, ready } = this.#standby();
-    const spares = goal === 0 ? '' : `, ${ready} of ${goal} ${goal === 1 ? 'spare' : 'spares'}`;
-    return `${this.ready} of ${this.#replicas} ready${spares}`;
-  }
-
-  #standby(): AppSnapshot['spares'] {
-    return { goal: this.spares, ready: this.#crew.ready().length - this.ready };
   }
 
   /** The number of the worker that was made last. */
@@ -244,47 +228,6 @@ export class App {
   /** The highest revision number that was taken. */
   get lastRevision(): number {
     return this.#revisions.last;
-  }
-
-  /**
-   * As many workers as wanted, nobody leaving, and all that were made after worker number `since` serve. Older ones
-   * are not looked at: one bad worker does not hold up what is done to its siblings.
-   */
-  isQuietSince(since: number): boolean {
-    return this.#crew.isWhole(this.#wanted) && this.#crew.serveSince(since);
-  }
-
-  /** Its workers listen on ports that nobody else can have meanwhile. */
-  get holdsPorts(): boolean {
-    return this.spec.port !== null || this.#crew.up().some((runner) => runner.bindsOwnPort());
-  }
-
-  /** As many workers as wanted, and none on its way: each serves, has completed, or waits for its next start. */
-  get isStill(): boolean {
-    return this.#crew.isWhole(this.#wanted) && this.#crew.isStill();
-  }
-
-  /** It is being stopped for good, or has been. */
-  get isGoing(): boolean {
-    return this.#phase === 'stopping' || this.#phase === 'stopped';
-  }
-
-  /** Workers of another revision than the wanted one are still there. */
-  get isMixed(): boolean {
-    return this.#crew.isMixed(this.revision);
-  }
-
-  get startIsOver(): boolean {
-    if (this.ended !== null) return true;
-    const firstBoots = this.#crew.up().filter(({ life }) => life.state === 'starting' && life.restarts === 0).length;
-    return startIsOver(this.state, this.#served(), firstBoots);
-  }
-
-  /** Every worker has ended for good; `failed`: one of them badly. null: something can still run. */
-  get ended(): 'completed' | 'failed' | null {
-    if (this.#phase !== 'active' || this.#replicas === 0 || this.#crew.size < this.#wanted || !this.#crew.isOver())
-      return null;
-    return this.#crew.all().some(({ life }) => life.state === 'failed') ? 'failed' : 'completed';
   }
 
   get revision(): number {
@@ -301,53 +244,6 @@ export class App {
     return this.#revisions.rollout && this.#news.rolloutLine;
   }
 
-  /** A worker made after worker number `since` that crashed or never got ready, and does not serve again. Rolled back ones do not count. */
-  troubleSince(since: number): Trouble | null {
-    return this.#crew.troubleSince(since, this.revision);
-  }
-
-  /** Why nothing of it can run any more; null when something can, or when all of it has completed. */
-  get failure(): SuperviseError | null {
-    const runner = this.#crew.up().find(({ life }) => life.state === 'failed');
-    if (this.ended !== 'failed' || !runner) return null;
-    return this.#served() ? givenUp(runner) : neverReady(runner, this.#failedBoots);
-  }
-
-  has(worker: string): boolean {
-    return this.#crew.get(worker) !== undefined;
-  }
-
-  leaders(): [string, number][] {
-    return this.#crew.leaders();
-  }
-
-  snapshot(): AppSnapshot {
-    const workers = this.#crew.all().sort((a, b) => a.slot - b.slot || a.number - b.number);
-    const { goal, rollout } = this.#revisions;
-    const { app, revision } = goal;
-    const now = this.#host.ports.clock.now();
-    const notes = [
-      rollout && `reload: revision ${rollout.from} -> ${rollout.to}`,
-      this.#ward.note(this.#crew.ready().length),
-      ...this.#warnings.keys(),
-    ].filter((note) => note !== null);
-    return {
-      name: this.name,
-      kind: app.kind,
-      state: this.state,
-      goal: this.#replicas,
-      ready: this.ready,
-      spares: this.#standby(),
-      revision,
-      listen: app.listen.map((listen) => listen.url),
-      notes,
-      workers: workers.map((runner) => {
-        const illness = this.#ward.illnessOf(runner.id);
-        return workerSnapshot(runner, { sample: this.#samples.get(runner.id), illness }, now);
-      }),
-    };
-  }
-
   // -------------------------------------------------------------- settling
 
   /** Walks towards the goal. Called after every change and once a second: a missed call heals itself. */
@@ -357,9 +253,9 @@ export class App {
 
   #settled(): void {
     if (this.#phase === 'stopping' && this.#crew.size === 0) this.#phase = 'stopped';
-    this.#news.tellState(this.state, this.ready, this.#replicas);
+    this.#news.tellState(this.view.state, this.view.ready, this.#replicas);
     const { rollout } = this.#revisions;
-    if (rollout) this.#news.tellRollout(rollout, this.#crew.up(), this.#wanted);
+    if (rollout) this.#news.tellRollout(rollout, this.#crew.up(), this.view.wanted);
     this.#host.changed(this);
   }
 

@@ -247,7 +247,7 @@ function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
   const reason = worker.reasons.get(cause) ?? null;
   const record: ExitRecord = {
     ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
-    ...{ uptimeMs, readyMs, restarts: attempt - 1, ...(spare !== null && { spare }), lastLines, curve: [], next: nobody },
+    ...{ uptimeMs, readyMs, restarts: attempt - 1, spare, lastLines, curve: [], next: nobody },
   };
   return { record, points };
 }

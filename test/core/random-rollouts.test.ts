@@ -308,7 +308,10 @@ class Fleet {
   #checkRotation({ replicas, revision }: Goal): void {
     const ready = this.#members.filter(({ state, leaving }) => state === 'ready' && leaving === 'no');
     const serving = ready.filter(({ admitted }) => admitted);
-    assert.ok(this.#members.every((one) => !one.admitted || ready.includes(one)), 'one that is not ready serves');
+    assert.ok(
+      this.#members.every((one) => !one.admitted || ready.includes(one)),
+      'one that is not ready serves',
+    );
     if (this.#isShared || this.#spares === 0)
       return assert.equal(serving.length, ready.length, 'one that is ready does not serve');
     assert.ok(serving.length >= Math.min(replicas, ready.length), `${serving.length} serve, ${ready.length} are ready`);
@@ -321,7 +324,11 @@ class Fleet {
     assert.equal(this.#rollout, null, 'the rollout never ended');
     assert.ok(this.#ends > 0);
     const found = this.#members.map((member) => `${member.revision} ${member.state} ${member.leaving}`);
-    assert.deepEqual(found, Array(this.#replicas + this.#spares).fill(`${this.#good} ready no`), 'the fleet is not whole');
+    assert.deepEqual(
+      found,
+      Array(this.#replicas + this.#spares).fill(`${this.#good} ready no`),
+      'the fleet is not whole',
+    );
   }
 }
 

@@ -30,7 +30,8 @@ describe('appStateOf', () => {
     ['one completed, one failed', true, 2, ['completed', 'failed'], 'degraded'],
   ];
   for (const [what, served, goal, states, expected] of cases) {
-    test(`${what}: ${expected}`, () => assert.equal(appStateOf({ phase: 'active', served, goal, spares: 0, states }), expected));
+    test(`${what}: ${expected}`, () =>
+      assert.equal(appStateOf({ phase: 'active', served, goal, spares: 0, states }), expected));
   }
 
   test('spares: it serves without them, and has completed its work with them', () => {

@@ -75,7 +75,12 @@ test('scale up takes the spare at once; another one boots behind it', async (t) 
   const scaling = site.launch(['scale', 'web', '3']);
   await master.event('worker.promoted');
   assert.deepEqual(await answersOf(port, 90), sorted([...serving, ...spares]));
-  assert.deepEqual((await master.workers()).map(({ state }) => state).toSorted(), ['ready', 'ready', 'ready', 'starting']);
+  assert.deepEqual((await master.workers()).map(({ state }) => state).toSorted(), [
+    'ready',
+    'ready',
+    'ready',
+    'starting',
+  ]);
   site.write('open', '');
   assert.equal((await scaling.ended).code, 0);
   assert.deepEqual((await crew(master)).spares.length, 1);
@@ -92,7 +97,11 @@ test('a reload under load replaces the spare too, and loses no request', async (
   await master.untilStatus('the old ones are gone', ({ apps }) => apps[0]?.workers.length === 3);
   const { spares, workers } = await master.app();
   assert.deepEqual(spares, { goal: 1, ready: 1 });
-  assert.deepEqual(workers.map(({ revision, spare }) => `${revision} ${spare}`).toSorted(), ['2 false', '2 false', '2 true']);
+  assert.deepEqual(workers.map(({ revision, spare }) => `${revision} ${spare}`).toSorted(), [
+    '2 false',
+    '2 false',
+    '2 true',
+  ]);
   assert.deepEqual(master.eventsOf('worker.promoted'), []);
   await master.stop();
 });

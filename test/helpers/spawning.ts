@@ -167,11 +167,7 @@ export class Spawning {
     rmSync(this.directory, { recursive: true });
   }
 
-  #try(
-    source: string,
-    begin: (listener: Parameters<Spawner['spawn']>[1]) => RunningProcess,
-    isHeld = false,
-  ): Tried {
+  #try(source: string, begin: (listener: Parameters<Spawner['spawn']>[1]) => RunningProcess, isHeld = false): Tried {
     const reports: string[] = [];
     const warnings: string[] = [];
     let isReady!: () => void;

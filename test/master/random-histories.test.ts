@@ -484,7 +484,9 @@ class Watch {
     for (const one of this.#world.master.snapshot().apps) {
       if (['stopping', 'stopped', 'waiting'].includes(one.state)) continue;
       const ready = one.workers.filter(({ state }) => state === 'ready');
-      const serving = ready.filter(({ id }) => this.#world.live().some(({ name, admitted }) => name === id && admitted));
+      const serving = ready.filter(({ id }) =>
+        this.#world.live().some(({ name, admitted }) => name === id && admitted),
+      );
       const spares = ready.filter(({ spare }) => spare);
       assert.equal(serving.length + spares.length, ready.length, `${one.name}: neither in the rotation nor a spare`);
       assert.equal(one.ready, serving.length);
@@ -517,7 +519,11 @@ class Watch {
       const expected = one.workers.map(
         (worker) => `${one.revision} ${worker.state === 'completed' ? 'completed' : 'ready'}`,
       );
-      assert.deepEqual([found.length, ...found], [one.goal + one.spares.goal, ...expected], `${one.name} has not come to rest`);
+      assert.deepEqual(
+        [found.length, ...found],
+        [one.goal + one.spares.goal, ...expected],
+        `${one.name} has not come to rest`,
+      );
     }
     const open = [...this.#started].filter((operation) => !this.#operations.has(operation));
     assert.deepEqual(open, [], 'operations that never end');

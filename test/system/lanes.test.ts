@@ -5,7 +5,7 @@ import { constants, readFileSync } from 'node:fs';
 import net from 'node:net';
 import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
-import type { AppSpec, Balance, ListenSpec } from '../../src/core/spec.ts';
+import type { Balance, ListenSpec } from '../../src/core/spec.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
 import { loadNative } from '../../src/system/native.ts';
 import type { Seat } from '../../src/system/sockets/seat.ts';
@@ -47,7 +47,9 @@ class Address {
   }
 
   seat(balance: Balance = 'auto'): Seat {
-    return this.sockets.seat({ listen: [this.spec], balance, spares: this.spares }, (message) => this.warnings.push(message));
+    return this.sockets.seat({ listen: [this.spec], balance, spares: this.spares }, (message) =>
+      this.warnings.push(message),
+    );
   }
 
   seats(count: number): Seat[] {

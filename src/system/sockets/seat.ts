@@ -70,7 +70,8 @@ function tellWhyNot({ kind }: ListenSpec, lanes: Lanes, tell: (why: string) => v
 
 function notSteered(url: string, why: string, spares: number): string {
   const effect = `its workers accept from one socket, as with balance: shared, and new connections may reach one that is stopping`;
-  const alsoSpares = spares === 0 ? '' : '; so its spares cannot be kept out of the rotation, and serve like the others';
+  const alsoSpares =
+    spares === 0 ? '' : '; so its spares cannot be kept out of the rotation, and serve like the others';
   return `connections to ${url} are not steered: ${why}; ${effect}${alsoSpares}`;
 }
 
