@@ -116,3 +116,21 @@ test('a worker at the end of its lifetime is drained at once, because a spare ha
   assert.deepEqual(master.eventsOf('app.degraded').slice(1), []);
   await master.stop();
 });
+
+test('where connections cannot be steered a spare serves like the others, which is said once', async (t) => {
+  const site = new Site(t);
+  const port = await site.port();
+  const command = [python, fixture('only-accepts.py')];
+  site.config({ apps: { web: { command, workers: 1, spares: 1, listen: [`127.0.0.1:${port}`] } } });
+  const master = await site.start([], { bin: site.withoutKoffi() }).serves();
+  await master.untilStatus('both are ready', ({ apps }) => apps[0]!.workers.every(({ state }) => state === 'ready'));
+  const { ready, goal, spares, notes, workers } = await master.app();
+  assert.deepEqual([ready, goal, spares], [2, 1, { goal: 1, ready: 0 }]);
+  assert.deepEqual(
+    workers.map(({ spare }) => spare),
+    [false, false],
+  );
+  assert.match(notes.join(), /so its spares cannot be kept out of the rotation, and serve like the others/);
+  assert.equal(master.eventsOf('app.warning').length, 1);
+  await master.stop();
+});

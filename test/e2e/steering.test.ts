@@ -1,13 +1,12 @@
 /** Balanced in the kernel: each worker has a listener of its own, and connections go to those that are ready. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, Load, pidIn } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { isAlive, isStopped, openFiles, socketsOnPort } from '../helpers/e2e-proc.ts';
-import { bin, fixture, python, Site } from '../helpers/e2e-site.ts';
+import { fixture, python, Site } from '../helpers/e2e-site.ts';
 
 const needsUvicorn = { skip: !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed' };
 const uvicorn = 'uvicorn asgi:app --fd {fd} --log-level warning';
@@ -22,14 +21,6 @@ function listenersOf(pid: number, port: number): string[] {
 async function answersOf(port: number, count: number): Promise<Set<number>> {
   const bodies = await Promise.all(Array.from({ length: count }, () => ask(port)));
   return new Set(bodies.map(pidIn));
-}
-
-/** A copy of the program in a folder from which koffi cannot be found. */
-function withoutKoffi(site: Site): string {
-  const root = dirname(dirname(bin));
-  for (const part of ['bin', 'dist', 'package.json'])
-    cpSync(join(root, part), site.path(`package/${part}`), { recursive: true });
-  return site.path('package/bin/supervise.js');
 }
 
 describe('a listener for each worker', () => {
@@ -87,7 +78,7 @@ describe('a listener for each worker', () => {
     const port = await site.port();
     const app = { command: [python, fixture('only-accepts.py')], workers: 3, listen: [`127.0.0.1:${port}`] };
     site.config({ apps: { web: { ...app, reload: { canary: '50ms' } } } });
-    const master = await site.start([], { bin: withoutKoffi(site) }).serves();
+    const master = await site.start([], { bin: site.withoutKoffi() }).serves();
     assert.equal(listenersOf(master.pid, port).length, 1);
     const [note, ...others] = (await master.app()).notes;
     assert.match(note ?? '', /are not steered: .*koffi/);

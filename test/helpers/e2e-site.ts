@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -92,6 +92,14 @@ export class Site {
   /** Writes supervise.yaml (JSON is YAML), named after this site. */
   config(content: { apps?: Record<string, unknown>; [key: string]: unknown }): string {
     return this.write('supervise.yaml', JSON.stringify({ name: this.name, ...content }, null, 2));
+  }
+
+  /** A copy of the program in a folder from which koffi cannot be found. @returns its bin */
+  withoutKoffi(): string {
+    const root = dirname(dirname(bin));
+    for (const part of ['bin', 'dist', 'package.json'])
+      cpSync(join(root, part), this.path(`package/${part}`), { recursive: true });
+    return this.path('package/bin/supervise.js');
   }
 
   /** Free, and outside of the range that the kernel takes for outgoing connections. */

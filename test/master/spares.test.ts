@@ -146,6 +146,8 @@ describe('commands', () => {
     it.asked();
     assert.deepEqual(crew(it), ['web.1 ready', 'web.2 ready', 'web.4 spare']);
     assert.deepEqual(promotions(it), []);
+    it.handle({ type: 'scale', app: 'web', change: { to: 3 } });
+    assert.deepEqual(promotions(it), ['web.4 for null'], 'the place of one that was let go is no longer there');
   });
 
   test('scaled to 0 there is no spare either', () => {
