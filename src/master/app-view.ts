@@ -6,6 +6,7 @@ import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState } from '../core/protocol.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
 import type { TreeSample } from '../ports.ts';
+import { uncounted, type Connections } from './connections.ts';
 import type { Crew, Trouble } from './crew.ts';
 import { givenUp, neverReady, workerSnapshot } from './describe.ts';
 import type { Revisions } from './revisions.ts';
@@ -28,6 +29,7 @@ export interface AppViewParts {
   readonly ward: Ward;
   /** The last sample of each worker. */
   readonly samples: ReadonlyMap<string, TreeSample>;
+  readonly connections: Connections;
   /** What an operator should know. */
   readonly warnings: ReadonlyMap<string, string>;
   nowMs(): number;
@@ -149,12 +151,13 @@ export class AppView {
   snapshot(): AppSnapshot {
     const workers = this.#crew.all().sort((a, b) => a.slot - b.slot || a.number - b.number);
     const { goal, rollout } = this.#revisions;
-    const { ward, samples, warnings } = this.#parts;
+    const { ward, samples, connections, warnings } = this.#parts;
     const { app, revision } = goal;
     const nowMs = this.#parts.nowMs();
     const notes = [
       rollout && `reload: revision ${rollout.from} -> ${rollout.to}`,
       ward.note(this.#crew.ready().length),
+      connections.note,
       ...warnings.keys(),
     ].filter((note) => note !== null);
     return {
@@ -166,10 +169,12 @@ export class AppView {
       spares: this.#standby(),
       revision,
       listen: app.listen.map((listen) => listen.url),
+      ...(app.listen.length > 0 ? connections.figures : uncounted),
       notes,
       workers: workers.map((runner) => {
         const illness = ward.illnessOf(runner.id);
-        return workerSnapshot(runner, { sample: samples.get(runner.id), illness }, nowMs);
+        const counted = connections.of(runner.id, runner.pid);
+        return workerSnapshot(runner, { sample: samples.get(runner.id), illness, counted }, nowMs);
       }),
     };
   }

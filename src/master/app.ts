@@ -7,9 +7,10 @@ import type { Cause, EventBody } from '../core/protocol.ts';
 import type { AppPhase } from '../core/status.ts';
 import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
-import type { Pinned, Ports, TreeSample } from '../ports.ts';
+import type { AppConnections, CountedApp, Pinned, Ports, TreeSample } from '../ports.ts';
 import { AppNews } from './app-news.ts';
 import { AppView } from './app-view.ts';
+import { Connections } from './connections.ts';
 import { Crew } from './crew.ts';
 import { neverReady } from './describe.ts';
 import { Revisions, type RolloutEnd } from './revisions.ts';
@@ -40,6 +41,7 @@ export class App {
   readonly #runnerHost: RunnerHost;
   readonly #crew = new Crew();
   readonly #samples = new Map<string, TreeSample>();
+  readonly #connections: Connections;
   /** What an operator should know -> the worker that it is about; it goes with the worker. */
   readonly #warnings = new Map<string, string>();
   readonly #revisions: Revisions;
@@ -64,6 +66,7 @@ export class App {
     this.#revisions = new Revisions(pinned, (body) => host.emit(body));
     this.#replicas = pinned.app.workers;
     this.#lastNumber = lastNumber;
+    this.#connections = new Connections(this.name, (body) => host.emit(body));
     this.#ward = new Ward({
       clock: host.ports.clock,
       emit: (body) => host.emit(body),
@@ -88,7 +91,7 @@ export class App {
   #makeView(): AppView {
     return new AppView({
       ...{ crew: this.#crew, revisions: this.#revisions, ward: this.#ward },
-      ...{ samples: this.#samples, warnings: this.#warnings },
+      ...{ samples: this.#samples, connections: this.#connections, warnings: this.#warnings },
       nowMs: () => this.#host.ports.clock.now(),
       facts: () => ({
         ...{ phase: this.#phase, replicas: this.#replicas, spares: this.spares },
@@ -202,6 +205,18 @@ export class App {
     if (this.#crew.get(id)?.pid !== pid) return;
     this.#samples.set(id, sample);
     this.#ward.takeSample(id, sample.memoryBytes);
+  }
+
+  /** Whose connections are to be counted; null: it has no sockets. */
+  get toBeCounted(): CountedApp | null {
+    const urls = this.view.listenUrls;
+    if (urls.length === 0) return null;
+    return { name: this.name, urls: [...new Set(urls)], workers: new Map(this.#crew.leaders()) };
+  }
+
+  takeConnections(counted: AppConnections): void {
+    const serving = new Map(this.#crew.serving().map(({ id, pid }) => [id, pid]));
+    this.#connections.take(counted, serving, this.#host.ports.clock.now());
   }
 
   // -------------------------------------------------------------- what others ask

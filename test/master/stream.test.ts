@@ -124,6 +124,9 @@ describe('the snapshot', () => {
           spares: { goal: 0, ready: 0 },
           revision: 1,
           listen: ['tcp://127.0.0.1:8000'],
+          connections: 0,
+          queue: 0,
+          countedAt: '2026-01-01T00:00:10.812Z',
           notes: [],
           workers: [
             {
@@ -141,6 +144,8 @@ describe('the snapshot', () => {
               cpuPercent: 12.5,
               memoryBytes: 48_234_496,
               processes: 3,
+              connections: 0,
+              queue: null,
               lastExit: null,
             },
           ],
@@ -171,6 +176,8 @@ describe('the snapshot', () => {
       cpuPercent: null,
       memoryBytes: null,
       processes: null,
+      connections: null,
+      queue: null,
       lastExit: { at: '2026-01-01T00:00:05.250Z', code: null, signal: 'SIGSEGV', cause: 'signal' },
     });
   });

@@ -47,9 +47,8 @@ class Address {
   }
 
   seat(balance: Balance = 'auto'): Seat {
-    return this.sockets.seat({ listen: [this.spec], balance, spares: this.spares }, (message) =>
-      this.warnings.push(message),
-    );
+    const app = { listen: [this.spec], balance, spares: this.spares };
+    return this.sockets.seat(app, 'web.1', (message) => this.warnings.push(message));
   }
 
   seats(count: number): Seat[] {
