@@ -22,7 +22,7 @@ const strict = process.env['CI'] === 'true' || process.env['SUPERVISE_CI_STRICT'
 const suites = {
   fast: {
     match: /^((core|config|master|control|cli|system)\/|(floors|docs|examples)\.test|e2e\/smoke)/,
-    budgetSeconds: 300,
+    budgetSeconds: 420,
     fileLimitSeconds: 120,
   },
   portable: {

@@ -61,7 +61,10 @@ function oneOf(kinds: readonly string[]) {
 
 const httpPath = () => shaped('a path that starts with /', /^\/\S*$/);
 const ownPort = () =>
-  maybe("A port of the worker's own: slot n answers at this + n. Default: the worker's `port`.", whole(1, 65_535));
+  maybe(
+    "A port of the worker's own: slot n answers at this + n; or that of an address of `listen`. Default: the worker's `port`, or the first IPv4 address of `listen`.",
+    whole(1, 65_535),
+  );
 
 const httpProbe = (of: string) =>
   z.union([httpPath(), section(`${of}.http`, { path: given('The path to ask for.', httpPath()), port: ownPort() })], {

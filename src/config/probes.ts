@@ -1,4 +1,5 @@
 /** `ready` and `health` of one app: what to ask, and that it can be asked of one certain worker. */
+import { listenProbed } from '../core/probed-listen.ts';
 import type { HealthProbe, HealthSpec, ReadySpec } from '../core/spec.ts';
 import { isBroken, ms, report, type Building } from './building.ts';
 import { commandOf } from './command.ts';
@@ -77,28 +78,31 @@ function networkProbe(
 }
 
 /**
- * A probe has to reach one certain worker, which a socket that all workers share cannot do. A port of the probe is
- * that of slot 0; slot n has port + n, as with `port` of the app.
+ * A probe has to reach one certain worker. On a steered address it does; of a socket that all workers share it is an error.
+ * Any other port of the probe is that of slot 0; slot n has port + n, as with `port` of the app.
  */
 function checkPort(kind: 'http' | 'tcp', port: number | null, { app, place, building }: Where): void {
   const path = [...place, kind];
-  const addresses = typeof app.listen === 'string' ? [app.listen] : app.listen;
+  const texts = typeof app.listen === 'string' ? [app.listen] : app.listen;
+  const addresses = texts.map(parseListen).filter((address) => 'kind' in address);
   const says = adviceFor(kind, place);
+  if (listenProbed(addresses, port) !== null) {
+    if (app.balance !== 'shared') return;
+    const found = `expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared`;
+    return report(building, path, `${found}. ${says.shared}`);
+  }
   if (port === null) {
-    if (addresses.length > 0) {
-      const shared = listOf(addresses.map(quoted), 'and');
-      report(
-        building,
-        path,
-        `expected a port of the worker's own, found only the shared listen ${shared}. ${says.shared}`,
-      );
-    } else if (app.port === null && !isBroken(building, [...place.slice(0, -1), 'port'])) {
+    if (addresses.length > 0 && addresses.length === texts.length) {
+      const other = `only ${listOf(texts.map(quoted), 'and')}`;
+      const expected = 'expected an IPv4 address in listen, at which a probe chooses its worker';
+      report(building, path, `${expected}, found ${other}. ${says.shared}`);
+    } else if (app.port === null && texts.length === 0 && !isBroken(building, [...place.slice(0, -1), 'port'])) {
       report(building, path, `expected a port to probe, found none. Set port of the app, or write ${says.own}`);
     }
     return;
   }
   const slots = slotsOf(app);
-  const shared = addresses.find((text) => {
+  const shared = texts.find((text) => {
     const address = parseListen(text);
     return 'kind' in address && address.kind === 'tcp' && address.port >= port && address.port < port + slots;
   });

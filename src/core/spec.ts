@@ -105,7 +105,7 @@ export type ReadySpec =
   | { readonly kind: 'accepting' }
   | { readonly kind: 'fd' }
   | { readonly kind: 'ipc' }
-  /** A port of null is the worker's own `port`. */
+  /** Which port: see probed-listen.ts. */
   | { readonly kind: 'http'; readonly path: string; readonly port: number | null }
   | { readonly kind: 'tcp'; readonly port: number | null }
   | { readonly kind: 'log'; readonly pattern: string }
@@ -147,7 +147,7 @@ export interface HealthSpec {
 }
 
 export type HealthProbe =
-  /** A port of null is the worker's own `port`; else slot n answers at port + n. */
+  /** Which port: see probed-listen.ts. */
   | { readonly kind: 'http'; readonly path: string; readonly port: number | null }
   | { readonly kind: 'tcp'; readonly port: number | null }
   /** Healthy when it exits with 0. Run with the worker's user, cwd and environment. `{placeholders}` are still in it. */

@@ -1,6 +1,6 @@
 /**
  * What the kernel tells of the sockets of this network namespace (sock_diag(7)), over libc: asks once, for those of one
- * family that are connected, or that serve some ports. Needs no rights.
+ * family that are connected, for those that serve some ports, or for a single one. Needs no rights.
  */
 import type { Libc } from './native.ts';
 
@@ -36,6 +36,14 @@ export interface SocketDiag {
    * @returns as above
    */
   serving(family: 'ipv4' | 'ipv6', ports: readonly number[], each: (socket: ServingSocket) => boolean): boolean;
+  /** Whether the server's end of a connection has been accepted; null: it is gone, or the kernel does not tell. */
+  isAccepted(connection: { readonly server: Endpoint; readonly client: Endpoint }): boolean | null;
+}
+
+/** Of IPv4. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
 }
 
 const AF_NETLINK = 16;
@@ -98,6 +106,14 @@ export function socketDiag(libc: Libc): SocketDiag {
       ask(tcpRequest(family, connectedTcp | (1 << TCP_LISTEN), anyOfPorts(ports)), (message) =>
         each(servingSocket(message)),
       ),
+    isAccepted(connection) {
+      let accepted: boolean | null = null;
+      ask(requestFor(connection), (message) => {
+        accepted = acceptedIn(message);
+        return false;
+      });
+      return accepted;
+    },
   };
 }
 
@@ -225,4 +241,33 @@ function attribute(message: DataView, from: number, wanted: number): DataView | 
 
 function align(length: number): number {
   return Math.ceil(length / 4) * 4;
+}
+
+// ---------------------------------------------------------------- one connection
+
+/** NLM_F_REQUEST */
+const single = 0x1;
+/** In inet_diag_req_v2; in the cookie all bits stand for any socket. */
+const [serverPortAt, clientPortAt, serverAt, clientAt, cookieAt] = [8, 10, 12, 28, 48];
+
+/** Asks for the server's end of it. */
+function requestFor({ server, client }: Parameters<SocketDiag['isAccepted']>[0]): Uint8Array {
+  const request = new Uint8Array(headerBytes + inetRequestBytes);
+  const view = new DataView(request.buffer);
+  view.setUint32(0, request.length, isLittle);
+  view.setUint16(4, SOCK_DIAG_BY_FAMILY, isLittle);
+  view.setUint16(6, single, isLittle);
+  request.set([families.ipv4, IPPROTO_TCP], headerBytes);
+  // As in a packet: the greater byte first.
+  view.setUint16(headerBytes + serverPortAt, server.port);
+  view.setUint16(headerBytes + clientPortAt, client.port);
+  request.set(server.address.split('.').map(Number), headerBytes + serverAt);
+  request.set(client.address.split('.').map(Number), headerBytes + clientAt);
+  request.fill(0xff, headerBytes + cookieAt);
+  return request;
+}
+
+/** A socket has no inode before it is accepted. Where the connection is gone, the one that listens is found, or none. */
+function acceptedIn(message: DataView): boolean | null {
+  return message.getUint8(1) === TCP_LISTEN ? null : message.getUint32(inetInodeAt, isLittle) !== 0;
 }

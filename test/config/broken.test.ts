@@ -298,14 +298,24 @@ const listening: readonly Broken[] = [
 
 const readiness: readonly Broken[] = [
   {
-    what: 'an http probe on a shared listener',
-    yaml: app('listen: ":8000"', 'ready: {http: /healthz}'),
-    says: '5:19: apps.web.ready.http: expected a port of the worker\'s own, found only the shared listen ":8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use accepting',
+    what: 'an http probe of workers that share their socket',
+    yaml: app('listen: ":8000"', 'balance: shared', 'ready: {http: /healthz}'),
+    says: "6:19: apps.web.ready.http: expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared. Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker's own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use accepting",
   },
   {
-    what: 'a tcp probe of the port of a shared listener',
-    yaml: app('listen: ["127.0.0.1:8000"]', 'ready: {tcp: 8000}'),
-    says: '5:18: apps.web.ready.tcp: expected a port of the worker\'s own, found 8000 (up to 8001 with slot 1), which all workers share through listen "127.0.0.1:8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use accepting',
+    what: 'an http probe on a unix socket and on IPv6 alone',
+    yaml: app('listen: ["unix:/run/a.sock", "[::1]:8000"]', 'ready: {http: /healthz}'),
+    says: '5:19: apps.web.ready.http: expected an IPv4 address in listen, at which a probe chooses its worker, found only "unix:/run/a.sock" and "[::1]:8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use accepting',
+  },
+  {
+    what: 'a tcp probe of the port of an IPv6 address',
+    yaml: app('listen: ["[::1]:8000"]', 'ready: {tcp: 8000}'),
+    says: '5:18: apps.web.ready.tcp: expected a port of the worker\'s own, found 8000 (up to 8001 with slot 1), which all workers share through listen "[::1]:8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use accepting',
+  },
+  {
+    what: 'a tcp probe whose ports run into the address of listen',
+    yaml: app('listen: ["127.0.0.1:8000"]', 'ready: {tcp: 7999}'),
+    says: '5:18: apps.web.ready.tcp: expected a port of the worker\'s own, found 7999 (up to 8000 with slot 1), which all workers share through listen "127.0.0.1:8000". Any worker may answer there, so the probe cannot tell which one is ready. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use accepting',
   },
   {
     what: 'a probe without any port',
@@ -374,14 +384,14 @@ const probing: readonly Broken[] = [
     ].join('\n'),
   },
   {
-    what: 'an http probe of health on a shared listener',
-    yaml: app('listen: ":8000"', 'health: {http: /healthz}'),
-    says: '5:20: apps.web.health.http: expected a port of the worker\'s own, found only the shared listen ":8000". Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside',
+    what: 'an http probe of health on a unix socket',
+    yaml: app('listen: "unix:/run/a.sock"', 'health: {http: /healthz}'),
+    says: '5:20: apps.web.health.http: expected an IPv4 address in listen, at which a probe chooses its worker, found only "unix:/run/a.sock". Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker\'s own, as in {http: {path: /healthz, port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside',
   },
   {
-    what: 'a tcp probe of health on the port of a shared listener',
-    yaml: app('listen: ":8000"', 'health: {tcp: 8000}'),
-    says: '5:19: apps.web.health.tcp: expected a port of the worker\'s own, found 8000 (up to 8001 with slot 1), which all workers share through listen ":8000". Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker\'s own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside',
+    what: 'a tcp probe of health of workers that share their socket',
+    yaml: app('listen: ":8000"', 'balance: shared', 'health: {tcp: 8000}'),
+    says: "6:19: apps.web.health.tcp: expected balance: steered or auto, where a probe chooses its worker at the address of listen, found shared. Any worker may answer there, so the probe cannot tell which one is healthy. Give the probe a port of the worker's own, as in {tcp: {port: 9100}}, where slot n answers at 9100 + n, or use an exec probe, or stall, which sees a worker that hangs from outside",
   },
   {
     what: 'health without any port',

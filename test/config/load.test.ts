@@ -345,6 +345,16 @@ apps:
       assert.deepEqual((await appOf(`apps: {web: {command: a, port: 9000, ready: ${yaml}}}`)).ready, ready));
   }
 
+  const atListen: readonly (readonly [string, AppSpec['ready']])[] = [
+    ['listen: ":8000", ready: {http: /up}', { kind: 'http', path: '/up', port: null }],
+    ['listen: ["unix:/a", "[::1]:80", ":8000"], ready: {tcp: {}}', { kind: 'tcp', port: null }],
+    ['listen: [":8000", ":9000"], balance: steered, ready: {tcp: 9000}', { kind: 'tcp', port: 9000 }],
+  ];
+  for (const [yaml, ready] of atListen) {
+    test(`lets a probe ask a worker at the address that all have: ${yaml}`, async () =>
+      assert.deepEqual((await appOf(`apps: {web: {command: a, workers: 4, ${yaml}}}`)).ready, ready));
+  }
+
   test('lets a probe have a port of its own beside a shared listener', async () => {
     const app = await appOf(
       'apps: {web: {command: a, workers: 4, listen: ":8000", ready: {http: {path: /up, port: 9100}}}}',

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import {
   ailments,
   chooseReplacement,
+  countsAsCrash,
   inARow,
   lifetimeMs,
   mostAreUnhealthy,
@@ -90,6 +91,9 @@ test('one that is not healthy waits for news of the others, unless it is alone',
 test('a worker that is not healthy and hangs is counted once', () => {
   assert.equal(mostAreUnhealthy([ill('a', 'health'), ill('a', 'health'), ill('b', 'stall')], 3), false);
 });
+
+test('to hang and not to be healthy count as a crash, to be big or old does not', () =>
+  assert.deepEqual(ailments.filter(countsAsCrash), ['stall', 'health']));
 
 test('a lifetime is shortened by its jitter, and never made longer', () => {
   assert.equal(lifetimeMs(1000, 0.1, 0), 1000);

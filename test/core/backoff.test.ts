@@ -2,7 +2,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { backoffDelayMs } from '../../src/core/backoff.ts';
-import { usualBackoff } from '../helpers/life-story.ts';
+import { usualBackoff } from '../helpers/specs.ts';
 
 describe('backoffDelayMs', () => {
   const cases: readonly [n: number, random: number, expectedMs: number][] = [

@@ -166,6 +166,7 @@ describe('socketsMoved', () => {
     ['it was asked and has answered, and looks the same', { a: queues(9, 0, 100) }, { a: queues(9, 0, 150) }, true],
     ['a longer question and a lost answer, counted', { a: queues(1, 9, 100) }, { a: queues(9, 0, 100) }, false],
     ['counted only once', { a: queues(1, 1, 100) }, { a: queues(1, 1) }, false],
+    ['counted only once, and it read', { a: queues(9, 1, 100) }, { a: queues(1, 1) }, true],
     ['unknown ones', { a: null, b: queues(9, 0) }, { a: queues(0, 9), b: null }, false],
   ];
   for (const [name, before, now, expected] of cases) {

@@ -8,12 +8,14 @@ import { Site } from '../helpers/e2e-site.ts';
 /** pidusage keeps /proc/PID/stat of a process open, for 95 s at most after its death. */
 const isUsage = (file: string) => /^\/proc\/\d+\/stat/.test(file);
 
-/** The file of the records of exits: one, opened at the first of them. */
+/** The file of the records of exits, opened at the first of them. */
 const isRecords = (file: string) => file.endsWith('/exits.ndjson');
 
-/** Pipes, sockets, files: everything that the master has open but for what samples and records need. */
+/** Pipes, sockets, files: everything that the master has open but for what samples need, and the one file of records. */
 function descriptors(master: Master): number {
-  return openFiles(master.pid).filter((file) => !isUsage(file) && !isRecords(file)).length;
+  const files = openFiles(master.pid);
+  assert.ok(files.filter(isRecords).length <= 1, 'the file of records is open more than once');
+  return files.filter((file) => !isUsage(file) && !isRecords(file)).length;
 }
 
 async function sampled(master: Master, count: number): Promise<void> {

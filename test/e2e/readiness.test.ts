@@ -72,10 +72,9 @@ describe('a worker is ready', () => {
 
 test('a probe on a shared socket cannot choose a worker: it is a config error that says so', async (t) => {
   const site = new Site(t);
-  site.config({
-    apps: { web: { command: 'sleep 1', listen: [`127.0.0.1:${await site.port()}`], ready: { http: '/healthz' } } },
-  });
+  const listen = [`127.0.0.1:${await site.port()}`];
+  site.config({ apps: { web: { command: 'sleep 1', listen, balance: 'shared', ready: { http: '/healthz' } } } });
   const { code, stderr } = await site.run(['start']);
   assert.equal(code, 78, stderr);
-  assert.match(stderr, /ready.*listen|listen.*ready/s);
+  assert.match(stderr, /ready\.http: expected balance: steered or auto, .*found shared/);
 });

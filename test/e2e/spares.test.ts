@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { ask, Load, pidIn } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
-import { fixture, python, Site } from '../helpers/e2e-site.ts';
+import { fixture, python, Site, withoutKoffi } from '../helpers/e2e-site.ts';
 
 /** It boots for as long as there is no file named open. */
 const boots = `until [ -e open ]; do sleep 0.02; done; exec ${python} ${fixture('only-accepts.py')}`;
@@ -122,7 +122,7 @@ test('where connections cannot be steered a spare serves like the others, which 
   const port = await site.port();
   const command = [python, fixture('only-accepts.py')];
   site.config({ apps: { web: { command, workers: 1, spares: 1, listen: [`127.0.0.1:${port}`] } } });
-  const master = await site.start([], { bin: site.withoutKoffi() }).serves();
+  const master = await site.start([], { bin: withoutKoffi(site) }).serves();
   await master.untilStatus('both are ready', ({ apps }) => apps[0]!.workers.every(({ state }) => state === 'ready'));
   const { ready, goal, spares, notes, workers } = await master.app();
   assert.deepEqual([ready, goal, spares], [2, 1, { goal: 1, ready: 0 }]);

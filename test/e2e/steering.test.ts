@@ -2,11 +2,12 @@
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, Load, pidIn } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
-import { isAlive, isStopped, openFiles, socketsOnPort } from '../helpers/e2e-proc.ts';
-import { fixture, python, Site } from '../helpers/e2e-site.ts';
+import { acceptedFrom, isAlive, isStopped, openFiles, socketsOnPort } from '../helpers/e2e-proc.ts';
+import { fixture, python, Site, withoutKoffi } from '../helpers/e2e-site.ts';
 
 const needsUvicorn = { skip: !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed' };
 const uvicorn = 'uvicorn asgi:app --fd {fd} --log-level warning';
@@ -78,7 +79,7 @@ describe('a listener for each worker', () => {
     const port = await site.port();
     const app = { command: [python, fixture('only-accepts.py')], workers: 3, listen: [`127.0.0.1:${port}`] };
     site.config({ apps: { web: { ...app, reload: { canary: '50ms' } } } });
-    const master = await site.start([], { bin: site.withoutKoffi() }).serves();
+    const master = await site.start([], { bin: withoutKoffi(site) }).serves();
     assert.equal(listenersOf(master.pid, port).length, 1);
     const [note, ...others] = (await master.app()).notes;
     assert.match(note ?? '', /are not steered: .*koffi/);
@@ -90,12 +91,18 @@ describe('a listener for each worker', () => {
   });
 });
 
-/** Everybody's requests, each with an id of its own: which of them failed, and which worker took which. */
+interface NumberedRequest {
+  readonly id: number;
+  /** The port that it comes from; null until it is connected. */
+  port: number | null;
+}
+
+/** Everybody's requests, each with an id and a connection of its own: what became of them, and which worker took which. */
 class NumberedRequests {
-  readonly failed: number[] = [];
+  readonly #failures = new Map<number, string>();
   readonly #site: Site;
   readonly #port: number;
-  readonly #going = new Set<Promise<void>>();
+  readonly #going = new Map<NumberedRequest, Promise<void>>();
   #ids = 0;
 
   constructor(site: Site, port: number) {
@@ -103,30 +110,34 @@ class NumberedRequests {
     this.#port = port;
   }
 
-  get going(): number {
-    return this.#going.size;
-  }
-
-  get sent(): number {
-    return this.#ids;
+  /** Those that have no answer yet. */
+  get going(): readonly NumberedRequest[] {
+    return [...this.#going.keys()];
   }
 
   send(): void {
-    const id = ++this.#ids;
-    const going = ask(this.#port, `/20?id=${id}`).then(
+    const socket = connect(this.#port, '127.0.0.1');
+    const request: NumberedRequest = { id: ++this.#ids, port: null };
+    socket.once('connect', () => (request.port = socket.localPort ?? null));
+    const going = ask({ agent: undefined, createConnection: () => socket }, `/20?id=${request.id}`).then(
       () => undefined,
-      () => void this.failed.push(id),
+      (error: Error) => void this.#failures.set(request.id, error.message),
     );
-    this.#going.add(going);
-    void going.then(() => this.#going.delete(going));
+    this.#going.set(request, going);
+    void going.then(() => this.#going.delete(request));
   }
 
   async settled(): Promise<void> {
-    while (this.#going.size > 0) await Promise.all(this.#going);
+    while (this.#going.size > 0) await Promise.all(this.#going.values());
   }
 
-  /** The ids that this worker has taken. */
-  takenBy(pid: number): number[] {
+  /** "17: read ECONNRESET": those without an answer. */
+  lost(but: readonly number[]): string[] {
+    return [...this.#failures].filter(([id]) => !but.includes(id)).map(([id, why]) => `${id}: ${why}`);
+  }
+
+  /** The ids that the application of this worker has begun. */
+  begunBy(pid: number): number[] {
     const lines = readFileSync(this.#site.path('taken'), 'utf8').split('\n');
     return lines.flatMap((line) => (line.startsWith(`${pid} id=`) ? [Number(line.split('=')[1])] : []));
   }
@@ -145,25 +156,25 @@ test(
     const requests = new NumberedRequests(site, port);
     const keepsOn = setInterval(() => requests.send(), 5);
     t.after(() => clearInterval(keepsOn));
-    await master.until('both have served', () => [victim, other].every((pid) => requests.takenBy(pid).length > 5));
+    await master.until('both have served', () => [victim, other].every((pid) => requests.begunBy(pid).length > 5));
 
     // Stopped, it takes nothing any more: from now on connections wait for it.
     process.kill(victim, 'SIGSTOP');
     await master.until('it is stopped', () => isStopped(victim));
-    const before = requests.going;
-    await master.until('many wait for it', () => requests.going > before + 20);
+    const ofThen = requests.going;
+    const accepted = acceptedFrom(victim, port);
+    await master.until('many wait for it', () => requests.going.length > ofThen.length + 20);
+    await master.until('it is known who comes from where', () => ofThen.every((request) => request.port !== null));
     process.kill(victim, 'SIGKILL');
     await master.until('its successor is ready', () => master.eventsOf('worker.ready').length === 3);
     clearInterval(keepsOn);
     await requests.settled();
 
-    const inHand = requests.takenBy(victim);
-    assert.deepEqual(
-      requests.failed.filter((id) => !inHand.includes(id)),
-      [],
-    );
+    // What it has accepted is in its hand, also where the application has not begun with it.
+    const inHand = ofThen.filter((request) => accepted.has(request.port!)).map(({ id }) => id);
+    assert.deepEqual(requests.lost(inHand), []);
     const successor = (await master.pids()).find((pid) => pid !== other)!;
-    assert.ok(requests.takenBy(successor).length >= 20, 'nothing was waiting for it');
+    assert.ok(requests.begunBy(successor).length >= 20, 'nothing was waiting for it');
     await master.stop();
   },
 );

@@ -106,14 +106,32 @@ export function openFiles(pid: number): string[] {
   }
 }
 
-/** The sockets on a local TCP port, IPv4 and IPv6: `listening`, or a connection in whatever state. */
-export function socketsOnPort(port: number): { inode: string; listening: boolean }[] {
+interface PortSocket {
+  readonly inode: string;
+  /** Else it is a connection, in whatever state. */
+  readonly listening: boolean;
+  /** The other end's port; 0: it has none. */
+  readonly peerPort: number;
+}
+
+/** The sockets on a local TCP port, IPv4 and IPv6. */
+export function socketsOnPort(port: number): PortSocket[] {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
   const lines = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((file) => (read(file) ?? '').split('\n').slice(1));
   return lines
     .map((line) => line.trim().split(/\s+/))
     .filter((fields) => fields[1]?.endsWith(`:${hex}`) === true)
-    .map((fields) => ({ inode: `socket:[${fields[9]}]`, listening: fields[3] === '0A' }));
+    .map((fields) => ({
+      inode: `socket:[${fields[9]}]`,
+      listening: fields[3] === '0A',
+      peerPort: parseInt(fields[2]?.split(':')[1] ?? '', 16),
+    }));
+}
+
+/** Whose connections on this port a process has accepted and not closed: the ports of the clients. */
+export function acceptedFrom(pid: number, port: number): Set<number> {
+  const open = new Set(openFiles(pid));
+  return new Set(socketsOnPort(port).flatMap(({ inode, peerPort }) => (open.has(inode) ? [peerPort] : [])));
 }
 
 /** The sockets that are bound to a path, or were accepted there. */

@@ -94,14 +94,6 @@ export class Site {
     return this.write('supervise.yaml', JSON.stringify({ name: this.name, ...content }, null, 2));
   }
 
-  /** A copy of the program in a folder from which koffi cannot be found. @returns its bin */
-  withoutKoffi(): string {
-    const root = dirname(dirname(bin));
-    for (const part of ['bin', 'dist', 'package.json'])
-      cpSync(join(root, part), this.path(`package/${part}`), { recursive: true });
-    return this.path('package/bin/supervise.js');
-  }
-
   /** Free, and outside of the range that the kernel takes for outgoing connections. */
   async port(): Promise<number> {
     for (;;) {
@@ -216,4 +208,12 @@ async function isFree(port: number): Promise<boolean> {
   const free = await bound;
   if (free) await new Promise((done) => server.close(done));
   return free;
+}
+
+/** A copy of the program in a folder from which koffi cannot be found. */
+export function withoutKoffi(site: Site): string {
+  const root = dirname(dirname(bin));
+  for (const part of ['bin', 'dist', 'package.json'])
+    cpSync(join(root, part), site.path(`package/${part}`), { recursive: true });
+  return site.path('package/bin/supervise.js');
 }

@@ -15,16 +15,7 @@ import {
   type Surroundings,
   type WorkerEvent,
 } from '../../src/core/worker-machine.ts';
-
-export const usualBackoff: BackoffSpec = {
-  initialMs: 500,
-  maxMs: 30_000,
-  factor: 2,
-  jitter: 0.5,
-  stableAfterMs: 10_000,
-  maxCrashes: 8,
-  retryFailedEveryMs: 60_000,
-};
+import { usualBackoff } from './specs.ts';
 
 export function exitOf(code: number | null, more: Partial<Exit> = {}): Exit {
   return { code, signal: null, error: null, lastLines: [], ...more };

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Exit } from '../../src/core/protocol.ts';
 import type { AppSpec, HookSpec, ListenSpec } from '../../src/core/spec.ts';
 import type { Launch, Pinned, RunningProcess, Spawner } from '../../src/ports.ts';
+import { loadNative, type Native } from '../../src/system/native.ts';
 import { startGuard, type Guard } from '../../src/system/instance/guard.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
 import { Output } from '../../src/system/output/output.ts';
@@ -19,6 +20,7 @@ import { Sink } from '../../src/system/output/sink.ts';
 import { openFileTarget } from '../../src/system/output/sink-target.ts';
 import { createSockets, type BoundSockets } from '../../src/system/sockets/sockets.ts';
 import { createSpawner } from '../../src/system/processes/spawner.ts';
+import { usualApp, usualHook } from './specs.ts';
 
 export const fixtures = resolve('test/fixtures/spawn');
 export const fixture = (name: string): string => join(fixtures, name);
@@ -26,62 +28,19 @@ export const fixture = (name: string): string => join(fixtures, name);
 /** The environment that tests start from: the PATH and nothing of the test runner. */
 export const plainEnv = { PATH: process.env.PATH ?? '/usr/bin:/bin' };
 
-/** A spec with every default, and what the test wants. */
+/** What the test wants, else the defaults; nothing waits for as long as it would in production. */
 export function appSpec(wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>): AppSpec {
   return {
+    ...usualApp,
     name: 'web',
-    kind: 'command',
-    workers: 1,
-    listen: [],
     cwd: process.cwd(),
-    env: {},
-    envFile: null,
-    identity: { user: null, group: null, umask: null, nice: null },
-    port: null,
-    ready: { kind: 'auto' },
-    readyTimeoutMs: 60_000,
-    startAttempts: 3,
-    restart: 'always',
-    backoff: {
-      initialMs: 500,
-      maxMs: 30_000,
-      factor: 2,
-      jitter: 0,
-      stableAfterMs: 10_000,
-      maxCrashes: 8,
-      retryFailedEveryMs: 60_000,
-    },
     stop: { signal: 'SIGTERM', timeoutMs: 5_000 },
-    reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 0 },
-    dependsOn: [],
-    spares: 0,
-    balance: 'auto',
-    health: null,
-    stall: null,
-    limits: { memoryBytes: null, lifetimeMs: null, jitter: 0.1 },
-    watch: null,
-    tlsFiles: [],
-    logs: { kind: 'captured', format: 'auto', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
     ...wanted,
   };
 }
 
 export function hookSpec(wanted: Partial<HookSpec> & Pick<HookSpec, 'argv'>): HookSpec {
-  return {
-    phase: 'pre_start',
-    name: 'migrate',
-    shell: false,
-    cwd: process.cwd(),
-    env: {},
-    envFile: null,
-    user: null,
-    timeoutMs: 60_000,
-    retries: 0,
-    retryDelayMs: 0,
-    oncePer: '',
-    onFailure: 'abort',
-    ...wanted,
-  };
+  return { ...usualHook, name: 'migrate', cwd: process.cwd(), timeoutMs: 60_000, retryDelayMs: 0, ...wanted };
 }
 
 /** One process and what it has reported. */
@@ -103,7 +62,7 @@ export interface Tried {
 
 export class Spawning {
   readonly directory = mkdtempSync(join(tmpdir(), 'supervise-spawn-'));
-  readonly sockets: BoundSockets = createSockets(createLocks());
+  readonly sockets: BoundSockets;
   readonly guard: Guard = startGuard(join(this.directory, 'record'));
   readonly output: Output;
   readonly spawner: Spawner;
@@ -111,7 +70,9 @@ export class Spawning {
   readonly #tried: Tried[] = [];
   #workers = 0;
 
-  constructor(masterName = 'shop') {
+  /** @param native the calls of libc that the sockets have; tests pass one without any */
+  constructor(masterName = 'shop', native: () => Native | null = loadNative) {
+    this.sockets = createSockets(createLocks(), undefined, native);
     this.#sink = new Sink({ name: 'test', target: openFileTarget(join(this.directory, 'output')) });
     this.output = new Output({ sink: this.#sink, colors: false });
     this.spawner = createSpawner({ sockets: this.sockets, guard: this.guard, output: this.output, masterName });

@@ -40,6 +40,7 @@ import type {
   Spawner,
   TreeSample,
 } from '../../src/ports.ts';
+import { usualApp, usualHook } from './specs.ts';
 
 export class FakeClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00.000Z');
@@ -491,43 +492,7 @@ export function spec(parts: SpecParts): Spec {
 }
 
 export function app(name: string, parts: Partial<AppSpec> = {}): AppSpec {
-  return {
-    name,
-    kind: 'command',
-    argv: ['/bin/server'],
-    workers: 1,
-    listen: [],
-    cwd: '/srv',
-    env: {},
-    envFile: null,
-    identity: { user: null, group: null, umask: null, nice: null },
-    port: null,
-    ready: { kind: 'auto' },
-    readyTimeoutMs: 60_000,
-    startAttempts: 3,
-    restart: 'always',
-    stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
-    reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 },
-    dependsOn: [],
-    spares: 0,
-    balance: 'auto',
-    health: null,
-    stall: null,
-    limits: { memoryBytes: null, lifetimeMs: null, jitter: 0.1 },
-    watch: null,
-    tlsFiles: [],
-    logs: { kind: 'captured', format: 'auto', file: null, maxSizeBytes: 52_428_800, keep: 7, gzip: false },
-    backoff: {
-      initialMs: 500,
-      maxMs: 30_000,
-      factor: 2,
-      jitter: 0.5,
-      stableAfterMs: 10_000,
-      maxCrashes: 8,
-      retryFailedEveryMs: 60_000,
-    },
-    ...parts,
-  };
+  return { ...usualApp, name, argv: ['/bin/server'], cwd: '/srv', ...parts };
 }
 
 export function tcp(port: number): ListenSpec {
@@ -535,20 +500,5 @@ export function tcp(port: number): ListenSpec {
 }
 
 export function hook(name: string, parts: Partial<HookSpec> = {}): HookSpec {
-  return {
-    phase: 'pre_start',
-    name,
-    argv: ['/bin/migrate'],
-    shell: false,
-    cwd: '/srv',
-    env: {},
-    envFile: null,
-    user: null,
-    timeoutMs: 300_000,
-    retries: 0,
-    retryDelayMs: 5_000,
-    oncePer: '',
-    onFailure: 'abort',
-    ...parts,
-  };
+  return { ...usualHook, name, argv: ['/bin/migrate'], cwd: '/srv', ...parts };
 }

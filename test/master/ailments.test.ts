@@ -49,7 +49,9 @@ describe('health', () => {
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
     probes(it, [1]);
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'the others may be found to be no better');
-    probes(it, [1]).after(2_000);
+    probes(it, [1]).after(1_999);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'they have so long to answer');
+    it.after(1);
     assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3', 'web.4']);
     assert.deepEqual(it.worker('web', 1).effects, []);
     assert.equal(it.master.snapshot().apps[0]?.workers[1]?.reason, 'is not healthy: answered 503');
@@ -116,13 +118,54 @@ describe('health', () => {
     assert.deepEqual(delays, [undefined, 500, 1000, 2000]);
   });
 
-  test('a probe under way is dropped when the worker ends', () => {
-    const it = up({ workers: 1, health }).after(10_000);
+  test('only its successor inherits them', () => {
+    const it = up({
+      workers: 1,
+      health: { ...health, intervalMs: 1_000, failures: 1 },
+      backoff: { ...app('x').backoff, stableAfterMs: 60_000 },
+    });
+    it.after(1_000).worker('web', 0).answers('down');
+    it.allReady().asked().after(1_000);
+    it.workersOf('web')[0]?.answers('down');
+    it.handle({ type: 'scale', app: 'web', change: { to: 3 } });
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker }) => worker),
+      ['web.3'],
+    );
+  });
+
+  test('one that falls ill once more hands them on once more', () => {
+    const it = up({
+      health: { ...health, intervalMs: 1_000, failures: 1 },
+      backoff: { ...app('x').backoff, stableAfterMs: 60_000 },
+    });
+    it.worker('web', 0).exits(1);
+    it.allReady();
+    for (const failure of ['down', null, 'down']) {
+      it.after(1_000).worker('web', 0).answers(failure);
+      it.asked();
+    }
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker, delayMs }) => [worker, delayMs]),
+      [
+        ['web.2', 500],
+        ['web.3', 500],
+      ],
+    );
+  });
+
+  test('a probe under way is dropped when the worker ends, and its successor is probed in its own time', () => {
+    const it = up({ workers: 1, health: { ...health, failures: 1 } }).after(10_000);
     const process = it.worker('web', 0);
     const answer = process.probing;
+    assert.ok(answer);
     process.exits(1);
-    answer?.('late');
-    it.allReady();
+    assert.equal(process.probing, null, 'it was given up');
+    answer('late');
+    it.allReady().after(9_999);
+    assert.equal(it.worker('web', 0).probing, null);
+    it.after(1);
+    assert.ok(it.worker('web', 0).probing);
     assert.deepEqual(
       it.types().filter((type) => type === 'worker.unhealthy'),
       [],
@@ -154,9 +197,9 @@ describe('health', () => {
   });
 });
 
-describe('stalls', () => {
-  const stall = { afterMs: 30_000, action: 'restart', signal: null } as const;
+const stall = { afterMs: 30_000, action: 'restart', signal: null } as const;
 
+describe('stalls', () => {
   test('a worker that hangs is ended with SIGABRT, and its successor takes its place', () => {
     const it = up({ workers: 2, stall });
     it.worker('web', 0).stalls('it waits in futex_wait');
@@ -171,6 +214,17 @@ describe('stalls', () => {
     );
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
     assert.equal(it.worker('web', 0).name, 'web.3');
+  });
+
+  test('its successor inherits the crashes in a row', () => {
+    const it = up({ workers: 1, stall });
+    it.worker('web', 0).exits(1);
+    it.allReady().worker('web', 0).stalls();
+    it.asked();
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker, delayMs }) => [worker, delayMs]),
+      [['web.2', 500]],
+    );
   });
 
   test('with a signal of its own', () => {
@@ -224,6 +278,28 @@ describe('limits', () => {
     assert.deepEqual(it.names(), ['web.2', 'web.3'], 'that was no crash, and nothing follows');
   });
 
+  test('memory: one that shrinks before its successor serves stays, and nothing is said of it', () => {
+    const it = up({ workers: 2, limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 } });
+    for (let n = 0; n < 3; n++) sized(it, { 'web.1': 101, 'web.2': 50 });
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3']);
+    sized(it, { 'web.1': 100, 'web.2': 50 });
+    it.asked();
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+    assert.ok(!it.types().includes('worker.recovered'), 'it is a word for those that hang or are not healthy');
+  });
+
+  test('restart: never leaves alone who hangs, and recycles who is too big', () => {
+    const it = up({ restart: 'never', stall, limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 } });
+    it.worker('web', 0).stalls();
+    for (let n = 0; n < 3; n++) sized(it, { 'web.1': 101 });
+    const found = [...it.eventsOf('worker.stalled'), ...it.eventsOf('worker.over_memory')];
+    assert.deepEqual(
+      found.map(({ action }) => action),
+      ['warn', 'replace'],
+    );
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+  });
+
   test('lifetime: one at a time, each with its own jitter, and a crash starts the clock anew', () => {
     const it = up({ workers: 3, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
     it.after(30_000);
@@ -239,6 +315,23 @@ describe('limits', () => {
     assert.equal(it.names().length, 3);
     it.after(1);
     assert.equal(it.names().length, 4, 'the one that had crashed');
+    assert.deepEqual(
+      it.eventsOf('worker.over_lifetime').map(({ worker }) => worker),
+      ['web.1', 'web.3', 'web.2'],
+      'each once',
+    );
+  });
+
+  test('who was replaced because of its age leaves no crashes to its successor', () => {
+    const it = up({ limits: { memoryBytes: null, lifetimeMs: 5_000, jitter: 0 } });
+    it.worker('web', 0).exits(1);
+    it.allReady().worker('web', 0).exits(1);
+    it.after(500).allReady().after(5_000);
+    assert.deepEqual(it.names(), ['web.1', 'web.2']);
+    assert.deepEqual(
+      it.eventsOf('worker.backoff').map(({ worker }) => worker),
+      ['web.1'],
+    );
   });
 
   test('a worker that cannot have two at once on its port is stopped first', () => {
@@ -251,6 +344,21 @@ describe('limits', () => {
     );
     it.worker('web', 0).exits(0);
     assert.deepEqual(it.places('web'), ['0 r1', '1 r1']);
+  });
+
+  test('a canary that is too big, or hangs where that only warns, is not rolled back', () => {
+    const it = up({
+      stall: { ...stall, action: 'warn' },
+      limits: { memoryBytes: 100, lifetimeMs: null, jitter: 0 },
+      reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 10_000 },
+    });
+    const reply = it.handle({ type: 'reload', spec: null, apps: null });
+    it.worker('web', 1).becomesReady();
+    it.worker('web', 1).stalls();
+    for (let n = 0; n < 3; n++) sized(it, { 'web.2': 101 });
+    assert.equal(it.eventsOf('worker.over_memory').length, 1);
+    it.after(10_000).asked();
+    assert.equal(it.finished(reply)?.ok, true);
   });
 
   test('during a rollout nobody is recycled: all are replaced anyway', () => {

@@ -195,12 +195,20 @@ describe('a removed app', () => {
     assert.deepEqual(it.worker('mail', 0).effects, ['SIGTERM']);
   });
 
+  test('goes last, port or not, when nothing is added', () => {
+    const it = up(app('web'), app('mail', { port: 2525 }));
+    const reply = reload(it, [app('web')]);
+    assert.deepEqual(it.worker('mail', 0).effects, []);
+    finish(it, reply);
+    assert.deepEqual([it.finished(reply)?.ok, apps(it)], [true, ['web']]);
+  });
+
   test('by name: the others are left alone', () => {
-    const it = up(app('web'), app('mail'));
+    const it = up(app('web'), app('mail'), app('post'));
     const reply = reload(it, [app('web', { workers: 3 })], ['mail']);
     it.asked();
     assert.equal(it.finished(reply)?.ok, true);
-    assert.deepEqual(it.names(), ['web.1']);
+    assert.deepEqual(it.names(), ['web.1', 'post.1']);
   });
 
   test('that was being rolled: the earlier reload ends', () => {

@@ -99,6 +99,46 @@ describe('hooks of a reload', () => {
     );
   });
 
+  test('a later one without hooks of its own waits for them as well', () => {
+    const it = up({ pre_reload: [pre('check')] });
+    const first = reload(it);
+    const second = reload(it, { spec: spec({ apps: [app('web')] }) });
+    assert.deepEqual(it.names(), ['web.1', 'hook.check']);
+    it.hook('check').exits(0);
+    assert.equal(it.finished(first)?.message, 'superseded by a later reload');
+    finish(it, second);
+    assert.equal(it.finished(second)?.ok, true);
+  });
+
+  test('a later one waits for post_reload too, and then comes', () => {
+    const it = up({ post_reload: [post('tell')] });
+    const first = reload(it);
+    while (!it.names().includes('hook.tell')) it.allReady().after(5_000).asked();
+    const second = reload(it);
+    assert.deepEqual(it.names(), ['web.2', 'hook.tell']);
+    it.hook('tell').exits(0);
+    assert.equal(it.finished(first)?.ok, true);
+    assert.deepEqual(it.names(), ['web.2', 'web.3']);
+    assert.equal(it.finished(second), null);
+  });
+
+  test('post_reload waits for the hooks of a later one', () => {
+    const it = up({ post_reload: [post('tell')] }, 'web', 'api');
+    const first = reload(it, { apps: ['web'] });
+    it.worker('web', 1).becomesReady();
+    const hooks = { ...it.spec.hooks, pre_reload: [pre('check')] };
+    const second = reload(it, { apps: ['api'], spec: { ...it.spec, hooks } });
+    it.after(5_000).asked();
+    assert.deepEqual(it.names(), ['api.1', 'web.2', 'hook.check'], 'one process at a time');
+    assert.equal(it.finished(first), null);
+    assert.match(it.eventsOf('operation.progress').at(-1)?.message ?? '', /post_reload hooks wait for other hooks$/);
+    it.hook('check').exits(0);
+    assert.ok(it.names().includes('hook.tell'));
+    it.hook('tell').exits(0);
+    assert.equal(it.finished(first)?.ok, true);
+    assert.equal(it.finished(second), null);
+  });
+
   test('a stop ends the hook of a reload first, and pre_stop follows', () => {
     const it = up({ pre_reload: [pre('check')], pre_stop: [hook('drain', { phase: 'pre_stop' })] });
     const reply = reload(it);
@@ -110,6 +150,17 @@ describe('hooks of a reload', () => {
     it.asked();
     it.expectEnded(0);
     assert.equal(it.finished(reply)?.ok, false);
+  });
+
+  test('a stop: what waits for the hooks never comes', () => {
+    const it = up({ pre_reload: [pre('check')] });
+    reload(it);
+    reload(it, { timeoutMs: 60_000 });
+    it.handle({ type: 'stop', how: 'graceful' });
+    it.hook('check').exits(null, { signal: 'SIGTERM' });
+    assert.deepEqual(it.names(), ['web.1']);
+    it.asked();
+    it.expectEnded(0);
   });
 
   test('a quick stop does not wait for it', () => {
@@ -150,6 +201,27 @@ describe('a reload with a timeout', () => {
     it.asked();
     assert.equal(it.finished(reply)?.message, 'not done within 20s; nothing was reloaded');
     assert.equal(it.master.snapshot().state, 'running');
+  });
+
+  test('that waits for the hooks of another never comes when its time is over, and supersedes nobody', () => {
+    const it = up({ pre_reload: [pre('check')] });
+    const [first, second] = [reload(it), reload(it, { timeoutMs: 20_000 })];
+    it.after(19_999);
+    assert.equal(it.finished(second), null);
+    it.after(1);
+    assert.equal(it.finished(second)?.message, 'not done within 20s; nothing was reloaded');
+    it.hook('check').exits(0);
+    finish(it, first);
+    assert.equal(it.finished(first)?.ok, true);
+    assert.equal(it.eventsOf('hook.running').length, 1);
+  });
+
+  test('its time does not matter any more when it is over', () => {
+    const it = up({});
+    const pending = it.clock.pending;
+    const reply = reload(it, { timeoutMs: 60_000 });
+    finish(it, reply);
+    assert.deepEqual([it.finished(reply)?.ok, it.clock.pending], [true, pending]);
   });
 
   test('a later one has its own time', () => {
@@ -245,6 +317,15 @@ describe('apps that depend on others', () => {
     assert.deepEqual(it.names(), ['web.1']);
   });
 
+  test('a dependency that has failed for good is not', () => {
+    const once = app('seed', { restart: 'never' });
+    const it = new World({ apps: [app('cache'), once, app('web', { dependsOn: ['seed'] })] }).start();
+    it.worker('cache', 0).becomesReady();
+    it.worker('seed', 0).exits(1);
+    it.after(60_000);
+    assert.deepEqual([it.names(), it.appState('seed'), it.appState('web')], [['cache.1'], 'failed', 'waiting']);
+  });
+
   test('one that never serves ends the start, and who waited never starts', () => {
     const it = new World({ apps: stack() }).start();
     for (let n = 0; n < 3; n++) {
@@ -270,5 +351,28 @@ describe('apps that depend on others', () => {
     assert.ok(!it.names().includes('web.1'));
     finish(it, reply);
     assert.deepEqual([it.finished(reply)?.ok, it.names().includes('web.1')], [true, true]);
+  });
+
+  test('and if the one that it adds comes back while it still leaves, for the new one', () => {
+    const it = up({}, 'cache', 'db');
+    const removes = reload(it, { spec: { ...it.spec, apps: [app('cache')] }, changedOnly: true });
+    assert.deepEqual(it.worker('db', 0).effects, ['SIGTERM']);
+    reload(it, {
+      spec: { ...it.spec, apps: [app('cache'), app('db'), app('web', { dependsOn: ['db'] })] },
+      changedOnly: true,
+    });
+    assert.deepEqual(it.names(), ['cache.1', 'db.1']);
+    it.asked();
+    assert.equal(it.finished(removes)?.ok, true);
+    assert.deepEqual(it.names(), ['cache.1', 'db.2']);
+    it.allReady();
+    assert.deepEqual(it.names(), ['cache.1', 'db.2', 'web.1']);
+  });
+
+  test('one that is not there, because the reload did not name it, holds up nobody', () => {
+    const it = up({}, 'cache');
+    const next = [app('cache'), app('db'), app('web', { dependsOn: ['db'] })];
+    reload(it, { spec: { ...it.spec, apps: next }, apps: ['web'] });
+    assert.deepEqual(it.names(), ['cache.1', 'web.1']);
   });
 });

@@ -69,6 +69,15 @@ class Address {
     return this.queues().map((length, index) => length - (before[index] ?? 0));
   }
 
+  /** Connects from the address that reaches this seat. @returns which listeners got it */
+  async reach(seat: Seat, host = '127.0.0.1'): Promise<number[]> {
+    const before = this.queues();
+    const client = net.connect({ port: this.port, host, ...(seat.reach(0) ?? assert.fail('it cannot be reached')) });
+    this.#clients.push(client);
+    await once(client, 'connect');
+    return this.queues().flatMap((length, index) => (length > (before[index] ?? 0) ? [index] : []));
+  }
+
   /** Which listeners get connections, by index. So many are made that each that is chosen gets one. */
   async chosen(count = 100, host?: string): Promise<number[]> {
     const got = await this.connect(count, host);
@@ -176,6 +185,55 @@ describe('the rotation', () => {
     assert.deepEqual(address.seat().fds, [address.fds[1]]);
     assert.equal(address.fds.length, 3, 'a listener was opened although one was free');
     assert.deepEqual(address.queues(), [0, 0, 5]);
+  });
+});
+
+describe('a probe', () => {
+  for (const host of ['127.0.0.1', '', '0.0.0.0']) {
+    test(`reaches its worker, in the rotation or not, at ${host || 'all addresses'}`, async (t) => {
+      const address = new Address(t, { host });
+      const seats = address.seats(4);
+      seats[2]!.enter();
+      seats[3]!.enter();
+      for (const [index, seat] of seats.entries()) assert.deepEqual(await address.reach(seat), [index]);
+      assert.deepEqual(await address.chosen(), [2, 3], 'other clients are steered as before');
+      address.seat(); // One more listener: the kernel is told anew.
+      for (const [index, seat] of seats.entries()) assert.deepEqual(await address.reach(seat), [index]);
+      seats[2]!.drop();
+      seats[3]!.drop();
+      assert.deepEqual(await address.chosen(), [0]);
+    });
+  }
+
+  test('reaches its worker also beyond 256', async (t) => {
+    const address = new Address(t);
+    const seats = address.seats(260);
+    seats[0]!.enter();
+    assert.deepEqual(seats[258]!.reach(0), { localAddress: '127.77.1.2' });
+    assert.deepEqual(await address.reach(seats[258]!), [258]);
+  });
+
+  test('of the only worker needs no address, and none is told to the kernel before it is asked for', async (t) => {
+    const address = new Address(t);
+    const [only] = address.seats(1);
+    assert.deepEqual(only!.reach(0), {});
+    const other = new Address(t);
+    const seats = other.seats(2);
+    seats[0]!.enter();
+    const client = net.connect({ port: other.port, host: '127.0.0.1', localAddress: '127.77.0.1' });
+    t.after(() => client.destroy());
+    await once(client, 'connect');
+    assert.deepEqual(other.queues(), [1, 0]);
+  });
+
+  test('cannot reach one of several that accept from one socket', (t) => {
+    const address = new Address(t, { koffi: false });
+    const first = address.seat();
+    assert.deepEqual(first.reach(0), {});
+    const second = address.seat();
+    assert.deepEqual([first.reach(0), second.reach(0)], [null, null]);
+    first.end();
+    assert.deepEqual(second.reach(0), {});
   });
 });
 

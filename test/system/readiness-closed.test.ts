@@ -46,7 +46,7 @@ describe('a worker whose /proc is closed to the master', rootOnly, () => {
         pid: server.pid,
         ready: { kind: 'auto' } as const,
         listeners: [listener.inode],
-        port: null,
+        aim: null,
         kind: 'command' as const,
       };
       const said = await watchWithout('-sys_ptrace', target, 1);
@@ -64,7 +64,7 @@ describe('a worker whose /proc is closed to the master', rootOnly, () => {
       pid: idle.pid,
       ready: { kind: 'auto' } as const,
       listeners: [listener.inode],
-      port: null,
+      aim: null,
       kind: 'command' as const,
     };
     const ended = watchWithout('-sys_ptrace', target, 1);
@@ -82,7 +82,7 @@ describe('a worker whose /proc is closed to the master', rootOnly, () => {
       pid: idle.pid,
       ready: { kind: 'auto' } as const,
       listeners: [listener.inode],
-      port: null,
+      aim: null,
       kind: 'command' as const,
     };
     const said = await watchWithout('-sys_ptrace,-setuid,-setgid', target, 2);

@@ -131,7 +131,7 @@ describe('kinds', { concurrency: 3 }, () => {
   });
 
   test('http and tcp without any port are a bug of the caller', () => {
-    const target = { pid: process.pid, listeners: [], port: null, kind: 'command' as const };
+    const target = { pid: process.pid, listeners: [], aim: null, kind: 'command' as const };
     const on = { ready: () => assert.fail(), warning: () => assert.fail() };
     assert.throws(() => watchReadiness({ ...target, ready: { kind: 'tcp', port: null } }, on), { code: 'bug' });
   });

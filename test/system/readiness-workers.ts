@@ -8,6 +8,8 @@ import { join, resolve } from 'node:path';
 import { after } from 'node:test';
 import type { ReadySpec } from '../../src/core/spec.ts';
 import { childrenOf, socketInode, statOf } from '../../src/system/procfs.ts';
+import { aimAt } from '../../src/system/health/worker-aim.ts';
+import { noSeat } from '../../src/system/sockets/seat.ts';
 import { watchReadiness, type ReadinessTarget } from '../../src/system/readiness/readiness.ts';
 
 export const python = '/usr/bin/python3';
@@ -92,7 +94,12 @@ export class Watched {
   readonly cancel: () => void;
   readonly ready: Promise<void>;
 
-  constructor(worker: Worker, ready: ReadySpec, more: Partial<ReadinessTarget> = {}, onReady: () => void = () => {}) {
+  constructor(
+    worker: Worker,
+    ready: ReadySpec,
+    { port = null, ...more }: Partial<ReadinessTarget> & { port?: number | null } = {},
+    onReady: () => void = () => {},
+  ) {
     let became = (): void => {};
     this.ready = new Promise((done, failed) => {
       const late = setTimeout(
@@ -102,7 +109,9 @@ export class Watched {
       became = () => (clearTimeout(late), done());
     });
     this.ready.catch(() => {});
-    const target = { pid: worker.pid, ready, listeners: [], port: null, kind: 'command' as const, ...more };
+    const isPort = ready.kind === 'http' || ready.kind === 'tcp';
+    const aim = isPort ? aimAt(ready, { listen: [], port }, { slot: 0, seat: noSeat }) : null;
+    const target = { pid: worker.pid, ready, listeners: [], aim, kind: 'command' as const, ...more };
     this.cancel = watchReadiness(target, {
       ready: (waiting) => {
         this.told.push('ready');

@@ -1,36 +1,54 @@
 /**
- * One try of an http or tcp probe against a port of the worker's own, on 127.0.0.1: for readiness and for health.
+ * One try of an http or tcp probe, for readiness and for health: against a port of the worker's own, where the worker
+ * listens, or against a listener of the master's that this worker alone accepts from.
  *
  * Rules
  * - A try answers once, never at once: null is a yes, else it is why not, in words.
  * - It ends after `timeoutMs`, whatever the other side does.
  * - http: GET; 2xx and 3xx are a yes. A new connection per try, closed after the head of the answer.
- * - tcp: a connection that is accepted is a yes; it is reset, which leaves no TIME_WAIT.
- * - Cancelled: no answer comes, the connection is gone.
+ * - tcp: a connection that is accepted is a yes. To a port of the worker's own it is reset, which leaves no TIME_WAIT.
+ * - Cancelled: no answer comes any more, the connection is gone.
+ *
+ * The master's listener always listens, so a connection to it is made also when the worker takes none, and stands in the
+ * queue then, also when it is closed, until somebody accepts it. Therefore, there:
+ * - tcp: the kernel is asked (sock_diag) until it says that the connection has been accepted.
+ * - A try that is late while its connection has not been accepted answers as `waiting`, and is not over: it keeps the
+ *   connection, and answers once more in its end. Whoever does not try again before leaves one in the queue at most.
  */
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { formatDuration } from '../../core/units.ts';
 import type { Cancel } from '../../ports.ts';
-
-const host = '127.0.0.1';
+import { loadNative } from '../native.ts';
 
 export interface Aim {
+  readonly host: string;
   readonly port: number;
+  /** Where the connection has to come from, if that matters. */
+  readonly localAddress?: string;
+  /** Who has made the socket listen. */
+  readonly listener: 'worker' | 'master';
   readonly timeoutMs: number;
 }
 
-export type PortProbe = (answer: (failure: string | null) => void) => Cancel;
+/** `waiting`: late, but not over. */
+export type Answer = (failure: string | null, state: 'over' | 'waiting') => void;
+export type PortProbe = (answer: Answer) => Cancel;
+
+/** How often the kernel is asked whether a connection has been accepted. */
+const lookAgainMs = 20;
 
 export function httpProbe(aim: Aim & { readonly path: string }): PortProbe {
-  const { port, timeoutMs } = aim;
+  const { host, port, localAddress } = aim;
   const path = escaped(aim.path);
   const what = `GET http://${host}:${port}${path}`;
   return (answer) => {
     const headers = { 'connection': 'close', 'user-agent': 'supervise' };
-    const get = request({ host, port, path, method: 'GET', agent: false, headers });
-    const late = `${what}: no answer within ${formatDuration(timeoutMs)}`;
-    const end = once({ timeoutMs, late, answer, close: () => get.destroy() });
+    const to = { host, port, ...(localAddress !== undefined && { localAddress }) };
+    const get = request({ ...to, path, method: 'GET', agent: false, headers });
+    const close = (): void => void get.destroy();
+    const waits = (): boolean => isAccepted(aim, get.socket) === false;
+    const end = once(aim, { late: `${what}: no answer`, answer, close, waits });
     get.on('response', ({ statusCode = 0 }) => end(isYes(statusCode) ? null : `${what} answered ${statusCode}`));
     get.on('error', (error) => end(`${what}: ${inWords(error)}`));
     get.end();
@@ -47,15 +65,38 @@ function isYes(status: number): boolean {
   return status >= 200 && status < 400;
 }
 
-export function tcpProbe({ port, timeoutMs }: Aim): PortProbe {
+export function tcpProbe(aim: Aim): PortProbe {
+  const { host, port, localAddress, listener } = aim;
   return (answer) => {
-    const socket = connect({ host, port });
-    const late = `${host}:${port}: no connection within ${formatDuration(timeoutMs)}`;
-    const end = once({ timeoutMs, late, answer, close: () => socket.resetAndDestroy() });
-    socket.on('connect', () => end(null));
+    const socket = connect({ host, port, ...(localAddress !== undefined && { localAddress }) });
+    let again: NodeJS.Timeout | undefined;
+    const close = (): void => {
+      clearTimeout(again);
+      // A reset is an error for a program that reads; on its real port it may not expect one.
+      if (listener === 'worker') socket.resetAndDestroy();
+      else socket.destroy();
+    };
+    const waits = (): boolean => isAccepted(aim, socket) === false;
+    const end = once(aim, { late: `${host}:${port}: no connection`, answer, close, waits });
+    const look = (): void => {
+      if (listener === 'worker' || isAccepted(aim, socket) === true) return end(null);
+      again = setTimeout(look, lookAgainMs);
+    };
+    socket.on('connect', look);
+    // It has been accepted, and closed.
+    socket.on('end', () => end(null)).resume();
     socket.on('error', (error) => end(`${host}:${port}: ${inWords(error)}`));
     return () => end('cancelled');
   };
+}
+
+/** Whether the worker has taken it; null: it cannot be told, or does not matter. */
+function isAccepted({ listener }: Aim, socket: Socket | null): boolean | null {
+  const { localAddress, localPort, remoteAddress, remotePort } = socket ?? {};
+  if (listener === 'worker' || localAddress === undefined || localPort === undefined) return null;
+  if (remoteAddress === undefined || remotePort === undefined) return null;
+  const client = { address: localAddress, port: localPort };
+  return loadNative()?.diag.isAccepted({ client, server: { address: remoteAddress, port: remotePort } }) ?? null;
 }
 
 function inWords(error: NodeJS.ErrnoException): string {
@@ -68,23 +109,33 @@ function inWords(error: NodeJS.ErrnoException): string {
 }
 
 interface Try {
-  readonly timeoutMs: number;
-  /** What is answered when the time is over. */
+  /** What is answered when the time is over, but for the time. */
   readonly late: string;
-  answer(failure: string | null): void;
+  answer: Answer;
   close(): void;
+  /** Whether the connection is known to wait for being accepted. */
+  waits(): boolean;
 }
 
 /** The end of a try: it happens once, closes what is open, and tells the answer unless it was cancelled. */
-function once({ timeoutMs, late, answer, close }: Try): (how: string | null) => void {
+function once({ timeoutMs }: Aim, { late, answer, close, waits }: Try): (how: string | null) => void {
   let over = false;
+  let timer: NodeJS.Timeout;
   const end = (how: string | null): void => {
     if (over) return;
     over = true;
     clearTimeout(timer);
     close();
-    if (how !== 'cancelled') answer(how);
+    if (how !== 'cancelled') answer(how, 'over');
   };
-  const timer = setTimeout(() => end(late), timeoutMs);
+  const begin = (): void => {
+    timer = setTimeout(() => {
+      const failure = `${late} within ${formatDuration(timeoutMs)}`;
+      if (!waits()) return end(failure);
+      begin();
+      answer(`${failure}; it has not accepted the connection`, 'waiting');
+    }, timeoutMs);
+  };
+  begin();
   return end;
 }

@@ -9,7 +9,7 @@ import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
 import type { Child } from './start-program.ts';
 import type { Leader } from './strays.ts';
-import { probeWorker } from '../health/probe-worker.ts';
+import { WorkerHealth } from '../health/worker-health.ts';
 import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
@@ -29,7 +29,9 @@ export function beginWorker(
   listener: WorkerListener,
 ): { readonly life: ChildLife; readonly ready: WorkerReady } {
   const { child, leader, launch, seat } = spawned;
-  const { app } = launch.pinned;
+  const { app, revision } = launch.pinned;
+  const warn = (message: string): void => parts.warnOnce(message, listener.warning, `${app.name} ${revision}`);
+  const health = new WorkerHealth({ launch, parts, seat, warn });
   const ready = new WorkerReady(app, {
     ready: (waiting) => {
       if (!life.isRunning) return;
@@ -37,7 +39,7 @@ export function beginWorker(
       if (app.stall !== null) watchForStall(app, app.stall.afterMs);
       listener.ready();
     },
-    warning: (message) => listener.warning(message),
+    warning: warn,
   });
   const { onLine } = ready;
   const spec: LifeSpec = {
@@ -50,10 +52,11 @@ export function beginWorker(
     shape: app.kind === 'script' ? 'leader' : 'chain',
     seat,
     stop: app.stop,
-    probe: (health, done) => probeWorker(launch, parts, health, done),
+    probe: (spec, done) => health.probe(spec, done),
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as Child & { pid: number }, leader, spec, { ...parts, listener });
+  life.onceEnding(() => health.end());
   const watchForStall = (watched: AppSpec, afterMs: number): void => {
     const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
       stalled: (reason) => listener.stalled(reason),
@@ -64,6 +67,6 @@ export function beginWorker(
   child.once('exit', () => ready.end());
   child.on('message', (message) => ready.message(message));
   if (spawned.notifyFd !== null) ready.readNotify(child.stdio[spawned.notifyFd] as Readable);
-  ready.watch({ app, pid: life.pid, listeners: seat.inodes, slot: launch.slot });
+  ready.watch({ app, pid: life.pid, seat, slot: launch.slot });
   return { life, ready };
 }

@@ -9,17 +9,18 @@
  */
 import type { AddressInfo } from 'node:net';
 import type { Readable } from 'node:stream';
-import type { AppSpec, ReadySpec } from '../../core/spec.ts';
+import type { AppSpec } from '../../core/spec.ts';
 import type { Cancel } from '../../ports.ts';
+import { aimAt } from '../health/worker-aim.ts';
 import { watchReadiness, type ReadinessListener } from '../readiness/readiness.ts';
+import type { Seat } from '../sockets/seat.ts';
 
 const elsewhereAfterMs = 3_000;
 
 export interface ReadyTarget {
   readonly app: AppSpec;
   readonly pid: number;
-  /** `socket:[inode]` of the inherited sockets. */
-  readonly listeners: readonly string[];
+  readonly seat: Pick<Seat, 'inodes' | 'reach'>;
   readonly slot: number;
 }
 
@@ -46,10 +47,11 @@ export class WorkerReady {
   }
 
   /** Watches from outside where that is what `ready` asks for. */
-  watch({ app, pid, listeners, slot }: ReadyTarget): void {
-    const port = app.port === null ? null : app.port + slot;
+  watch({ app, pid, seat, slot }: ReadyTarget): void {
+    const { ready, kind } = app;
+    const aim = ready.kind === 'http' || ready.kind === 'tcp' ? aimAt(ready, app, { slot, seat }) : null;
     this.#cancelWatch = watchReadiness(
-      { pid, ready: probeOfSlot(app.ready, slot), listeners, port, kind: app.kind },
+      { pid, ready, listeners: seat.inodes, aim, kind },
       {
         ready: (waiting) => this.#ready(waiting),
         warning: (message) => this.#listener.warning(message),
@@ -115,11 +117,4 @@ function isOurs(message: unknown): message is OurMessage {
     message !== null &&
     ['listening', 'elsewhere'].includes((message as { supervise?: string }).supervise ?? '')
   );
-}
-
-/** A probe's port is counted up by slot, as the app's own: workers side by side cannot share one. */
-function probeOfSlot(ready: ReadySpec, slot: number): ReadySpec {
-  return (ready.kind === 'http' || ready.kind === 'tcp') && ready.port !== null
-    ? { ...ready, port: ready.port + slot }
-    : ready;
 }

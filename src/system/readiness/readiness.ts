@@ -8,7 +8,7 @@
  * | delay             | it still lives after that time |
  * | accepting         | a process of its tree waits on an inherited listener; without listeners: on a socket that it opened itself |
  * | listening         | a process of its tree has a listening socket of its own (TCP or unix), or accepts on an inherited one: that one listens before the worker starts, so taking it is what counts |
- * | http, tcp         | its own port on 127.0.0.1 answers 2xx or 3xx, or takes a connection |
+ * | http, tcp         | it answers 2xx or 3xx, or takes a connection: at a port of its own on 127.0.0.1, or at its socket, see below |
  * | fd, ipc, log      | the process adapter sees it; nothing to watch here |
  *
  * Rules
@@ -17,12 +17,20 @@
  * - What cannot be seen falls back to `spawned`, with a warning that says so: no /proc (macOS), another uid's /proc without
  *   CAP_SYS_PTRACE and without the right to become that uid. A worker that may wait in a way that cannot be seen
  *   (io_uring) is never taken for ready; after 10 s a warning names the alternatives.
+ *
+ * http and tcp at the app's socket. It listens before the worker starts, so a try that comes early is not refused: it would stand
+ * in the queue, also when it is given up, until somebody accepts it. Therefore
+ * - the first try is made when the worker accepts (seen as above; where that cannot be seen, after half a second, of io_uring 10 s),
+ *   so a worker that crashes in its boot leaves nothing in the queue;
+ * - one that accepts, but not yet (Go waits on the socket before it serves), has one connection in its queue at most: a try is not
+ *   given up before it is accepted, and is answered as soon as it can be;
+ * - where a try cannot reach this worker alone (see health/worker-aim.ts), it is ready when it accepts, and a warning says so.
  */
-import type { ReadySpec } from '../../core/spec.ts';
 import { SuperviseError } from '../../core/errors.ts';
 import type { Cancel } from '../../ports.ts';
 import { delayForAge, polls } from './poll-schedule.ts';
-import type { PortProbe } from '../health/port-probes.ts';
+import type * as PortProbes from '../health/port-probes.ts';
+import type { Aiming } from '../health/worker-aim.ts';
 import { hasProcfs, statOf } from '../procfs.ts';
 import { TreeWatch, type TreeTarget } from './tree-watch.ts';
 
@@ -33,8 +41,8 @@ const spawnedMs = 1000;
 const tryMs = 1000;
 
 export interface ReadinessTarget extends TreeTarget {
-  /** The worker's own port, where it has one. */
-  readonly port: number | null;
+  /** The way of http and tcp to this worker; null: the others need none. */
+  readonly aim: Aiming | null;
   readonly kind: 'command' | 'script';
 }
 
@@ -46,7 +54,7 @@ export interface ReadinessListener {
 
 /**
  * Watches until the worker is ready in the sense of `target.ready`, or until it is cancelled.
- * @throws SuperviseError bug: an http or tcp probe without a port
+ * @throws SuperviseError bug: an http or tcp probe without an aim
  */
 export function watchReadiness(target: ReadinessTarget, on: ReadinessListener): Cancel {
   const { ready, pid } = target;
@@ -65,7 +73,7 @@ export function watchReadiness(target: ReadinessTarget, on: ReadinessListener): 
       return watchTree(target, on);
     case 'http':
     case 'tcp':
-      return watchPort(target, ready, on);
+      return watchPort({ ...target, ready }, on);
     case 'fd':
     case 'ipc':
     case 'log':
@@ -77,7 +85,7 @@ function nothing(): void {}
 
 // ---------------------------------------------------------------- spawned, delay
 
-function watchAlive(pid: number, afterMs: number, on: ReadinessListener): Cancel {
+function watchAlive(pid: number, afterMs: number, on: Pick<ReadinessListener, 'ready'>): Cancel {
   const timer = setTimeout(() => isAlive(pid) && on.ready(null), afterMs);
   return () => clearTimeout(timer);
 }
@@ -95,43 +103,72 @@ function isAlive(pid: number): boolean {
 
 // ---------------------------------------------------------------- http, tcp
 
-function watchPort(
-  target: ReadinessTarget,
-  ready: ReadySpec & { kind: 'http' | 'tcp' },
-  on: ReadinessListener,
-): Cancel {
-  const port = ready.port ?? target.port;
-  if (port === null) {
+type PortTarget = ReadinessTarget & { readonly ready: { readonly kind: 'http' | 'tcp' } };
+
+function watchPort(target: PortTarget, on: ReadinessListener): Cancel {
+  const { aim, ready } = target;
+  if (aim === null) {
     throw new SuperviseError(
       'bug',
       `ready: {${ready.kind}: ..} needs a port of the worker's own, and neither the probe nor the app has one`,
     );
   }
-  const sinceMs = performance.now();
   let over = false;
   let stop: Cancel = nothing;
-  const again = (probe: PortProbe): void => {
-    stop = polls.add(delayForAge(performance.now() - sinceMs), () => {
-      stop = probe((failure) => {
-        if (failure !== null || !isAlive(target.pid)) return again(probe);
-        over = true;
-        on.ready(null);
-      });
+  const begin = (waiting: number | null): void => {
+    // node:http is worth 7 ms and 3 MB: only for those who probe.
+    void import('../health/port-probes.ts').then((probes) => {
+      if (!over) stop = tryUntilReady({ ...target, aim, probes }, waiting, on);
     });
   };
-  // node:http is worth 7 ms and 3 MB: only for those who probe.
-  void import('../health/port-probes.ts').then(({ httpProbe, tcpProbe }) => {
-    if (!over)
-      again(
-        ready.kind === 'http'
-          ? httpProbe({ port, path: ready.path, timeoutMs: tryMs })
-          : tcpProbe({ port, timeoutMs: tryMs }),
-      );
-  });
+  const first = aim();
+  if (typeof first !== 'string' && first.listener === 'worker') begin(null);
+  else stop = onceAccepting(target, begin);
   return () => {
     over = true;
     stop();
   };
+}
+
+function tryUntilReady(
+  target: PortTarget & { readonly aim: Aiming; readonly probes: typeof PortProbes },
+  waiting: number | null,
+  on: ReadinessListener,
+): Cancel {
+  const { ready, aim, probes } = target;
+  const sinceMs = performance.now();
+  let stop: Cancel = nothing;
+  const again = (): void => {
+    stop = polls.add(delayForAge(performance.now() - sinceMs), look);
+  };
+  const look = (): void => {
+    const to = aim();
+    if (typeof to === 'string') {
+      on.warning(`instead of when ${ready.kind} succeeds, a worker is ready when it accepts, as long as ${to}`);
+      return on.ready(waiting);
+    }
+    const at = { ...to, timeoutMs: tryMs };
+    const probe = ready.kind === 'http' ? probes.httpProbe({ ...at, path: ready.path }) : probes.tcpProbe(at);
+    stop = probe((failure, state) => {
+      if (state === 'waiting') return;
+      if (failure !== null || !isAlive(target.pid)) return again();
+      on.ready(waiting);
+    });
+  };
+  again();
+  return () => stop();
+}
+
+/** Calls `begin` once: when it accepts, or may and nobody can see it. */
+function onceAccepting(target: PortTarget, begin: (waiting: number | null) => void): Cancel {
+  if (!hasProcfs()) return watchAlive(target.pid, spawnedMs, { ready: begin });
+  const blindly = (): void => {
+    watch.end();
+    begin(null);
+  };
+  const how = { ...target, ready: { kind: 'accepting' } } as const;
+  const watch = new TreeWatch(how, { ready: begin, unseen: blindly, closed: blindly });
+  return () => watch.end();
 }
 
 // ---------------------------------------------------------------- accepting, listening
@@ -159,4 +196,4 @@ function watchTree(target: ReadinessTarget, on: ReadinessListener): Cancel {
   return () => stop();
 }
 
-const alternatives = 'set ready: {log: REGEX}, ready: fd, or ready: {http: PATH} on a port of its own';
+const alternatives = 'set ready: {log: REGEX}, ready: fd, or ready: {http: PATH}';

@@ -15,6 +15,8 @@
  *   and what is queued would be reset.
  * - O_NONBLOCK, which the last worker may have set, is cleared while nobody holds the lane; never later (see listening.ts).
  *
+ * A probe goes to the lane of its worker, in the rotation or not: by its source address, of which the kernel is told with the first probe.
+ *
  * Leaving takes a moment: out of the rotation, then at least `holdMs` (handshakes under way are in no queue yet) and until the
  * accept queue is empty. It is skipped where nobody else is in the rotation: there is no other lane for the clients to go to.
  */
@@ -22,7 +24,7 @@ import { getSystemErrorName } from 'node:util';
 import type { Cancel } from '../../ports.ts';
 import { loadNative, type Native } from '../native.ts';
 import { backlog } from './listening.ts';
-import { chooseAmong } from './steering-program.ts';
+import { chooseAmong, letSourceChoose, sourceFor } from './steering-program.ts';
 
 /** As long as a handshake over a slow network may take. */
 const holdMs = 150;
@@ -51,6 +53,13 @@ export interface Holder {
   drop(): void;
   /** Its process and all that it left behind are gone. */
   end(): void;
+  /** How a connection gets to this process and no other, whether it is in the rotation or not; null: others accept from the same lane. */
+  reach(): Reach | null;
+}
+
+/** What a connection over IPv4 has to be bound to; nothing where there is one lane only. */
+export interface Reach {
+  readonly localAddress?: string;
 }
 
 /** Why connections cannot be steered here, in words. */
@@ -67,6 +76,8 @@ export class Lanes {
   #last: Lane;
   /** What the kernel has been told. */
   #told = '';
+  /** Whether connections choose their lane by their source: as soon as the first wants to. */
+  #sources: 'alike' | 'choose' = 'alike';
   #state: 'open' | 'closed' = 'open';
 
   /** @param native how to get the calls of libc; tests pass one that has none */
@@ -166,6 +177,7 @@ export class Lanes {
         drop();
         lane.holders.delete(holder);
       },
+      reach: () => (lane.holders.size === 1 ? this.#reach(lane) : null),
     };
     this.#move(lane, holder, 'starting');
     return holder;
@@ -183,6 +195,12 @@ export class Lanes {
 
   get #ready(): readonly Lane[] {
     return this.#lanes.filter(isReady);
+  }
+
+  #reach(lane: Lane): Reach | null {
+    this.#sources = 'choose';
+    if (this.#lanes.length === 1) return {};
+    return this.#tell() === 0 ? { localAddress: sourceFor(this.#lanes.indexOf(lane)) } : null;
   }
 
   #untilEmpty(lane: Lane, mostMs: number, empty: () => void): Cancel {
@@ -212,9 +230,12 @@ export class Lanes {
   #tell(): number {
     if (this.#lanes.length === 1) return 0;
     const indices = this.#inRotation().map((lane) => this.#lanes.indexOf(lane));
-    const wanted = `${indices.join()} of ${this.#lanes.length}`;
+    const { length } = this.#lanes;
+    const wanted = `${indices.join()} of ${length}, sources ${this.#sources}`;
     if (wanted === this.#told) return 0;
-    const errno = this.#native()?.sockets.chooseBy(this.#lanes[0]!.fd, chooseAmong(indices)) ?? 0;
+    const sources = this.#sources === 'choose' ? letSourceChoose(length) : [];
+    const program = [...sources, ...chooseAmong(indices)];
+    const errno = this.#native()?.sockets.chooseBy(this.#lanes[0]!.fd, program) ?? 0;
     this.#told = errno === 0 ? wanted : '';
     return errno;
   }

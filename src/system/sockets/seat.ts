@@ -9,7 +9,7 @@
 import { fstatSync } from 'node:fs';
 import type { AppSpec, ListenSpec } from '../../core/spec.ts';
 import type { Cancel } from '../../ports.ts';
-import { SteeringRefused, type Holder, type Lanes } from './lanes.ts';
+import { SteeringRefused, type Holder, type Lanes, type Reach } from './lanes.ts';
 
 export interface Seat {
   /** In the order of `listen`. */
@@ -29,6 +29,8 @@ export interface Seat {
   drop(): void;
   /** Its process and all that it left behind are gone. */
   end(): void;
+  /** How a connection to this socket (of `listen`, from 0) gets to this process and no other; null: it cannot. */
+  reach(index: number): Reach | null;
 }
 
 /** A seat for what has no sockets. */
@@ -92,5 +94,6 @@ function seatOf(holders: readonly Holder[]): Seat {
     },
     drop: () => holders.forEach((holder) => holder.drop()),
     end: () => holders.forEach((holder) => holder.end()),
+    reach: (index) => holders[index]?.reach() ?? null,
   };
 }
