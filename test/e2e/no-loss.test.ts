@@ -30,6 +30,7 @@ function nothingIsLost(t: TestContext, { failures, examples, answered, reused }:
 const titles: Record<ServerKind, string> = {
   'node': 'a Node script with listen',
   'node-cluster': 'a Node script under node:cluster',
+  'node-round-robin': 'a Node script whose connections the master hands out',
   'uvicorn': 'FastAPI with uvicorn',
 };
 

@@ -10,7 +10,7 @@ import type { Master } from './e2e-master.ts';
 import { fixture, Site } from './e2e-site.ts';
 
 /** What serves. */
-export const serverKinds = ['node', 'node-cluster', 'uvicorn'] as const;
+export const serverKinds = ['node', 'node-cluster', 'node-round-robin', 'uvicorn'] as const;
 export type ServerKind = (typeof serverKinds)[number];
 
 export interface RoundOptions {
@@ -39,6 +39,7 @@ export async function underLoad(t: Pick<TestContext, 'after'>, options: RoundOpt
   const programs: Record<ServerKind, Record<string, unknown>> = {
     'node': { ...script, listen },
     'node-cluster': script,
+    'node-round-robin': { ...script, balance: 'round-robin' },
     'uvicorn': { command: 'uvicorn fastapi_app:app --fd {fd} --log-level warning', listen },
   };
   site.config({
