@@ -146,7 +146,7 @@ export class Traffic {
     }
   }
 
-  async #count(request: Promise<void>): Promise<void> {
+  async #count(request: Promise<unknown>): Promise<void> {
     try {
       await request;
       this.#counts.answered++;
