@@ -180,10 +180,10 @@ function nextInWords(next: Next): string {
     case 'restarted':
       return 'then: started again at once';
     case 'backoff':
-      return `then: next start after ${formatDuration(next.delayMs)} (${counted(next.crashes, 'crash', 'crashes')} in a row)`;
+      return `then: the next start was due after ${formatDuration(next.delayMs)} (${counted(next.crashes, 'crash', 'crashes')} in a row)`;
     case 'failed':
       return `then: given up${next.crashes === 0 ? '' : ` after ${counted(next.crashes, 'crash', 'crashes')} in a row`}${
-        next.delayMs === null ? '' : `; next trial after ${formatDuration(next.delayMs)}`
+        next.delayMs === null ? '' : `; the next trial was due after ${formatDuration(next.delayMs)}`
       }`;
     case 'completed':
       return 'then: not started again, its work is done';

@@ -5,6 +5,7 @@
 import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { socketCalls, type SocketCalls } from './socket-calls.ts';
+import { processCalls, type ProcessCalls } from './process-calls.ts';
 import { socketDiag, type SocketDiag } from './socket-diag.ts';
 
 export interface Native {
@@ -18,6 +19,8 @@ export interface Native {
   readonly sockets: SocketCalls;
   /** Linux only. */
   readonly diag: SocketDiag;
+  /** Linux only; null: this libc has not all of it. */
+  readonly processes: ProcessCalls | null;
 }
 
 export interface DatagramSocket {
@@ -68,6 +71,7 @@ function bindings(koffi: Koffi): Native {
   const errnoOf: ErrnoOf = (result) => (Number(result) < 0 ? koffi.errno() : 0);
   let sockets: SocketCalls | null = null;
   let diag: SocketDiag | null = null;
+  let processes: ProcessCalls | null | undefined;
   return {
     listen: (fd, backlog) => errnoOf(listen(fd, backlog)),
     makeBlocking(fd) {
@@ -81,6 +85,10 @@ function bindings(koffi: Koffi): Native {
     },
     get diag() {
       return (diag ??= socketDiag(libc));
+    },
+    get processes() {
+      if (processes === undefined) processes = processCalls(libc);
+      return processes;
     },
   };
 }

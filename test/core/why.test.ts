@@ -56,11 +56,11 @@ describe('a paragraph of an exit', () => {
     assert.equal(next({ type: 'restarted' }), 'then: started again at once');
     assert.equal(
       next({ type: 'backoff', delayMs: 512, crashes: 1 }),
-      'then: next start after 512ms (1 crash in a row)',
+      'then: the next start was due after 512ms (1 crash in a row)',
     );
     assert.equal(
       next({ type: 'failed', delayMs: 60_000, crashes: 9 }),
-      'then: given up after 9 crashes in a row; next trial after 1m',
+      'then: given up after 9 crashes in a row; the next trial was due after 1m',
     );
     assert.equal(next({ type: 'failed', delayMs: null, crashes: 0 }), 'then: given up');
     assert.equal(next({ type: 'completed' }), 'then: not started again, its work is done');

@@ -10,12 +10,15 @@ test('the pace: 5 ms at first, an eighth of the age later, 200 ms at most', () =
 test('looks are made in the order of their due times, once, and not after a cancel', async () => {
   const schedule = new PollSchedule();
   const made: string[] = [];
-  const cancelOf = new Map(
-    ['d', 'c', 'b', 'a'].map((name, at) => [name, schedule.add(20 - at * 5, () => made.push(name))]),
-  );
-  schedule.add(8, () => cancelOf.get('c')?.());
+  const add = (name: string, delayMs: number) => schedule.add(delayMs, () => made.push(name));
+  // The last one comes first; the others in the order of their times, however long this test is held up between them.
+  add('d', 500);
+  add('a', 5);
+  schedule.add(8, () => cancelC());
+  const cancelC = add('c', 10);
+  add('b', 15);
   assert.deepEqual([made, schedule.size], [[], 5]);
-  await new Promise<void>((done) => schedule.add(40, done));
+  await new Promise<void>((done) => schedule.add(600, done));
   assert.deepEqual([made, schedule.size], [['a', 'b', 'd'], 0]);
 });
 

@@ -13,7 +13,6 @@
  * - Draining is bounded: a pipe that an escaped process holds open, and that stays silent, is closed. One that waits for
  *   a slow sink is left to drain on, but `exited` does not wait for it longer than a second.
  */
-import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
@@ -24,6 +23,7 @@ import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
 import type { OomWitness } from './oom.ts';
 import type { Seat } from '../sockets/seat.ts';
+import type { Child } from './start-program.ts';
 import { isAlive, type Leader, type ProcessId, type Strays } from './strays.ts';
 import { wrapperFailure } from './wrapping.ts';
 
@@ -83,7 +83,7 @@ type Stage = 'running' | 'leaving' | 'asked' | 'killing' | 'draining' | 'over';
 export class ChildLife implements RunningProcess {
   readonly pid: number;
   readonly tree: ProcessTree;
-  readonly #child: ChildProcess;
+  readonly #child: Child;
   readonly #leader: Leader;
   readonly #spec: LifeSpec;
   readonly #parts: LifeParts;
@@ -105,7 +105,7 @@ export class ChildLife implements RunningProcess {
 
   /** Takes over a process that has just been spawned, before anything else can happen to it. */
   constructor(
-    child: ChildProcess & { pid: number },
+    child: Child & { pid: number },
     leader: Leader,
     spec: LifeSpec,
     parts: LifeParts & { listener: Pick<ProcessListener, 'exited'> },
@@ -322,11 +322,7 @@ export function stillborn(failure: SpawnFailure, listener: Pick<ProcessListener,
 }
 
 /** As stillborn, for a child that node:child_process has made without a pid: its 'error' says why. */
-export function unborn(
-  child: ChildProcess,
-  program: string,
-  listener: Pick<ProcessListener, 'exited'>,
-): RunningProcess {
+export function unborn(child: Child, program: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
   child.once('error', (error) =>
     listener.exited({ code: null, signal: null, ...spawnFailure(error, program), lastLines: [] }),
   );

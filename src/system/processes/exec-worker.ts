@@ -1,5 +1,5 @@
 /**
- * Starts a worker with child_process.spawn: every `command`, and every `script` with `listen`.
+ * Starts a worker as a program of its own: every `command`, and every `script` with `listen`.
  *
  *   fd 0          /dev/null
  *   fd 1, 2       pipes to the output; with `logs: inherit` the master's own
@@ -8,7 +8,6 @@
  *
  * It leads a session of its own (`detached`), so that Ctrl-C reaches the master alone, and its group can be killed.
  */
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './child-life.ts';
@@ -19,6 +18,7 @@ import { withPreload } from './preload-path.ts';
 import { noSeat } from '../sockets/seat.ts';
 import { socketTelling } from './socket-telling.ts';
 import { whyGone } from './program.ts';
+import { startProgram, type Child } from './start-program.ts';
 import { beginWorker } from './worker-life.ts';
 
 /** How often each configured socket can be listened on in one script (see preload.ts). */
@@ -26,7 +26,7 @@ const copiesOfSocket = 3;
 
 /** The descriptors of a worker. */
 interface Descriptors {
-  readonly stdio: StdioOptions & unknown[];
+  readonly stdio: readonly unknown[];
   /** Variables that name them. */
   readonly env: Readonly<Record<string, string>>;
   readonly notifyFd: number | null;
@@ -45,12 +45,11 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Wo
   const telling = socketTelling(words, seat.fds.length, launch.pinned.env);
   const env = { ...workerEnvironment(launch, parts), ...descriptors.env, ...telling.env };
   const birth = parts.strays.announce(markOf(env, parts));
-  let child: ChildProcess;
+  let child: Child;
   try {
     const wrapped = wrapWorker(launch, script === null ? words : withPreload(words), telling.listenPid);
     for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
-    const [file = '', ...rest] = wrapped.argv;
-    child = spawn(file, rest, { cwd, env, stdio: descriptors.stdio, detached: true, ...wrapped.ids });
+    child = startProgram({ argv: wrapped.argv, cwd, env, stdio: descriptors.stdio, ids: wrapped.ids });
   } catch (error) {
     seat.end();
     return stillborn(spawnFailure(error, argv[0] ?? ''), listener);
@@ -70,7 +69,7 @@ function descriptorsOf(app: AppSpec, sockets: readonly number[]): Descriptors {
   if (notifyFd !== null) env.NOTIFY_FD = String(notifyFd);
   if (app.kind === 'script' || app.ready.kind === 'ipc') stdio.push('ipc');
   if (app.kind === 'script') env.SUPERVISE_LISTEN = JSON.stringify({ backlog, sockets: copies(app, sockets, stdio) });
-  return { stdio: stdio as Descriptors['stdio'], env, notifyFd };
+  return { stdio, env, notifyFd };
 }
 
 /** Adds copies of the sockets to the descriptors; the answer tells the preload what is where. */

@@ -3,7 +3,6 @@
  * does everything that it has left behind: a hook prepares or cleans up, it starts no service. (While it is being
  * terminated, what is left may finish first, until the master's kill.)
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import type { HookSpec, Signal } from '../../core/spec.ts';
 import type { ProcessListener, RunningProcess } from '../../ports.ts';
 import { ChildLife, spawnFailure, stillborn, unborn } from './child-life.ts';
@@ -11,6 +10,7 @@ import type { Environment } from './environment.ts';
 import { noSeat } from '../sockets/seat.ts';
 import { markOf, wrapProgram, type LaunchParts } from './launching.ts';
 import { pinHook, type PinnedHook } from './pin.ts';
+import { startProgram, type Child } from './start-program.ts';
 
 /** Asked with this, and killed after that long, when the master dies. */
 const stop: { readonly signal: Signal; readonly timeoutMs: number } = { signal: 'SIGTERM', timeoutMs: 5_000 };
@@ -45,22 +45,16 @@ export function spawnHook(
   for (const warning of wrapped.warnings) parts.warnOnce(warning, listener.warning);
   const birth = parts.strays.announce(markOf(env, parts));
   const program = pinned.argv[0] ?? '';
-  const [file = '', ...rest] = wrapped.argv;
-  let child: ChildProcess;
+  let child: Child;
   try {
-    child = spawn(file, rest, {
-      cwd: pinned.cwd,
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-      ...wrapped.ids,
-    });
+    const stdio = ['ignore', 'pipe', 'pipe'];
+    child = startProgram({ argv: wrapped.argv, cwd: pinned.cwd, env, stdio, ids: wrapped.ids });
   } catch (error) {
     return stillborn(spawnFailure(error, program), listener);
   }
   if (child.pid === undefined) return unborn(child, program, listener);
   return new ChildLife(
-    child as ChildProcess & { pid: number },
+    child as Child & { pid: number },
     parts.strays.adopt(birth, child.pid),
     {
       source: { app: '', source: `hook.${hook.name}`, format: 'auto' },

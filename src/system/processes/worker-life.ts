@@ -1,20 +1,20 @@
 /**
  * Joins the life of a spawned worker with its readiness, its health and the watch for stalls; the same for spawned workers and those of node:cluster.
  */
-import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
 import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
+import type { Child } from './start-program.ts';
 import type { Leader } from './strays.ts';
 import { probeWorker } from '../health/probe-worker.ts';
 import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
 
 export interface Spawned {
-  readonly child: ChildProcess;
+  readonly child: Child;
   readonly leader: Leader;
   readonly launch: Launch;
   readonly seat: Seat;
@@ -55,7 +55,7 @@ export function beginWorker(
     probe: (health, done) => probeWorker(launch, parts, health, done),
     ...(onLine === undefined ? {} : { onLine }),
   };
-  const life = new ChildLife(child as ChildProcess & { pid: number }, leader, spec, { ...parts, listener });
+  const life = new ChildLife(child as Child & { pid: number }, leader, spec, { ...parts, listener });
   const watchForStall = (watched: AppSpec, afterMs: number): void => {
     const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
       stalled: (reason) => listener.stalled(reason),
