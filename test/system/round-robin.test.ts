@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { SuperviseError } from '../../src/core/errors.ts';
+import type { SuperviseError } from '../../src/core/errors.ts';
 import type { AppSpec } from '../../src/core/spec.ts';
 import { readText } from '../../src/system/procfs.ts';
 import {
