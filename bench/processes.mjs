@@ -107,7 +107,7 @@ export function command([file, ...args], { env }) {
 
 /** The ports at the other end of a process's TCP connections over IPv4: fd and net/tcp of proc(5). */
 export function peersOf(pid) {
-  const own = new Set(descriptorsOf(pid).map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1]));
+  const own = new Set(descriptorsOf(pid).flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
   const rows = read(`/proc/${pid}/net/tcp`)
     .split('\n')
     .slice(1)
