@@ -37,6 +37,7 @@ interface Pending {
 export class Connection {
   readonly #target: Target;
   readonly #socket: Socket;
+  #localPort: number | null = null;
   #received = '';
   #answered = 0;
   #isOpen = true;
@@ -46,6 +47,7 @@ export class Connection {
     this.#target = target;
     this.#socket = connect({ host: target.host, port: target.port, noDelay: true });
     this.#socket.setEncoding('latin1');
+    this.#socket.once('connect', () => (this.#localPort = this.#socket.localPort ?? null));
     this.#socket.on('data', (text) => this.#read(String(text)));
     this.#socket.on('end', () => this.#ended());
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(kindOf(error), error.message));
@@ -57,9 +59,9 @@ export class Connection {
     return this.#isOpen;
   }
 
-  /** The client's end of it, once it is connected. */
-  get localPort(): number | undefined {
-    return this.#socket.localPort;
+  /** The port of the client's end, also when it is closed; null: it was never connected. */
+  get localPort(): number | null {
+    return this.#localPort;
   }
 
   /** Sends a request and waits for all of its answer. @returns the body, as it was sent @throws RequestFailure */
