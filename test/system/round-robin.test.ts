@@ -127,6 +127,18 @@ describe('a worker that is asked to end', () => {
   });
 });
 
+test('what is on its way to a worker that is killed is answered by another one', async () => {
+  const port = await freePort();
+  const workers = await serving(port, 2);
+  for (let time = 0; time < 8; time++) {
+    process.kill(workers.shift()!.pid, 'SIGKILL');
+    // The master does not know of it yet. One that is lost is never closed, and would be waited for in vain.
+    const answers = await Promise.all(Array.from({ length: 6 }, () => ask(port)));
+    assert.deepEqual(new Set(answers), new Set([String(workers[0]!.pid)]));
+    workers.push(...(await serving(port, 1)));
+  }
+});
+
 test('a script that wants another policy is refused, and says why', async () => {
   const port = await freePort();
   const [one] = await serving(port, 1);
