@@ -99,6 +99,34 @@ export interface Sampler {
   ): void;
 }
 
+/** An app with `listen`, whose connections are to be counted. */
+export interface CountedApp {
+  readonly name: string;
+  readonly urls: readonly string[];
+  /** The leader of each worker that has a process, by the worker's id. */
+  readonly workers: ReadonlyMap<string, number>;
+}
+
+export interface WorkerConnections {
+  /** Whose: that of an earlier process is of no use. */
+  readonly pid: number;
+  /** Client connections that its tree holds; null: not known. */
+  readonly connections: number | null;
+  /** Connections that wait for it alone to be accepted; null: others accept from a socket of it as well, or not known. */
+  readonly queue: number | null;
+}
+
+export interface AppConnections {
+  /** All that wait to be accepted at the app's addresses; null: not known. */
+  readonly queue: number | null;
+  readonly workers: ReadonlyMap<string, WorkerConnections>;
+}
+
+export interface ConnectionCounter {
+  /** Counts all of them in one reading; `done` is called once, at once or later. While one is under way a further call does nothing. */
+  count(apps: readonly CountedApp[], done: (apps: ReadonlyMap<string, AppConnections>) => void): void;
+}
+
 /** What has to outlive the master: results of hooks with once_per; and the lock that lets one process at a time run hooks. */
 export interface HookLedger {
   /** When a hook of this name last succeeded for this key (ISO 8601), or null. */
@@ -123,6 +151,7 @@ export interface Ports {
   readonly sockets: Sockets;
   readonly spawner: Spawner;
   readonly sampler: Sampler;
+  readonly connections: ConnectionCounter;
   readonly ledger: HookLedger;
   readonly records: Records;
 }

@@ -19,6 +19,7 @@ import { createNotifier } from '../system/notify.ts';
 import { Output } from '../system/output/output.ts';
 import { createRecords } from '../system/instance/records.ts';
 import { cleanUpPredecessor } from '../system/instance/predecessor.ts';
+import { createConnectionCounter } from '../system/sampling/connections.ts';
 import { createSampler } from '../system/sampling/sampler.ts';
 import { reportToSystemd } from '../system/service-status.ts';
 import { takeSignals } from '../system/signals.ts';
@@ -76,6 +77,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     clock: createClock(),
     sockets,
     sampler: createSampler(),
+    connections: createConnectionCounter(sockets),
     ledger: createLedger(place.state, place.locks, say),
     records: createRecords(place.state, say),
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
@@ -113,6 +115,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     closeControl();
     notifier?.close();
     await ports.sampler.settled();
+    await ports.connections.settled();
     await ports.records.close();
     await new Promise<void>((done) => guard.close(done));
     await log.flushed();

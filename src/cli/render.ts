@@ -53,35 +53,42 @@ export function statusText(snapshot: Snapshot, colours: Colours): string {
     app.notes.map((note) => `${colours.yellow(`${app.name}: ${printable(note)}`)}\n`),
   );
   const workers = apps.flatMap((app) => app.workers);
+  // Who serves no sockets is not bothered with them.
+  const load: Load = apps.some((app) => app.listen.length > 0) ? 'shown' : 'hidden';
   const parts = [
     head + hostLine(snapshot) + hooksLine(snapshot.hooks, colours),
     table(
-      ['APP', 'STATE', 'READY', 'REVISION', 'LISTEN'],
-      apps.map((app) => appRow(app, colours)),
+      ['APP', 'STATE', 'READY', 'REVISION', ...(load === 'shown' ? loadHead : []), 'LISTEN'],
+      apps.map((app) => appRow(app, load, colours)),
       colours,
     ) + notes.join(''),
   ];
   if (workers.length > 0)
     parts.push(
       table(
-        workerHead,
-        workers.map((worker) => workerRow(worker, colours)),
+        ['ID', 'PID', 'STATE', 'UPTIME', 'RESTARTS', 'CPU', 'MEM', ...(load === 'shown' ? loadHead : []), 'REASON'],
+        workers.map((worker) => workerRow(worker, load, colours)),
         colours,
       ),
     );
   return parts.join('\n');
 }
 
-const workerHead = ['ID', 'PID', 'STATE', 'UPTIME', 'RESTARTS', 'CPU', 'MEM', 'REASON'] as const;
+/** Whether connections and queues are shown. */
+type Load = 'shown' | 'hidden';
+const loadHead = ['CONNS', 'QUEUE'] as const;
 
-function appRow(
-  { name, state, ready, goal, revision, listen }: AppSnapshot,
-  colours: Colours,
-): readonly (Cell | string)[] {
-  return [name, stateCell(state, colours), `${ready}/${goal}`, String(revision), listen.join(' ') || '-'];
+function loadCells({ connections, queue }: AppSnapshot | WorkerSnapshot, load: Load): readonly string[] {
+  return load === 'shown' ? [connections, queue].map((count) => String(count ?? '-')) : [];
 }
 
-function workerRow(worker: WorkerSnapshot, colours: Colours): readonly (Cell | string)[] {
+function appRow(app: AppSnapshot, load: Load, colours: Colours): readonly (Cell | string)[] {
+  const { name, state, ready, goal, revision, listen } = app;
+  const cells = [name, stateCell(state, colours), `${ready}/${goal}`, String(revision)];
+  return [...cells, ...loadCells(app, load), listen.join(' ') || '-'];
+}
+
+function workerRow(worker: WorkerSnapshot, load: Load, colours: Colours): readonly (Cell | string)[] {
   const { id, pid, state, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
   const cells = [
     id,
@@ -90,7 +97,8 @@ function workerRow(worker: WorkerSnapshot, colours: Colours): readonly (Cell | s
     durationText(uptimeMs),
     String(restarts),
   ];
-  return [...cells, percentText(cpuPercent), sizeText(memoryBytes), reason ?? lastExitText(worker)];
+  const used = [percentText(cpuPercent), sizeText(memoryBytes)];
+  return [...cells, ...used, ...loadCells(worker, load), reason ?? lastExitText(worker)];
 }
 
 /** Why it was restarted, when there is nothing more pressing to say. */
@@ -100,11 +108,19 @@ function lastExitText({ lastExit }: WorkerSnapshot): string {
   return `last exit: ${how} (${lastExit.cause})`;
 }
 
-function hostLine({ host }: Snapshot): string {
+function hostLine(snapshot: Snapshot): string {
+  const { host } = snapshot;
   if (host.cpus === 0) return 'host: not sampled yet\n';
   const cpu = host.cpuUtilisation === null ? '-' : percentText(host.cpuUtilisation * 100);
   const memory = host.memoryUtilisation === null ? '-' : percentText(host.memoryUtilisation * 100);
-  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}\n`;
+  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}${countedText(snapshot)}\n`;
+}
+
+/** How old the numbers of connections are: they are counted now and then. */
+function countedText({ startedAt, uptimeMs, apps }: Snapshot): string {
+  const times = apps.flatMap(({ countedAt }) => (countedAt ? [Date.parse(countedAt)] : []));
+  if (times.length === 0) return '';
+  return `; connections counted ${durationText(Math.max(0, Date.parse(startedAt) + uptimeMs - Math.min(...times)))} ago`;
 }
 
 function hooksLine(hooks: readonly HookResult[], colours: Colours): string {

@@ -80,6 +80,8 @@ const sentences: Sentences = {
   'app.completed': (e) => ['info', `${e.app} has completed its work`],
   'app.scaled': (e) => ['info', `${e.app} is scaled from ${e.from} to ${counted(e.to, 'worker')}`],
   'app.warning': (e) => ['warn', `${e.app}: ${e.message}`],
+  'app.unbalanced': (e) => ['warn', `${e.app}: ${e.message}`],
+  'app.balanced': (e) => ['info', `${e.app}: connections no longer pile up on one worker`],
 
   'master.starting': (e) => ['info', `supervise starts (pid ${e.pid})`],
   'master.running': () => ['info', 'all apps are running'],

@@ -156,6 +156,17 @@ export type EventBody =
   | { readonly type: `app.${AppState}`; readonly app: string; readonly ready: number; readonly goal: number }
   | { readonly type: 'app.scaled'; readonly app: string; readonly from: number; readonly to: number }
   | { readonly type: 'app.warning'; readonly app: string; readonly message: string }
+  /** Its connections pile up on one worker. `total`: of all its ready workers. */
+  | {
+      readonly type: 'app.unbalanced';
+      readonly app: string;
+      readonly worker: string;
+      readonly connections: number;
+      readonly total: number;
+      readonly workers: number;
+      readonly message: string;
+    }
+  | { readonly type: 'app.balanced'; readonly app: string }
   | { readonly type: `master.${MasterState}`; readonly pid: number }
   | { readonly type: 'master.stopped'; readonly exitCode: number }
   | { readonly type: 'master.warning'; readonly message: string }
@@ -268,6 +279,12 @@ export interface AppSnapshot {
   readonly ready: number;
   readonly revision: number;
   readonly listen: readonly string[];
+  /** Client connections that its workers hold, as counted at `countedAt`; null: not known. */
+  readonly connections: number | null;
+  /** Connections that wait to be accepted, at all its addresses together. */
+  readonly queue: number | null;
+  /** null: not yet, or it has no `listen`. */
+  readonly countedAt: string | null;
   /** What an operator should know, as a sentence each: a reload in progress, a degraded probe. */
   readonly notes: readonly string[];
   readonly workers: readonly WorkerSnapshot[];
@@ -289,6 +306,10 @@ export interface WorkerSnapshot {
   readonly cpuPercent: number | null;
   readonly memoryBytes: number | null;
   readonly processes: number | null;
+  /** Client connections that its tree holds, as counted at the app's `countedAt`; null: not known. */
+  readonly connections: number | null;
+  /** Connections that wait for it alone to be accepted; null where it shares a socket with others. */
+  readonly queue: number | null;
   readonly lastExit: {
     readonly at: string;
     readonly code: number | null;

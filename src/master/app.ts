@@ -9,7 +9,8 @@ import { reconcile, type Change, type Goal } from '../core/reconcile.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
 import { hasProcess, type WorkerEvent } from '../core/worker-machine.ts';
 import type { AppSpec, Signal } from '../core/spec.ts';
-import type { Cancel, Pinned, Ports, TreeSample } from '../ports.ts';
+import type { AppConnections, Cancel, CountedApp, Pinned, Ports, TreeSample } from '../ports.ts';
+import { Connections, uncounted } from './connections.ts';
 import { Crew, type Trouble } from './crew.ts';
 import { givenUp, neverReady, rolloutFailure, rolloutStep, workerSnapshot } from './describe.ts';
 import { Revisions, type RolloutEnd, type RunningRollout } from './revisions.ts';
@@ -43,6 +44,7 @@ export class App {
   readonly #runnerHost: RunnerHost;
   readonly #crew = new Crew();
   readonly #samples = new Map<string, TreeSample>();
+  readonly #connections: Connections;
   /** What an operator should know -> the worker that it is about; it goes with the worker. */
   readonly #warnings = new Map<string, string>();
   readonly #revisions: Revisions;
@@ -72,6 +74,7 @@ export class App {
     this.#replicas = pinned.app.workers;
     this.#inPlace = pinned.app.port !== null;
     this.#lastNumber = lastNumber;
+    this.#connections = new Connections(this.name, (body) => host.emit(body));
     this.#ward = new Ward({
       clock: host.ports.clock,
       emit: (body) => host.emit(body),
@@ -180,6 +183,18 @@ export class App {
     if (this.#crew.get(id)?.pid !== pid) return;
     this.#samples.set(id, sample);
     this.#ward.takeSample(id, sample.memoryBytes);
+  }
+
+  /** Whose connections are to be counted; null: it has no sockets. */
+  get toBeCounted(): CountedApp | null {
+    const urls = this.listenUrls;
+    return urls.length === 0 ? null : { name: this.name, urls: [...new Set(urls)], workers: new Map(this.leaders()) };
+  }
+
+  takeConnections(counted: AppConnections): void {
+    const serving = this.#crew.up().filter(({ life }) => life.state === 'ready');
+    const ready = new Map(serving.map(({ id, pid }) => [id, pid]));
+    this.#connections.take(counted, ready, this.#host.ports.clock.now());
   }
 
   // -------------------------------------------------------------- what others ask
@@ -300,6 +315,7 @@ export class App {
     const notes = [
       rollout && `reload: revision ${rollout.from} -> ${rollout.to}`,
       this.#ward.note(this.ready),
+      this.#connections.note,
       ...this.#warnings.keys(),
     ].filter((note) => note !== null);
     return {
@@ -310,10 +326,13 @@ export class App {
       ready: this.ready,
       revision,
       listen: app.listen.map((listen) => listen.url),
+      ...(app.listen.length > 0 ? this.#connections.figures : uncounted),
       notes,
       workers: workers.map((runner) => {
         const illness = this.#ward.illnessOf(runner.id);
-        return workerSnapshot(runner, { sample: this.#samples.get(runner.id), illness }, now);
+        const sample = this.#samples.get(runner.id);
+        const counted = this.#connections.of(runner.id, runner.pid);
+        return workerSnapshot(runner, { sample, illness, counted }, now);
       }),
     };
   }

@@ -6,7 +6,7 @@ import { describeExit, reasonOf } from '../core/reasons.ts';
 import type { Rollout } from '../core/rollout.ts';
 import { formatDuration } from '../core/units.ts';
 import { hasProcess } from '../core/worker-machine.ts';
-import type { TreeSample } from '../ports.ts';
+import type { TreeSample, WorkerConnections } from '../ports.ts';
 import type { RolloutFailure } from './revisions.ts';
 import { isoTime } from './stream.ts';
 import type { WorkerRunner } from './worker-runner.ts';
@@ -14,9 +14,14 @@ import type { WorkerRunner } from './worker-runner.ts';
 export interface Seen {
   readonly sample: TreeSample | undefined;
   readonly illness: Illness | null;
+  readonly counted: WorkerConnections | null;
 }
 
-export function workerSnapshot(runner: WorkerRunner, { sample, illness }: Seen, nowMs: number): WorkerSnapshot {
+export function workerSnapshot(
+  runner: WorkerRunner,
+  { sample, illness, counted }: Seen,
+  nowMs: number,
+): WorkerSnapshot {
   const { life, id, slot, pid } = runner;
   const past = life.lastExit;
   const seen = pid === null ? undefined : sample;
@@ -34,6 +39,8 @@ export function workerSnapshot(runner: WorkerRunner, { sample, illness }: Seen, 
     cpuPercent: seen?.cpuPercent ?? null,
     memoryBytes: seen?.memoryBytes ?? null,
     processes: seen?.processes ?? null,
+    connections: counted?.connections ?? null,
+    queue: counted?.queue ?? null,
     lastExit: past && { at: isoTime(past.atMs), code: past.exit.code, signal: past.exit.signal, cause: past.cause },
   };
 }

@@ -39,6 +39,8 @@ type Phase =
   | 'ended';
 
 const tickMs = 1_000;
+/** Connections are counted so many times more seldom than memory is sampled. */
+const samplesPerCount = 5;
 
 export class Master {
   readonly #ports: Ports;
@@ -178,6 +180,10 @@ export class Master {
     this.#every(
       () => this.#spec.sampleEveryMs,
       () => this.#sample(),
+    );
+    this.#every(
+      () => this.#spec.sampleEveryMs * samplesPerCount,
+      () => this.#count(),
     );
   }
 
@@ -366,6 +372,18 @@ export class Master {
       for (const app of this.#fleet.apps)
         for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
       this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
+    });
+  }
+
+  #count(): void {
+    const wanted = this.#fleet.apps.flatMap((app) => app.toBeCounted ?? []);
+    if (wanted.length === 0) return;
+    this.#ports.connections.count(wanted, (counted) => {
+      if (this.#phase === 'ended') return;
+      for (const app of this.#fleet.apps) {
+        const one = counted.get(app.name);
+        if (one !== undefined) app.takeConnections(one);
+      }
     });
   }
 

@@ -52,6 +52,11 @@ export function loadNative(): Native | null {
   return loaded;
 }
 
+/** As loadNative, but null as long as nobody has needed it. */
+export function loadedNative(): Native | null {
+  return loaded ?? null;
+}
+
 function loadOnce(): Native | null {
   try {
     return bindings(createRequire(import.meta.url)('koffi') as Koffi);

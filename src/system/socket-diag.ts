@@ -1,6 +1,6 @@
 /**
- * What the kernel tells of all the sockets of this network namespace (sock_diag(7)), over libc: asks once, for those of one
- * family that are connected. Needs no rights.
+ * What the kernel tells of the sockets of this network namespace (sock_diag(7)), over libc: asks once, for those of one
+ * family that are connected, or that serve some ports. Needs no rights.
  */
 import type { Libc } from './native.ts';
 
@@ -15,12 +15,27 @@ export interface DiagnosedSocket {
   readonly receivedBytes: number | null;
 }
 
+/** A listener, or a connection that was made to one. */
+export interface ServingSocket {
+  /** 0: no process has it (yet). */
+  readonly inode: number;
+  /** How many connections wait to be accepted; null: it does not listen. */
+  readonly waiting: number | null;
+}
+
 export interface SocketDiag {
   /**
    * Calls `each` for every connected socket, until it answers false.
    * @returns whether the kernel has answered; without the module of that family (tcp_diag, unix_diag) it does not
    */
   connected(family: 'ipv4' | 'ipv6' | 'unix', each: (socket: DiagnosedSocket) => boolean): boolean;
+  /**
+   * Calls `each` for every socket that listens on one of these local ports, or is connected on it, until it answers false.
+   * The kernel leaves out all others, so that it costs little on a host with many connections.
+   * @param ports at least one
+   * @returns as above
+   */
+  serving(family: 'ipv4' | 'ipv6', ports: readonly number[], each: (socket: ServingSocket) => boolean): boolean;
 }
 
 const AF_NETLINK = 16;
@@ -36,12 +51,16 @@ const IPPROTO_TCP = 6;
 /** Bits: ESTABLISHED; and FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING. */
 const connectedUnix = 1 << 1;
 const connectedTcp = connectedUnix | (1 << 4) | (1 << 5) | (1 << 8) | (1 << 9) | (1 << 11);
+const TCP_LISTEN = 10;
 const UDIAG_SHOW_RQLEN = 0x10;
 const UNIX_DIAG_RQLEN = 4;
 const INET_DIAG_INFO = 2;
+const INET_DIAG_REQ_BYTECODE = 1;
+const [INET_DIAG_BC_JMP, INET_DIAG_BC_S_GE, INET_DIAG_BC_S_LE] = [1, 2, 3];
 /** struct nlmsghdr, inet_diag_req_v2, inet_diag_msg, unix_diag_req, unix_diag_msg, nlattr */
 const [headerBytes, inetRequestBytes, inetBytes, unixRequestBytes, unixBytes, attributeBytes] = [16, 56, 72, 24, 16, 4];
 /** In inet_diag_msg. */
+const stateAt = 1;
 const [rqueueAt, wqueueAt, inetInodeAt, unixInodeAt] = [56, 60, 68, 4];
 /** In tcp_info. */
 const [ackedAt, receivedAt, countedBytes] = [120, 128, 136];
@@ -54,51 +73,99 @@ export function socketDiag(libc: Libc): SocketDiag {
   const send = libc.func('intptr_t send(int, const void *, uintptr_t, int)');
   const receive = libc.func('intptr_t recv(int, void *, uintptr_t, int)');
   const close = libc.func('int close(int)');
-  return {
-    connected(family, each) {
-      const fd = Number(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-      if (fd < 0) return false;
-      try {
-        const asked = request(family);
-        if (Number(send(fd, asked, asked.length, 0)) !== asked.length) return false;
-        const part = new Uint8Array(partBytes);
-        for (;;) {
-          const length = Number(receive(fd, part, partBytes, MSG_DONTWAIT));
-          if (length < headerBytes) return false;
-          const ended = readPart(new DataView(part.buffer, 0, length), family, each);
-          if (ended !== null) return ended;
-        }
-      } finally {
-        close(fd);
+  const ask = (asked: Uint8Array, each: (message: DataView) => boolean): boolean => {
+    const fd = Number(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+    if (fd < 0) return false;
+    try {
+      if (Number(send(fd, asked, asked.length, 0)) !== asked.length) return false;
+      const part = new Uint8Array(partBytes);
+      for (;;) {
+        const length = Number(receive(fd, part, partBytes, MSG_DONTWAIT));
+        if (length < headerBytes) return false;
+        const ended = readPart(new DataView(part.buffer, 0, length), each);
+        if (ended !== null) return ended;
       }
-    },
+    } finally {
+      close(fd);
+    }
+  };
+  return {
+    connected: (family, each) =>
+      family === 'unix'
+        ? ask(unixRequest(), (message) => each(unixSocket(message)))
+        : ask(tcpRequest(family, connectedTcp, 'counted'), (message) => each(tcpSocket(message))),
+    serving: (family, ports, each) =>
+      ask(tcpRequest(family, connectedTcp | (1 << TCP_LISTEN), anyOfPorts(ports)), (message) =>
+        each(servingSocket(message)),
+      ),
   };
 }
 
-function request(family: keyof typeof families): Uint8Array {
-  const length = headerBytes + (family === 'unix' ? unixRequestBytes : inetRequestBytes);
+function unixRequest(): Uint8Array {
+  const view = messageOf('unix', unixRequestBytes);
+  view.setUint32(headerBytes + 4, connectedUnix, isLittle);
+  view.setUint32(headerBytes + 12, UDIAG_SHOW_RQLEN, isLittle);
+  return new Uint8Array(view.buffer);
+}
+
+/** @param wish all of them, with what they have counted; or only those that pass this filter */
+function tcpRequest(family: 'ipv4' | 'ipv6', states: number, wish: 'counted' | Uint8Array): Uint8Array {
+  const filterBytes = wish === 'counted' ? 0 : attributeBytes + wish.length;
+  const view = messageOf(family, inetRequestBytes + filterBytes);
+  view.setUint8(headerBytes + 1, IPPROTO_TCP);
+  view.setUint32(headerBytes + 4, states, isLittle);
+  const bytes = new Uint8Array(view.buffer);
+  if (wish === 'counted') {
+    view.setUint8(headerBytes + 2, 1 << (INET_DIAG_INFO - 1));
+  } else {
+    const at = headerBytes + inetRequestBytes;
+    view.setUint16(at, filterBytes, isLittle);
+    view.setUint16(at + 2, INET_DIAG_REQ_BYTECODE, isLittle);
+    bytes.set(wish, at + attributeBytes);
+  }
+  return bytes;
+}
+
+function messageOf(family: keyof typeof families, bodyBytes: number): DataView {
+  const length = headerBytes + bodyBytes;
   const view = new DataView(new ArrayBuffer(length));
   view.setUint32(0, length, isLittle);
   view.setUint16(4, SOCK_DIAG_BY_FAMILY, isLittle);
   view.setUint16(6, dump, isLittle);
   view.setUint8(headerBytes, families[family]);
-  if (family === 'unix') {
-    view.setUint32(headerBytes + 4, connectedUnix, isLittle);
-    view.setUint32(headerBytes + 12, UDIAG_SHOW_RQLEN, isLittle);
-  } else {
-    view.setUint8(headerBytes + 1, IPPROTO_TCP);
-    view.setUint8(headerBytes + 2, 1 << (INET_DIAG_INFO - 1));
-    view.setUint32(headerBytes + 4, connectedTcp, isLittle);
+  return view;
+}
+
+/**
+ * The filter (inet_diag(7): code, where to go on if so, where if not, in bytes from here; a port stands in a word of its own behind
+ * its question). To arrive exactly at the end is to pass; 4 bytes behind it is not to. For each port:
+ *
+ *   local port >= it ? on : next port;   local port <= it ? on : next port;   to the end
+ */
+function anyOfPorts(ports: readonly number[]): Uint8Array {
+  const [questionBytes, portBytes] = [8, 20];
+  const view = new DataView(new ArrayBuffer(ports.length * portBytes));
+  const put = (at: number, op: { code: number; yes: number; no: number }): void => {
+    view.setUint8(at, op.code);
+    view.setUint8(at + 1, op.yes);
+    view.setUint16(at + 2, op.no, isLittle);
+  };
+  for (const [index, port] of ports.entries()) {
+    const at = index * portBytes;
+    const isLast = index === ports.length - 1;
+    for (const [question, code] of [INET_DIAG_BC_S_GE, INET_DIAG_BC_S_LE].entries()) {
+      const here = at + question * questionBytes;
+      put(here, { code, yes: questionBytes, no: isLast ? view.byteLength + 4 - here : at + portBytes - here });
+      put(here + 4, { code: 0, yes: 0, no: port });
+    }
+    const jump = at + 2 * questionBytes;
+    put(jump, { code: INET_DIAG_BC_JMP, yes: 4, no: view.byteLength - jump });
   }
   return new Uint8Array(view.buffer);
 }
 
 /** @returns null while more parts follow, else whether the answer is whole */
-function readPart(
-  part: DataView,
-  family: keyof typeof families,
-  each: (socket: DiagnosedSocket) => boolean,
-): boolean | null {
+function readPart(part: DataView, each: (message: DataView) => boolean): boolean | null {
   for (let at = 0; at + headerBytes <= part.byteLength;) {
     const length = part.getUint32(at, isLittle);
     const type = part.getUint16(at + 4, isLittle);
@@ -106,7 +173,7 @@ function readPart(
     // NLMSG_DONE closes a whole answer; NLMSG_ERROR stands for a family that is not known.
     if (type !== SOCK_DIAG_BY_FAMILY) return type === 3;
     const message = new DataView(part.buffer, at + headerBytes, length - headerBytes);
-    if (!each(family === 'unix' ? unixSocket(message) : tcpSocket(message))) return true;
+    if (!each(message)) return true;
     at += align(length);
   }
   return null;
@@ -121,6 +188,14 @@ function tcpSocket(message: DataView): DiagnosedSocket {
     unsentBytes: message.getUint32(wqueueAt, isLittle),
     acknowledgedBytes: counted ? Number(info.getBigUint64(ackedAt, isLittle)) : null,
     receivedBytes: counted ? Number(info.getBigUint64(receivedAt, isLittle)) : null,
+  };
+}
+
+function servingSocket(message: DataView): ServingSocket {
+  const listens = message.getUint8(stateAt) === TCP_LISTEN;
+  return {
+    inode: message.getUint32(inetInodeAt, isLittle),
+    waiting: listens ? message.getUint32(rqueueAt, isLittle) : null,
   };
 }
 

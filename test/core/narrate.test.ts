@@ -83,6 +83,20 @@ const table: readonly (readonly [EventBody, Narration['level'], string])[] = [
   ],
   [{ type: 'app.scaled', app: 'web', from: 4, to: 1 }, 'info', 'web is scaled from 4 to 1 worker'],
   [{ type: 'app.warning', app: 'web', message: 'readiness is a guess' }, 'warn', 'web: readiness is a guess'],
+  [
+    {
+      type: 'app.unbalanced',
+      app: 'web',
+      worker: 'web.3',
+      connections: 31,
+      total: 40,
+      workers: 4,
+      message: 'web.3 has 31',
+    },
+    'warn',
+    'web: web.3 has 31',
+  ],
+  [{ type: 'app.balanced', app: 'web' }, 'info', 'web: connections no longer pile up on one worker'],
   [{ type: 'master.stopped', exitCode: 1 }, 'error', 'supervise ends with exit code 1'],
   [{ type: 'hook.succeeded', ...hook }, 'info', 'pre_start hook migrate succeeded after 812ms'],
   [

@@ -2,11 +2,20 @@
 import { describe, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, Load } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
-import { Site } from '../helpers/e2e-site.ts';
+import { Site, until } from '../helpers/e2e-site.ts';
 
 /** A server whose answers name its version, and that can be told to break. */
 const program = (version: string) => `
@@ -38,6 +47,20 @@ async function setUp(t: TestContext, more: Record<string, unknown>): Promise<Set
   site.config({ apps: { web: { reload: { canary: '300ms' }, ...web }, other } });
   const master = await site.start().serves();
   return { site, port, master };
+}
+
+/** Its first look at the files is over: it hears of changes in this folder. What is changed before that is a change, whatever it was. */
+async function isWatched(master: Master, folder: string): Promise<void> {
+  const mark = new RegExp(`^inotify .*\\bino:${statSync(folder).ino.toString(16)}\\b`, 'm');
+  await until('the folder is watched', () =>
+    readdirSync(`/proc/${master.pid}/fd`).some((fd) => {
+      try {
+        return mark.test(readFileSync(`/proc/${master.pid}/fdinfo/${fd}`, 'utf8'));
+      } catch {
+        return false;
+      }
+    }),
+  );
 }
 
 /** How the reloads so far ended. */
@@ -146,6 +169,7 @@ describe('watch', () => {
 
 test('tls_files: a renewed certificate reloads the app once, a touched one does not', async (t) => {
   const { site, port, master } = await setUp(t, { tls_files: ['cert.pem'] });
+  await isWatched(master, site.path('archive'));
   writeFileSync(site.path('archive/cert1.pem'), 'first');
   await isQuiet(master);
   const load = new Load(t, port, { clients: 2, pauseMs: 10 });

@@ -10,7 +10,7 @@
  */
 import assert from 'node:assert/strict';
 import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
-import { workerStates, type Command, type Event, type Exit, type Reply } from '../../src/core/protocol.ts';
+import { appStates, workerStates, type Command, type Event, type Exit, type Reply } from '../../src/core/protocol.ts';
 import type { ExitRecord } from '../../src/core/record.ts';
 import {
   hookPhases,
@@ -23,9 +23,12 @@ import {
 } from '../../src/core/spec.ts';
 import { Master } from '../../src/master/master.ts';
 import type {
+  AppConnections,
+  WorkerConnections,
   WorkerListener,
   Cancel,
   Clock,
+  CountedApp,
   HookLedger,
   Launch,
   Pinned,
@@ -196,6 +199,12 @@ export class World {
   samples = new Map<string, TreeSample>();
   /** Set to answer samples later, by calling what is in here. */
   slowSamples: (() => void)[] | null = null;
+  /** How many connections each worker has; who is missing has none. */
+  readonly connections = new Map<string, number | null>();
+  /** What waits at the listener of each; a worker that is missing shares one with others. */
+  readonly queues = new Map<string, number>();
+  /** Set to answer counts later, by calling what is in here. */
+  slowCounts: (() => void)[] | null = null;
   /** Everything that was pinned, in order. */
   readonly pins: Pinned[] = [];
   /** Which workers the sampler was asked about, each time. */
@@ -311,8 +320,7 @@ export class World {
       const [kind, state] = event.type.split('.') as [string, string];
       if (kind === 'worker' && 'worker' in event && event.worker === who && isOneOf(state, workerStates))
         return [state];
-      if (kind === 'app' && 'app' in event && event.app === who && state !== 'scaled' && state !== 'warning')
-        return [state];
+      if (kind === 'app' && 'app' in event && event.app === who && isOneOf(state, appStates)) return [state];
       return kind === 'master' && who === 'master' && state !== 'warning' ? [state] : [];
     });
   }
@@ -341,6 +349,13 @@ export class World {
       sockets: this.#sockets(),
       spawner: this.#spawner(),
       sampler: this.#sampler(),
+      connections: {
+        count: (apps, done) => {
+          const counted = new Map(apps.map((app) => [app.name, this.#count(app)]));
+          if (this.slowCounts) this.slowCounts.push(() => done(counted));
+          else done(counted);
+        },
+      },
       ledger: this.#ledger(),
       records: {
         append: (make) => void this.exitRecords.unshift(make()),
@@ -404,6 +419,17 @@ export class World {
         else answer();
       },
     };
+  }
+
+  #count({ workers }: CountedApp): AppConnections {
+    const each = [...workers].map(([id, pid]): [string, WorkerConnections] => {
+      const connections = this.connections.get(id);
+      return [
+        id,
+        { pid, connections: connections === undefined ? 0 : connections, queue: this.queues.get(id) ?? null },
+      ];
+    });
+    return { queue: [...this.queues.values()].reduce((sum, one) => sum + one, 0), workers: new Map(each) };
   }
 
   #ledger(): HookLedger {

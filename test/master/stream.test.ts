@@ -123,6 +123,9 @@ describe('the snapshot', () => {
           ready: 1,
           revision: 1,
           listen: ['tcp://127.0.0.1:8000'],
+          connections: 0,
+          queue: 0,
+          countedAt: '2026-01-01T00:00:10.812Z',
           notes: [],
           workers: [
             {
@@ -139,6 +142,8 @@ describe('the snapshot', () => {
               cpuPercent: 12.5,
               memoryBytes: 48_234_496,
               processes: 3,
+              connections: 0,
+              queue: null,
               lastExit: null,
             },
           ],
@@ -168,6 +173,8 @@ describe('the snapshot', () => {
       cpuPercent: null,
       memoryBytes: null,
       processes: null,
+      connections: null,
+      queue: null,
       lastExit: { at: '2026-01-01T00:00:05.250Z', code: null, signal: 'SIGSEGV', cause: 'signal' },
     });
   });

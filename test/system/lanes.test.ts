@@ -47,7 +47,7 @@ class Address {
 
   seat(balance: Balance = 'auto'): Seat {
     const app: Pick<AppSpec, 'listen' | 'balance'> = { listen: [this.spec], balance };
-    return this.sockets.seat(app, (message) => this.warnings.push(message));
+    return this.sockets.seat(app, 'web.1', (message) => this.warnings.push(message));
   }
 
   seats(count: number): Seat[] {

@@ -39,7 +39,7 @@ export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: Wo
   const gone = whyGone(argv, cwd, script);
   if (gone !== null) return stillborn({ error: gone }, listener);
   const warn = (message: string): void => parts.warnOnce(message, listener.warning, `${app.name} ${revision}`);
-  const seat = app.listen.length === 0 ? noSeat : parts.sockets.seat(app, warn);
+  const seat = app.listen.length === 0 ? noSeat : parts.sockets.seat(app, launch.worker, warn);
   const descriptors = descriptorsOf(app, seat.fds);
   const words = wordsOf(launch);
   const telling = socketTelling(words, seat.fds.length, launch.pinned.env);

@@ -19,6 +19,7 @@ import { SuperviseError } from '../../core/errors.ts';
 import type { AppSpec, ListenSpec } from '../../core/spec.ts';
 import type { Cancel, Sockets } from '../../ports.ts';
 import { canonicalIp, describeHolder, holderOfTcp } from '../holders.ts';
+import type { Address } from '../sampling/listener-table.ts';
 import type { ListenWay } from './listening.ts';
 import { listenWays, makeListen } from './listening.ts';
 import { Lanes } from './lanes.ts';
@@ -40,10 +41,15 @@ export interface BoundSockets extends Sockets {
   portOf(url: string): number | null;
   /**
    * A place at each socket of an app, for one process that is to be started. Whoever takes it ends it.
+   * @param worker its id
    * @param warn told why connections are not steered, if the app wants them to be and they cannot
    * @throws SuperviseError bug when one is not bound
    */
-  seat(app: Pick<AppSpec, 'listen' | 'balance'>, warn: (message: string) => void): Seat;
+  seat(app: Pick<AppSpec, 'listen' | 'balance'>, worker: string, warn: (message: string) => void): Seat;
+  /** `socket:[inode]` of the listeners of each worker that has a seat, by its id. */
+  seated(): ReadonlyMap<string, readonly string[]>;
+  /** Where a URL listens, as the kernel has it; null: it is not bound. */
+  addressOf(url: string): Address | null;
   /** The descriptors of all listeners of an address, in the order of the kernel. @throws SuperviseError bug */
   lanesOf(url: string): readonly number[];
 }
@@ -68,6 +74,7 @@ export function createSockets(
   native: () => Native | null = loadNative,
 ): BoundSockets {
   const all = new Map<string, Bound>();
+  const seats = new Map<string, readonly string[]>();
 
   const boundAs = (url: string): Bound => {
     const bound = all.get(url);
@@ -116,11 +123,30 @@ export function createSockets(
     },
     retain: (urls) => close([...all.keys()].filter((url) => !urls.includes(url))),
     fdOf: (url) => boundAs(url).handle.fd,
-    inodeOf: (url) => `socket:[${fstatSync(boundAs(url).handle.fd).ino}]`,
+    inodeOf: (url) => inodeOfFd(boundAs(url).handle.fd),
     portOf: (url) => boundAs(url).port,
-    seat: (app, warn) => takeSeat(app, (url) => boundAs(url).lanes, warn),
+    seat(app, worker, warn) {
+      const seat = takeSeat(app, (url) => boundAs(url).lanes, warn);
+      const end = (): void => {
+        seat.end();
+        if (seats.get(worker) === seat.inodes) seats.delete(worker);
+      };
+      seats.set(worker, seat.inodes);
+      return { ...seat, end };
+    },
+    seated: () => seats,
+    addressOf(url) {
+      const bound = all.get(url);
+      if (bound === undefined) return null;
+      const host = bound.spec.kind === 'tcp' ? bound.spec.host : '';
+      return { host, port: bound.port, listeners: bound.lanes.fds.map(inodeOfFd) };
+    },
     lanesOf: (url) => boundAs(url).lanes.fds,
   };
+}
+
+function inodeOfFd(fd: number): string {
+  return `socket:[${fstatSync(fd).ino}]`;
 }
 
 function open(spec: ListenSpec, locks: Locks): OpenSocket {
