@@ -1,6 +1,7 @@
 /** One app: from its checked settings to its AppSpec, with the checks between its keys. */
 import { resolve } from 'node:path';
-import type { AppSpec, Balance, ListenSpec, LogsSpec, WatchSpec } from '../core/spec.ts';
+import type { AppSpec, ListenSpec, LogsSpec, WatchSpec } from '../core/spec.ts';
+import { checkBalance } from './balance.ts';
 import { bytes, isBroken, ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf } from './command.ts';
 import { signalName } from './fields.ts';
@@ -19,6 +20,7 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
   const written = { path: [...path, kind], shell: false, hasPort: app.port !== null };
   const argv = commandOf(app[kind] ?? [], { ...written, kind: kind === 'script' ? 'script' : 'app' }, building);
   checkPort(app, path, building);
+  checkBalance(app, path, building);
   checkReload(app, path, building);
   checkBackoff(app, path, building);
   checkStall(app, path, building);
@@ -56,7 +58,7 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
     },
     stop: { signal: signalName(app.stop.signal), timeoutMs: ms(app.stop.timeout) },
     reload: { maxSurge: reload.max_surge, maxUnavailable: reload.max_unavailable, canaryMs: ms(reload.canary) },
-    balance: app.balance as Balance,
+    balance: app.balance,
     health: healthOf(app, path, building),
     stall: app.stall && {
       afterMs: ms(app.stall.after),

@@ -20,7 +20,7 @@ import {
   jsonHasOneOf,
 } from './fields.ts';
 import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
-import { size, text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
+import { size, text, usual, whole, wholeOrLater, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
 import { healthSchema, readySchema } from './probe-schema.ts';
@@ -219,8 +219,8 @@ const app = section('an app', {
     0,
   ),
   balance: usual(
-    'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had.',
-    word(['auto', 'steered', 'shared'], ['round-robin']),
+    'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had. round-robin: node:cluster hands them to a script without listen.',
+    choice(['auto', 'steered', 'shared', 'round-robin']),
     'auto',
   ),
   cwd: maybe(

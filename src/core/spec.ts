@@ -135,8 +135,11 @@ export interface ReloadSpec {
   readonly canaryMs: number;
 }
 
-/** How connections find a worker: `steered` by the kernel to a listener of each slot, `shared` from one socket. */
-export type Balance = 'auto' | 'steered' | 'shared';
+/**
+ * How connections find a worker: `steered` by the kernel to a listener of each slot, `shared` from one socket, `round-robin` (of
+ * scripts without `listen`) handed out by the master.
+ */
+export type Balance = 'auto' | 'steered' | 'shared' | 'round-robin';
 
 /** Probes of a ready worker. Each has `timeoutMs` to succeed; so many `failures` in a row and it is unhealthy. */
 export interface HealthSpec {

@@ -277,6 +277,26 @@ const listening: readonly Broken[] = [
     says: '5:11: apps.web.port: expected listen or port, found both. With listen all workers share our socket; with port each binds its own',
   },
   {
+    what: 'round-robin for a command',
+    yaml: app('balance: round-robin'),
+    says: '4:14: apps.web.balance: expected auto, steered or shared for a command, found "round-robin", which hands connections to a script of Node. Use script, or leave balance out',
+  },
+  {
+    what: 'round-robin beside listen',
+    yaml: 'apps:\n  web: {script: a.js, balance: round-robin, listen: ":8000"}\n',
+    says: '2:32: apps.web.balance: expected auto, steered or shared beside listen, found "round-robin", for which the script opens its port itself. Take listen out, or leave balance out',
+  },
+  {
+    what: 'round-robin for one of two scripts without listen',
+    yaml: 'apps:\n  web: {script: a.js, listen: ":8000"}\n  api: {script: b.js}\n  ws: {script: c.js, balance: round-robin}\n',
+    says: '4:31: apps.ws.balance: expected the same of all scripts without listen, because node:cluster has one policy for them, found "round-robin" here and not in api. Give it to all of them or to none',
+  },
+  {
+    what: 'a balance that is none',
+    yaml: app('balance: roundrobin'),
+    says: '4:14: apps.web.balance: expected auto, steered, shared or round-robin, found "roundrobin". Did you mean "round-robin"?',
+  },
+  {
     what: 'ports beyond the last',
     yaml: app('workers: 10', 'port: 65530'),
     says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers, spares and max_surge), found 65530',
@@ -809,11 +829,6 @@ const later: readonly Broken[] = [
     what: 'a range of workers',
     yaml: app('workers: {min: 1, max: 4}'),
     says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000',
-  },
-  {
-    what: 'balance: round-robin',
-    yaml: app('balance: round-robin'),
-    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto, steered or shared',
   },
   {
     what: 'ready: notify',
