@@ -11,8 +11,8 @@ export class Rotation {
   readonly #crew: Crew;
   readonly #emit: (body: EventBody) => void;
   /** Who was in it, and who stood by, when it was looked at last. */
-  #inside: readonly string[] = [];
-  #standby: readonly string[] = [];
+  #inside: ReadonlySet<string> = new Set();
+  #standby: ReadonlySet<string> = new Set();
   /** Who has left a place that nobody has taken yet, first come first. */
   #left: readonly string[] = [];
 
@@ -23,15 +23,22 @@ export class Rotation {
 
   /** Fills the places that are free with those who are ready. */
   fill(goal: Goal, live: readonly LiveWorker[]): void {
-    const inside = live.filter(isInside).map(({ id }) => id);
-    const isOutside = (id: string) => !inside.includes(id);
-    this.#left = [...this.#left, ...this.#inside].filter(isOutside);
     const admitted = toAdmit(goal, live);
-    for (const id of admitted) this.#admit(id);
-    this.#inside = [...inside, ...admitted];
-    this.#standby = live.filter(isReady).flatMap(({ id }) => (this.#inside.includes(id) ? [] : [id]));
+    // Without spares there is nothing to tell, and with a thousand workers no time for it.
+    if (goal.spares === 0 && this.#standby.size === 0) {
+      for (const id of admitted) this.#crew.get(id)?.admit();
+      return;
+    }
+    const inside = new Set(live.filter(isInside).map(({ id }) => id));
+    this.#left = [...this.#left, ...this.#inside].filter((id) => !inside.has(id));
+    for (const id of admitted) {
+      this.#admit(id);
+      inside.add(id);
+    }
+    this.#inside = inside;
+    this.#standby = new Set(live.filter((worker) => isReady(worker) && !inside.has(worker.id)).map(({ id }) => id));
     // What is left of a scale-down or a reload is nobody's place.
-    if (this.#inside.length >= goal.replicas) this.#left = [];
+    if (inside.size >= goal.replicas) this.#left = [];
   }
 
   #admit(id: string): void {
@@ -40,7 +47,7 @@ export class Rotation {
     runner.admit();
     const of = this.#left.includes(id) ? id : (this.#left[0] ?? null);
     this.#left = this.#left.filter((other) => other !== of);
-    if (this.#standby.includes(id)) this.#emit({ type: 'worker.promoted', ...runner.ref, pid: runner.pid, of });
+    if (this.#standby.has(id)) this.#emit({ type: 'worker.promoted', ...runner.ref, pid: runner.pid, of });
   }
 }
 
