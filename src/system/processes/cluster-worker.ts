@@ -19,7 +19,7 @@ import type { Worker } from 'node:cluster';
 import { SuperviseError } from '../../core/errors.ts';
 import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener, RunningProcess } from '../../ports.ts';
-import { spawnFailure, stillborn, unborn } from './child-life.ts';
+import { spawnFailure, stillborn, unborn } from './unborn.ts';
 import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { withPreload } from './preload-path.ts';
 import { roundRobinSeat } from './round-robin-seat.ts';
