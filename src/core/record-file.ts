@@ -49,7 +49,9 @@ export function parseRecord(line: string): ExitRecord | null {
   } catch {
     return null;
   }
-  return isRecord(value) ? value : null;
+  // Older versions knew no spares.
+  const record: unknown = typeof value === 'object' ? { spare: null, ...value } : value;
+  return isRecord(record) ? record : null;
 }
 
 // ---------------------------------------------------------------- is it one of ours?
@@ -103,6 +105,7 @@ const recordFields: Fields<ExitRecord> = {
   uptimeMs: isNumber,
   readyMs: orNull(isNumber),
   restarts: isNumber,
+  spare: orNull(isText),
   lastLines: isListOf(isText),
   curve: isListOf(has({ beforeMs: isNumber, memoryBytes: isNumber, cpuPercent: orNull(isNumber) })),
   next: isNext,

@@ -49,6 +49,8 @@ export interface ExitRecord {
   readonly readyMs: number | null;
   /** How often a process of this worker had followed another one. */
   readonly restarts: number;
+  /** The spare that took its place in the rotation; null: none did. */
+  readonly spare: string | null;
   readonly lastLines: readonly string[];
   /** The minutes before, oldest first. */
   readonly curve: readonly CurvePoint[];

@@ -292,7 +292,7 @@ export class Master {
   #stopProgress(): Progress {
     if (this.#phase === 'ended') return { type: 'done', ok: true, message: 'stopped' };
     const going = this.#fleet.apps.filter((app) => !isStopped(app));
-    const workers = going.reduce((sum, app) => sum + app.leaders().length, 0);
+    const workers = going.reduce((sum, app) => sum + app.view.leaders().length, 0);
     const hooks = this.#hooks.isRunning ? 'hooks run' : '';
     const left =
       going.length > 0
@@ -332,7 +332,7 @@ export class Master {
   /** Why nothing can run any more, an error per failed app; none when something can. */
   #failures(): SuperviseError[] {
     const { apps, isOver } = this.#fleet;
-    return isOver ? apps.flatMap((app) => app.failure ?? []) : [];
+    return isOver ? apps.flatMap((app) => app.view.failure ?? []) : [];
   }
 
   get #state(): MasterState {
@@ -365,7 +365,7 @@ export class Master {
   }
 
   #sample(): void {
-    const leaders = new Map(this.#fleet.apps.flatMap((app) => app.leaders()));
+    const leaders = new Map(this.#fleet.apps.flatMap((app) => app.view.leaders()));
     this.#ports.sampler.sample(leaders, (trees, host) => {
       this.#host = host;
       for (const app of this.#fleet.apps)

@@ -51,6 +51,8 @@ export interface Tracked {
   attempt: number;
   readyMs: number | null;
   points: readonly Point[];
+  /** The spare that took the place of this process in the rotation. */
+  spare: string | null;
   start: Start;
   /** The worker whose place it takes. */
   inPlaceOf: string | null;
@@ -126,6 +128,7 @@ export class ExitRecorder {
   #takeOfWorker(event: Extract<Event, { readonly worker: string; readonly slot: number }>): void {
     const app = this.#app(event.app);
     if (event.type === 'worker.starting') return this.#starting(event, app);
+    if (event.type === 'worker.promoted') return this.#promoted(event);
     const worker = this.#workers.get(event.worker);
     if (worker === undefined) return this.#waits(event, app);
     this.#settleWaiting(app, null);
@@ -203,6 +206,14 @@ export class ExitRecorder {
     app.workers.add(id);
   }
 
+  /** It comes before what follows from an exit, or before the stop. */
+  #promoted({ worker, of }: EventOf<'worker.promoted'>): void {
+    const before = of === null ? undefined : this.#workers.get(of);
+    if (before === undefined) return;
+    before.spare = worker;
+    if (before.exit !== null) before.exit = { ...before.exit, record: { ...before.exit.record, spare: worker } };
+  }
+
   #stopped(worker: Tracked, app: AppStory): void {
     this.#workers.delete(worker.id);
     app.workers.delete(worker.id);
@@ -250,6 +261,7 @@ function fresh({ pid, attempt }: EventOf<'worker.starting'>) {
     attempt,
     readyMs: null,
     points: [],
+    spare: null,
     reasons: new Map<Cause, string>(),
     markedSeq: null,
     ending: 'no' as const,
@@ -260,13 +272,13 @@ const nobody: Next = { type: 'stopped', by: null };
 
 function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
   const { at, app, slot, pid, cause, code, signal, error, oom, uptimeMs, lastLines } = event;
-  const { readyMs, revision, attempt, points } = worker;
+  const { readyMs, revision, attempt, points, spare } = worker;
   const overdue =
     isPlanned(cause) && worker.ending === 'overdue' ? 'it did not end in time (stop.timeout) and was killed' : null;
   const reason = worker.reasons.get(cause) ?? overdue;
   const record: ExitRecord = {
     ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
-    ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve: [], next: nobody },
+    ...{ uptimeMs, readyMs, restarts: attempt - 1, spare, lastLines, curve: [], next: nobody },
   };
   return { record, points };
 }
