@@ -105,7 +105,7 @@ describe('http', () => {
 
   test('a probe that cannot be made at all is a failure', async () => {
     const failure = await probe(worker(), { kind: 'tcp', port: -1 });
-    assert.match(failure ?? '', /^it cannot be probed: RangeError.*port/);
+    assert.match(failure ?? '', /^it cannot be probed: RangeError .*ERR_SOCKET_BAD_PORT/);
   });
 });
 
@@ -244,6 +244,19 @@ describe('exec', () => {
     await until(() => openFds() <= before, 'descriptors');
     assert.ok(existsSync(world.directory));
   });
+});
+
+test('one that is asked to end before it was ready: what its last probe has found is told', async () => {
+  let asked = 0;
+  const server = createHttpServer((_request, response) => void (asked++, response.writeHead(503).end()));
+  const port = await listening(server);
+  const tried = worker({ port, ready: { kind: 'http', path: '/ready', port: null } });
+  // The answer to the first has been read before the second is sent.
+  await until(() => asked >= 2, 'it is probed');
+  tried.process.terminate('SIGTERM');
+  await tried.exited;
+  const found = `GET http://127.0.0.1:${port}/ready answered 503`;
+  assert.deepEqual(tried.warnings, [`it had to end before it was ready; its last probe: ${found}`]);
 });
 
 test('a worker that has ended is not probed', async () => {
