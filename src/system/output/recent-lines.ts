@@ -154,7 +154,7 @@ class Ring {
       return { content: beginningOf(bytes.subarray(bytes.lastIndexOf(newline, length - 1) + 1, length)), room: null };
     const end = bytes.subarray(from, length);
     // Of those that fill half a room the ring holds two or three.
-    if (end.length * 2 < mostBytes) return { content: Buffer.from(end), room: null };
+    if (end.length * 2 < mostBytes) return { content: end.toString(), room: null };
     const room = this.#freeRooms.pop() ?? Buffer.allocUnsafeSlow(mostBytes);
     return { content: room.subarray(0, end.copy(room)), room };
   }
