@@ -490,6 +490,14 @@ const replacing: readonly Broken[] = [
     ].join('\n'),
   },
   {
+    what: 'globs to ignore that are none',
+    yaml: app('watch: {paths: [src], ignore: ["*.pyc", "[z-a]", ""]}'),
+    says: [
+      '4:45: apps.web.watch.ignore[1]: expected a glob, found "[z-a]". As a regular expression: Range out of order in character class',
+      '4:54: apps.web.watch.ignore[2]: expected a glob, found ""',
+    ].join('\n'),
+  },
+  {
     what: 'an empty path to watch',
     yaml: app('watch: [src, ""]'),
     says: '4:18: apps.web.watch[1]: expected a path, found ""',

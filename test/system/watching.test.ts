@@ -70,7 +70,8 @@ class Watched {
   async begin({ paths, ignore = [], by = 'stamp' }: Options): Promise<this> {
     const set = {
       roots: paths.map((path) => this.path(path)),
-      ignores: ignoring(this.dir, ignore, []),
+      ignores: ignoring(this.dir, ignore),
+      isOwn: () => false,
       by,
       debounceMs,
       sinceMs: Infinity,
@@ -374,6 +375,7 @@ test('two that watch the same folder are both told, and the other goes on when o
   const set = {
     roots: [site.path('app.py')],
     ignores: () => false,
+    isOwn: () => false,
     by: 'content' as const,
     debounceMs,
     sinceMs: Infinity,
