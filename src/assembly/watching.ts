@@ -12,7 +12,7 @@ import type { Event, EventType } from '../core/protocol.ts';
 import type { AppSpec } from '../core/spec.ts';
 import type { Master } from '../master/master.ts';
 import type { Cancel } from '../ports.ts';
-import { realOf } from '../system/real-path.ts';
+import { realOf } from '../config/real-path.ts';
 import type { AppWatch, Where } from '../system/watching/app-watch.ts';
 
 export interface WatchingParts {

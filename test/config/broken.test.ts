@@ -574,7 +574,7 @@ const logging: readonly Broken[] = [
   {
     what: 'two ways to rotate one file',
     yaml: 'apps:\n  web: {command: a, logs: {file: "all.log"}}\n  all: {command: b, logs: {file: "{app}.log", keep: 3}}\n',
-    says: '3:34: apps.all.logs.file: expected the same keep as apps.web.logs (line 2), which writes the same file, found 3 and 7. Give both the same, or each a file of its own, with {app} in its name',
+    says: '3:34: apps.all.logs.file: expected the same keep as apps.web.logs (line 2), which writes the same file (all.log), found 3 and 7. Give both the same, or each a file of its own, with {app} in its name',
   },
   {
     what: 'a line to wait for that nobody reads',

@@ -10,7 +10,7 @@
  */
 import { basename, dirname, join, relative } from 'node:path';
 import { escapedGlob, globPattern } from '../../core/glob.ts';
-import { realOf } from '../real-path.ts';
+import { realOf } from '../../config/real-path.ts';
 
 const builtIn = [
   ...['node_modules', '.git', '.hg', '.svn', '.venv', '__pycache__', '*.py[co]', '.*_cache', '.DS_Store'],
