@@ -64,10 +64,13 @@ export class ProcessTree {
     return own.size > 0 && livingTree(this.leader.pid).some((pid) => holds(pid, own));
   }
 
-  /** Sends a stop signal to the leader and down the chain. */
+  /** Sends a stop signal to the leader and down the chain. One that is stopped goes on with it, or it would never handle it. */
   terminate(signal: Signal): void {
     this.note();
-    for (const one of this.#chain()) send(one, signal);
+    for (const one of this.#chain()) {
+      send(one, signal);
+      if (statOf(one.pid)?.state === 'T') send(one, 'SIGCONT');
+    }
   }
 
   /** Sends a signal to the end of the chain alone: the real program. */
