@@ -2,7 +2,7 @@
  * What /proc says of a contender's processes: who they are, their memory, the CPU time they have used. And a command for it.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 function read(path) {
   try {
@@ -103,4 +103,30 @@ export function command([file, ...args], { env }) {
       code === 0 ? done() : failed(new Error(`${args.join(' ')}: exit code ${code}: ${said}`)),
     );
   });
+}
+
+/** The ports at the other end of a process's TCP connections over IPv4: fd and net/tcp of proc(5). */
+export function peersOf(pid) {
+  const own = new Set(descriptorsOf(pid).flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
+  const rows = read(`/proc/${pid}/net/tcp`)
+    .split('\n')
+    .slice(1)
+    .map((row) => row.trim().split(/\s+/));
+  return rows
+    .filter(([, , , , , , , , , inode]) => own.has(inode))
+    .map(([, , peer]) => Number.parseInt(peer.split(':')[1], 16));
+}
+
+function descriptorsOf(pid) {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return ''; // it was closed meanwhile
+      }
+    });
+  } catch {
+    return [];
+  }
 }

@@ -1,4 +1,5 @@
 /** The page that a run of the bench makes: goals, medians and ratios. */
+import { balanceGoals, balanceTables } from './balance-report.mjs';
 import { reloadGoals, reloadTable } from './reload-report.mjs';
 
 const ms = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
@@ -73,7 +74,7 @@ function roundsOf(figures, figure, name) {
 }
 
 /** The whole page, as Markdown. */
-export function page({ figures, versions, skipped, logs, reloads, machine, rounds, date }) {
+export function page({ figures, versions, skipped, logs, reloads, served, machine, rounds, date }) {
   const named = [...versions].filter(([, version]) => version).map((pair) => pair.join(' '));
   const missing = [...skipped].map(([name, why]) => `${name} was left out: ${why}.\n`);
   return `# Benchmarks
@@ -96,9 +97,9 @@ Each is the median of the ratios (or differences) of the single rounds; their ra
 
 | goal | measured | range | met |
 | --- | --- | --- | --- |
-${[...goals.map((goal) => goalRow(goal, figures)), ...reloadGoals(reloads)].join('\n')}
+${[...goals.map((goal) => goalRow(goal, figures)), ...reloadGoals(reloads), ...balanceGoals(served)].join('\n')}
 
-${[...tables.map((one) => table(one, figures)), reloadTable(reloads), logTable(logs)].filter(Boolean).join('\n')}`;
+${[...tables.map((one) => table(one, figures)), reloadTable(reloads), ...balanceTables(served), logTable(logs)].filter(Boolean).join('\n')}`;
 }
 
 function goalRow({ text, figure, of = 'supervise', to, most, lessBy }, figures) {

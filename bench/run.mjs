@@ -4,18 +4,21 @@
  *
  *   npm run build && npm run bench                    prints the tables and writes docs/benchmarks.md
  *   npm run bench -- --rounds 1 --no-write            a quick look
- *   npm run bench -- --only crashes,many --no-write   some of the measures: first, crashes, some, many, idle, reload, logs
+ *   npm run bench -- --only crashes,many --no-write   some of the measures: first, crashes, some, many, idle, reload, balance,
+ *                                                     burn, spare, killed, logs
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { backAfterKill, balanceOf, burning, lostAtKills } from './balance.mjs';
 import { stopAll } from './contender.mjs';
 import { eightWorkers, firstWorker, idleTogether, manyWorkers, sixtyFourWorkers } from './measures.mjs';
 import { gunicorn, gunicornUvicorn, puma, runit, supervisord, uvicornIsThere } from './peers/debian.mjs';
 import { forkLoop, nodeLoop } from './peers/floors.mjs';
 import { pm2, pm2Cluster, pm2Reload } from './peers/pm2.mjs';
+import { alone, nodeServers, slowBooters, uvicornServers } from './peers/servers.mjs';
 import { supervise, superviseFlags, superviseNode, superviseScript, superviseUvicorn } from './peers/supervise.mjs';
 import { Place } from './place.mjs';
 import { reloadTallies } from './reload.mjs';
@@ -24,7 +27,7 @@ import { page } from './report.mjs';
 const { values: flags } = parseArgs({
   options: {
     'rounds': { type: 'string', default: '5' },
-    'only': { type: 'string', default: 'first,crashes,some,many,idle,reload,logs' },
+    'only': { type: 'string', default: 'first,crashes,some,many,idle,reload,balance,burn,spare,killed,logs' },
     'no-write': { type: 'boolean', default: false },
   },
 });
@@ -41,7 +44,18 @@ const plan = {
 };
 const idlers = [supervise, superviseScript, pm2, pm2Cluster, supervisord];
 const reloaders = [superviseUvicorn, superviseNode, gunicornUvicorn, pm2Reload];
-const reloadRounds = Math.max(1, Math.round(rounds / 2));
+const servers = { Node: nodeServers, uvicorn: uvicornServers };
+/** What a part measures of which peers, under which title. */
+const serverParts = {
+  balance: [
+    ...[2, 4].map((count) => ({ title: `Node, ${count} workers`, app: 'Node', measure: balanceOf, count })),
+    { title: 'uvicorn, 4 workers', app: 'uvicorn', measure: balanceOf, count: 4 },
+  ],
+  burn: Object.keys(servers).map((app) => ({ title: app, app, measure: burning, count: 2, withAlone: true })),
+  spare: [{ title: 'uvicorn', app: 'uvicorn', measure: backAfterKill, peers: slowBooters }],
+  killed: Object.keys(servers).map((app) => ({ title: app, app, measure: lostAtKills })),
+};
+const halfTheRounds = Math.max(1, Math.round(rounds / 2));
 
 const place = new Place();
 const versions = new Map();
@@ -50,6 +64,8 @@ const skipped = new Map();
 const figures = new Map();
 /** Contender -> the tallies of each round. */
 const reloads = new Map();
+/** Part -> title -> contender -> what each round has measured. */
+const served = Object.fromEntries(Object.keys(serverParts).map((part) => [part, new Map()]));
 
 // Whoever breaks the bench off wants nothing of it to be left.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, breakOff);
@@ -58,7 +74,7 @@ try {
   const loadAtStart = loadavg()[0];
   prepare([...new Set([...everyone, superviseFlags, ...idlers])]);
   if (only.includes('reload')) prepare(reloaders.filter((peer) => peer !== superviseUvicorn || hasUvicorn()));
-  for (const name of only) await run(name);
+  for (const name of only) await (name in serverParts ? runServers(name) : run(name));
   const logs = only.includes('logs') ? workerOutput() : [];
   const text = page({
     figures,
@@ -66,6 +82,7 @@ try {
     skipped,
     logs,
     reloads,
+    served,
     machine: machine(loadAtStart),
     rounds,
     date: today(),
@@ -116,11 +133,30 @@ async function run(name) {
 }
 
 async function runReloads() {
-  for (let round = 1; round <= reloadRounds; round++) {
+  for (let round = 1; round <= halfTheRounds; round++) {
     for (const peer of reloaders.filter(isPresent)) {
-      process.stderr.write(`reload ${round}/${reloadRounds} ${peer.name}\n`);
+      process.stderr.write(`reload ${round}/${halfTheRounds} ${peer.name}\n`);
       const tallies = await sampled(peer, reloadTallies);
       if ('reloaded' in tallies) reloads.set(peer.name, [...(reloads.get(peer.name) ?? []), tallies]);
+    }
+  }
+}
+
+async function runServers(name) {
+  for (const { title, app, measure, count, withAlone = false, peers = servers[app] } of serverParts[name]) {
+    if (app === 'uvicorn' && !hasUvicorn()) continue;
+    const all = withAlone ? [...peers, alone[app]] : peers;
+    prepare(all);
+    const rows = new Map();
+    served[name].set(title, rows);
+    for (let round = 1; round <= halfTheRounds; round++) {
+      for (const peer of all.filter(isPresent)) {
+        process.stderr.write(`${name} ${round}/${halfTheRounds} ${title}: ${peer.name}\n`);
+        const workers = peer === alone[app] ? 1 : count;
+        await tried(peer, async () =>
+          rows.set(peer.name, [...(rows.get(peer.name) ?? []), await measure(peer, place, workers)]),
+        );
+      }
     }
   }
 }
@@ -129,13 +165,17 @@ function isPresent({ name }) {
   return versions.has(name);
 }
 
-/** One that fails once is told, and the others go on. */
 async function sampled(peer, measure) {
+  return (await tried(peer, () => measure(peer, place))) ?? {};
+}
+
+/** One that fails once is told, and the others go on. */
+async function tried(peer, act) {
   try {
-    return await measure(peer, place);
+    return await act();
   } catch (error) {
     process.stderr.write(`  ${peer.name}: ${error.message}\n`);
-    return {};
+    return null;
   }
 }
 

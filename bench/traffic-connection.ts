@@ -30,13 +30,14 @@ export interface Target {
 }
 
 interface Pending {
-  readonly answered: () => void;
+  readonly answered: (body: string) => void;
   readonly failed: (failure: RequestFailure) => void;
 }
 
 export class Connection {
   readonly #target: Target;
   readonly #socket: Socket;
+  #localPort: number | null = null;
   #received = '';
   #answered = 0;
   #isOpen = true;
@@ -46,6 +47,7 @@ export class Connection {
     this.#target = target;
     this.#socket = connect({ host: target.host, port: target.port, noDelay: true });
     this.#socket.setEncoding('latin1');
+    this.#socket.once('connect', () => (this.#localPort = this.#socket.localPort ?? null));
     this.#socket.on('data', (text) => this.#read(String(text)));
     this.#socket.on('end', () => this.#ended());
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(kindOf(error), error.message));
@@ -57,14 +59,19 @@ export class Connection {
     return this.#isOpen;
   }
 
-  /** Sends a request and waits for all of its answer. @throws RequestFailure */
-  async request(connection: 'keep-alive' | 'close'): Promise<void> {
+  /** The port of the client's end, also when it is closed; null: it was never connected. */
+  get localPort(): number | null {
+    return this.#localPort;
+  }
+
+  /** Sends a request and waits for all of its answer. @returns the body, as it was sent @throws RequestFailure */
+  async request(connection: 'keep-alive' | 'close'): Promise<string> {
     const { host, port, path, timeoutMs } = this.#target;
-    const done = new Promise<void>((answered, failed) => (this.#pending = { answered, failed }));
+    const done = new Promise<string>((answered, failed) => (this.#pending = { answered, failed }));
     const timer = setTimeout(() => this.#fail('timeout', `no answer within ${timeoutMs} ms`), timeoutMs);
     this.#socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}:${port}\r\nConnection: ${connection}\r\n\r\n`);
     try {
-      await done;
+      return await done;
     } finally {
       clearTimeout(timer);
     }
@@ -88,7 +95,7 @@ export class Connection {
     else this.#fail('eof', 'the connection was closed before the answer was complete');
   }
 
-  #finish({ status, keepsAlive }: Answer): void {
+  #finish({ status, keepsAlive, body }: Answer): void {
     const pending = this.#pending;
     if (pending === null) return this.destroy();
     if (status !== 200) return this.#fail('status', `status ${status}`);
@@ -96,7 +103,7 @@ export class Connection {
     this.#received = '';
     this.#answered++;
     if (!keepsAlive) this.destroy();
-    pending.answered();
+    pending.answered(body);
   }
 
   #fail(kind: FailureKind, why: string): void {
@@ -113,6 +120,7 @@ interface Answer {
   readonly keepsAlive: boolean;
   /** Without a length it ends with the connection. */
   readonly length: 'known' | 'until the end';
+  readonly body: string;
 }
 
 /** The answer at the beginning of `text`; null: not all of it is there. RFC 9112, as far as servers use it. */
@@ -120,15 +128,16 @@ function readAnswer(text: string): Answer | null {
   const end = text.indexOf('\r\n\r\n');
   if (end < 0) return null;
   const head = text.slice(0, end);
-  const body = end + 4;
+  const from = end + 4;
+  const body = text.slice(from);
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? 0);
   const length = /^content-length: *(\d+)/im.exec(head)?.[1];
   const isChunked = /^transfer-encoding:.*\bchunked/im.test(head);
-  const answer = (keepsAlive: boolean): Answer => ({ status, keepsAlive, length: 'known' });
+  const answer = (keepsAlive: boolean): Answer => ({ status, keepsAlive, length: 'known', body });
   const keepsAlive = !/^connection:.*\bclose/im.test(head) && head.startsWith('HTTP/1.1');
-  if (isChunked) return hasAllChunks(text, body) ? answer(keepsAlive) : null;
-  if (length !== undefined) return text.length - body >= Number(length) ? answer(keepsAlive) : null;
-  return { status, keepsAlive: false, length: 'until the end' };
+  if (isChunked) return hasAllChunks(text, from) ? answer(keepsAlive) : null;
+  if (length !== undefined) return body.length >= Number(length) ? answer(keepsAlive) : null;
+  return { status, keepsAlive: false, length: 'until the end', body };
 }
 
 function hasAllChunks(text: string, from: number): boolean {

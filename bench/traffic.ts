@@ -1,6 +1,6 @@
 /**
- * The load generator of tests, soak and bench: new connections at a given rate, whatever becomes of them, and clients that
- * keep their connection and ask one request after the other. It counts what went wrong:
+ * The load generator of tests, soak and bench: new connections at a given rate, whatever becomes of them, clients that
+ * keep their connection and ask one request after the other, and clients in a hurry. It counts what went wrong:
  *
  *   refused   nobody listened               status    an answer other than 200
  *   reset     the connection was reset      timeout   no whole answer in time
@@ -24,6 +24,8 @@ export interface TrafficOptions extends Partial<Target> {
   readonly keptAlive: number;
   /** Of each of these, between two requests. */
   readonly pauseMs?: number;
+  /** Clients that ask one request after the other at full speed, each on a new connection. */
+  readonly hurried?: number;
 }
 
 export interface Tally {
@@ -59,7 +61,8 @@ export class Traffic {
     this.#options = options;
     this.#target = { host: '127.0.0.1', path: '/', timeoutMs: 5_000, ...options };
     this.#timer = setInterval(() => this.#openNew(), tickMs);
-    this.#clients = Array.from({ length: options.keptAlive }, (_, index) => this.#client(index));
+    const kept = Array.from({ length: options.keptAlive }, (_, index) => this.#client(index));
+    this.#clients = [...kept, ...Array.from({ length: options.hurried ?? 0 }, () => this.#hurriedClient())];
   }
 
   /** How many requests were answered since the start or the last `take`. */
@@ -100,9 +103,18 @@ export class Traffic {
   #openNew(): void {
     if (this.#state !== 'runs') return;
     const due = Math.floor(((performance.now() - this.#startedMs) / 1000) * this.#options.newPerSecond);
-    for (; this.#opened < due; this.#opened++) {
-      const connection = new Connection(this.#target);
-      void this.#track(this.#count(connection.request('close')).finally(() => connection.destroy()));
+    for (; this.#opened < due; this.#opened++) void this.#askNew();
+  }
+
+  #askNew(): Promise<void> {
+    const connection = new Connection(this.#target);
+    return this.#track(this.#count(connection.request('close')).finally(() => connection.destroy()));
+  }
+
+  async #hurriedClient(): Promise<void> {
+    while (this.#state !== 'ends') {
+      if (this.#state === 'runs') await this.#askNew();
+      else await sleep(tickMs);
     }
   }
 
@@ -134,7 +146,7 @@ export class Traffic {
     }
   }
 
-  async #count(request: Promise<void>): Promise<void> {
+  async #count(request: Promise<unknown>): Promise<void> {
     try {
       await request;
       this.#counts.answered++;

@@ -2,14 +2,17 @@
  * `npm run soak`: the long rounds of test/e2e/no-loss.test.ts. Changes under load, one kind after the other, on uvicorn (FastAPI)
  * and on Node; a table of what clients saw. Exit code 1 when a request was lost, or a round could not be finished.
  *
- *   npm run soak                                       50 reloads, 200 crashes outside of requests, 50 scale changes, 50 recycles
- *   npm run soak -- --reloads 5 --crashes 10 --scales 6 --recycles 0 --only node
+ *   npm run soak      50 reloads, 200 crashes outside of requests, 50 scale changes, 50 recycles, and 200 replacements at full speed
+ *   npm run soak -- --reloads 5 --crashes 10 --scales 6 --recycles 0 --replacements 12 --only node
  *   npm run soak -- --rate 500 --kept 16               the load: new connections per second, and clients that keep theirs
  */
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { crashes, recycles, reloads, scaleChanges, serverKinds, underLoad } from '../build/test/helpers/rounds.js';
+import { crashes, recycles, reloads, replacements, rudeKind } from '../build/test/helpers/rounds.js';
+import { scaleChanges, serverKinds, underLoad } from '../build/test/helpers/rounds.js';
+
+const kinds = [...serverKinds, rudeKind];
 
 const { values: flags } = parseArgs({
   options: {
@@ -17,15 +20,18 @@ const { values: flags } = parseArgs({
     crashes: { type: 'string', default: '200' },
     scales: { type: 'string', default: '50' },
     recycles: { type: 'string', default: '50' },
+    replacements: { type: 'string', default: '200' },
     rate: { type: 'string', default: '200' },
     kept: { type: 'string', default: '16' },
-    only: { type: 'string', default: serverKinds.join(',') },
+    only: { type: 'string', default: kinds.join(',') },
   },
 });
 const load = { newPerSecond: Number(flags.rate), keptAlive: Number(flags.kept) };
 const times = Object.fromEntries(
-  ['reloads', 'crashes', 'scales', 'recycles'].map((what) => [what, Number(flags[what])]),
+  ['reloads', 'crashes', 'scales', 'recycles', 'replacements'].map((what) => [what, Number(flags[what])]),
 );
+/** Clients at full speed. */
+const hurried = 16;
 const quietMs = 5_000;
 const lifetime = '3s';
 const recycleMs = 6_000;
@@ -69,14 +75,18 @@ function note(name, tally) {
 }
 
 for (const server of flags.only.split(',')) {
-  if (!serverKinds.includes(server)) {
-    console.error(`--only: expected some of ${serverKinds.join(', ')}, found ${server}`);
+  if (!kinds.includes(server)) {
+    console.error(`--only: expected some of ${kinds.join(', ')}, found ${server}`);
     process.exit(64);
   }
   if (server === 'uvicorn' && !existsSync('/usr/bin/uvicorn')) {
     process.stderr.write('uvicorn: left out, it is not installed: apt-get install uvicorn python3-fastapi\n');
     continue;
   }
+  const inHurry = (stage) => replacements(stage, times.replacements);
+  const hurry = { newPerSecond: 0, keptAlive: 0, hurried };
+  await round([server, 'replacements at full speed', times.replacements], inHurry, hurry);
+  if (server === rudeKind) continue;
   await round([server, 'nothing', 1], async ({ traffic }) => {
     traffic.take();
     await sleep(quietMs);
@@ -92,7 +102,7 @@ for (const server of flags.only.split(',')) {
 
 const headings = ['refused', 'reset', 'eof', 'status', 'timeout', 'other'];
 console.log(`
-Load: ${load.newPerSecond} new connections per second and ${load.keptAlive} clients that keep theirs; 2 workers.
+Load: ${load.newPerSecond} new connections per second and ${load.keptAlive} clients that keep theirs; 2 workers. At full speed: ${hurried} clients, each request on a new connection.
 "sent again": on a kept connection that ended before a byte of the answer, and answered on a new one. Not a failure.
 
 | server | what | times | seconds | answered | failed | ${headings.join(' | ')} | sent again | longest stall (ms) |

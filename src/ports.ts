@@ -62,6 +62,10 @@ export interface WorkerListener extends ProcessListener {
 export interface RunningProcess {
   /** null when it could not be started; `exited` follows. */
   readonly pid: number | null;
+  /** Lets new connections come to it, now that it is ready. Until then they go to others. */
+  admit(): void;
+  /** Whether it accepts from a socket that others have too: then connections come to it without being admitted. */
+  readonly sharesListener: boolean;
   /** Sends a stop signal to the leader and down the chain of only children. */
   terminate(signal: Signal): void;
   /** Kills the whole tree, processes that left the group included. */

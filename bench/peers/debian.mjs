@@ -89,10 +89,10 @@ export const gunicornUvicorn = {
     const found = packaged('gunicorn', 'gunicorn')(place);
     return found.skip || uvicornIsThere(place) ? found : { skip: 'not installed: apt-get install uvicorn' };
   },
-  launch: ({ place, programs, count, port }) => ({
+  launch: ({ place, programs, count, port, asgi }) => ({
     argv: [
       place.find('gunicorn'),
-      ...['-k', 'uvicorn.workers.UvicornWorker', '-w', String(count), '-b', `127.0.0.1:${port}`, 'asgi:app'],
+      ...['-k', 'uvicorn.workers.UvicornWorker', '-w', String(count), '-b', `127.0.0.1:${port}`, asgi],
     ],
     env: { PYTHONPATH: programs, PYTHONDONTWRITEBYTECODE: '1' },
     reload: async ({ pid }) => {
@@ -106,6 +106,21 @@ export const gunicornUvicorn = {
     },
   }),
 };
+
+/** uvicorn as its own master, or without one: `--workers 1` is a single process. */
+export function uvicornItself(name) {
+  return {
+    name,
+    prepare: packaged('uvicorn', 'uvicorn'),
+    launch: ({ place, programs, count, port, asgi }) => ({
+      argv: [
+        place.find('uvicorn'),
+        ...[asgi, '--workers', String(count), '--port', String(port), '--log-level', 'warning'],
+      ],
+      env: { PYTHONPATH: programs, PYTHONDONTWRITEBYTECODE: '1' },
+    }),
+  };
+}
 
 /** Whether uvicorn is there, or could be installed. */
 export function uvicornIsThere(place) {

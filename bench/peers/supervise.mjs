@@ -49,28 +49,33 @@ export const superviseFlags = {
   }),
 };
 
-/** With a server, for what a reload loses. The canary is none: no peer waits to see whether the new workers stay. */
-function reloading(name, app) {
+/** With a server: `app` makes its part of the config from what is launched. */
+export function superviseServer(name, app) {
   return {
     name,
     prepare: () => ({ version: '' }),
-    launch: ({ dir, count, server, programs, port }) => {
-      const config = join(dir, 'supervise.yaml');
-      const web = { ...app({ server, programs, port }), workers: count, listen: [`127.0.0.1:${port}`] };
-      writeFileSync(config, JSON.stringify({ name: 'bench', apps: { web: { ...web, reload: { canary: '0s' } } } }));
+    launch: (what) => {
+      const config = join(what.dir, 'supervise.yaml');
+      const web = { workers: what.count, ...app(what) };
+      writeFileSync(config, JSON.stringify({ name: 'bench', apps: { web } }));
       const argv = [process.execPath, bin, 'start', '-c', config];
       const reload = (running) => command([process.execPath, bin, 'reload', '-c', config], running);
-      return { argv, env: surroundings(dir), reload };
+      return { argv, env: surroundings(what.dir), reload };
     },
   };
 }
 
-export const superviseNode = reloading('supervise, Node', ({ server, port }) => ({
-  script: server,
-  env: { PORT: port },
-}));
+/** A Node server on our socket. */
+export const nodeApp = ({ server, port }) => ({ script: server, env: { PORT: port }, listen: [`127.0.0.1:${port}`] });
 
-export const superviseUvicorn = reloading('supervise, uvicorn', ({ programs }) => ({
-  command: 'uvicorn asgi:app --fd {fd} --log-level warning',
+/** An ASGI application on our socket. */
+export const uvicornApp = ({ programs, port, asgi }) => ({
+  command: `uvicorn ${asgi} --fd {fd} --log-level warning`,
   env: { PYTHONPATH: programs, PYTHONDONTWRITEBYTECODE: '1' },
-}));
+  listen: [`127.0.0.1:${port}`],
+});
+
+/** For what a reload loses. The canary is none: no peer waits to see whether the new workers stay. */
+const reload = { canary: '0s' };
+export const superviseNode = superviseServer('supervise, Node', (what) => ({ ...nodeApp(what), reload }));
+export const superviseUvicorn = superviseServer('supervise, uvicorn', (what) => ({ ...uvicornApp(what), reload }));

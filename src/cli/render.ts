@@ -83,17 +83,18 @@ function loadCells({ connections, queue }: AppSnapshot | WorkerSnapshot, load: L
 }
 
 function appRow(app: AppSnapshot, load: Load, colours: Colours): readonly (Cell | string)[] {
-  const { name, state, ready, goal, revision, listen } = app;
-  const cells = [name, stateCell(state, colours), `${ready}/${goal}`, String(revision)];
+  const { name, state, ready, goal, spares, revision, listen } = app;
+  const standby = spares.goal === 0 ? '' : ` +${spares.ready}/${spares.goal}`;
+  const cells = [name, stateCell(state, colours), `${ready}/${goal}${standby}`, String(revision)];
   return [...cells, ...loadCells(app, load), listen.join(' ') || '-'];
 }
 
 function workerRow(worker: WorkerSnapshot, load: Load, colours: Colours): readonly (Cell | string)[] {
-  const { id, pid, state, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
+  const { id, pid, state, spare, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
   const cells = [
     id,
     pid === null ? '-' : String(pid),
-    stateCell(state, colours),
+    stateCell(spare ? 'spare' : state, colours),
     durationText(uptimeMs),
     String(restarts),
   ];
@@ -156,7 +157,7 @@ function painted(state: string, colours: Colours): string {
 }
 
 function paintOf(state: string, colours: Colours): Paint | undefined {
-  if (['ready', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
+  if (['ready', 'spare', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
   if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return colours.red;
   if (['stopped', 'skipped', 'pending'].includes(state)) return colours.dim;
   return colours.yellow;

@@ -1,6 +1,7 @@
 /** One app: from its checked settings to its AppSpec, with the checks between its keys. */
 import { resolve } from 'node:path';
-import type { AppSpec, Balance, ListenSpec, LogsSpec, WatchSpec } from '../core/spec.ts';
+import type { AppSpec, ListenSpec, LogsSpec, WatchSpec } from '../core/spec.ts';
+import { checkBalance } from './balance.ts';
 import { bytes, isBroken, ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf } from './command.ts';
 import { signalName } from './fields.ts';
@@ -19,14 +20,17 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
   const written = { path: [...path, kind], shell: false, hasPort: app.port !== null };
   const argv = commandOf(app[kind] ?? [], { ...written, kind: kind === 'script' ? 'script' : 'app' }, building);
   checkPort(app, path, building);
+  checkBalance(app, path, building);
   checkReload(app, path, building);
   checkBackoff(app, path, building);
   checkStall(app, path, building);
+  checkSpares(app, path, building);
   const spec: AppSpec = {
     name,
     kind,
     argv,
     workers: app.workers,
+    spares: app.spares,
     listen: listenOf(app, path, building),
     cwd: resolve(building.dir, app.cwd ?? '.'),
     env: app.env,
@@ -54,7 +58,7 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
     },
     stop: { signal: signalName(app.stop.signal), timeoutMs: ms(app.stop.timeout) },
     reload: { maxSurge: reload.max_surge, maxUnavailable: reload.max_unavailable, canaryMs: ms(reload.canary) },
-    balance: app.balance as Balance,
+    balance: app.balance,
     health: healthOf(app, path, building),
     stall: app.stall && {
       afterMs: ms(app.stall.after),
@@ -105,6 +109,29 @@ function checkStall(app: AppSettings, path: Path, building: Building): void {
     [...path, 'stall'],
     'expected listen, because a command that hangs is seen at our socket, found none. Add listen, or use health',
   );
+}
+
+/** A ready worker is kept out of the rotation by its listener, which only a TCP address gives it. */
+function checkSpares(app: AppSettings, path: Path, building: Building): void {
+  const isWrong = (key: string) => isBroken(building, [...path, key]);
+  if (app.spares === 0 || isWrong('listen') || isWrong('balance')) return;
+  const written = typeof app.listen === 'string' ? [app.listen] : app.listen;
+  const unix = written.find((text) => text.startsWith('unix:'));
+  const [expected, found] =
+    app.port !== null
+      ? ['listen instead of port', 'port. Clients choose a worker by its port, so a spare cannot take its place']
+      : written.length === 0
+        ? ['a TCP listen', 'none. Connections can be kept from a ready worker only at our socket']
+        : unix !== undefined
+          ? [
+              'TCP addresses alone in listen',
+              `${quoted(unix)}. A unix socket has one listener, so spares would accept there`,
+            ]
+          : app.balance === 'shared'
+            ? ['balance: auto or steered', 'shared. Spares would accept from the shared socket like the others']
+            : [];
+  if (expected !== undefined)
+    report(building, [...path, 'spares'], `expected ${expected}, because of spares, found ${found}`);
 }
 
 function checkReload({ reload }: AppSettings, path: Path, building: Building): void {

@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import type { HookPhase, HookSpec, ListenSpec, Spec } from '../core/spec.ts';
 import { buildApp } from './app.ts';
+import { checkPolicies } from './balance.ts';
 import { ms, report, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf, programName } from './command.ts';
 import { inDependencyOrder } from './dependencies.ts';
@@ -19,6 +20,7 @@ export function build(settings: Settings, building: Building): Spec {
   const apps = Object.entries(settings.apps).map(([name, app]) => buildApp(name, app, building));
   checkAddresses(apps, building);
   checkLogFiles(apps, building);
+  checkPolicies(apps, building);
   const ordered = inDependencyOrder(apps, building);
   const { socket } = settings.control;
   const controlSocket = socket === null ? null : resolve(building.dir, socket);

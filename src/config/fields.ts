@@ -155,20 +155,6 @@ export function octal(expected: string) {
   });
 }
 
-/** One of `options`; `later` are those that a later version will understand. */
-export function word(options: readonly string[], later: readonly string[] = []) {
-  const list = listOf(options, 'or');
-  return text(
-    list,
-    (value) => {
-      if (options.includes(value)) return null;
-      if (later.includes(value)) return { unsupported: `Use ${list}` };
-      return { expected: list, ...didYouMean(value, options) };
-    },
-    { enum: options },
-  );
-}
-
 /** The name of a signal, with or without SIG. */
 export function signal() {
   const names = Object.keys(constants.signals);

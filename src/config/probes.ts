@@ -127,10 +127,10 @@ function adviceFor(kind: 'http' | 'tcp', place: Path): { readonly own: string; r
 }
 
 export function tooFewPorts(slots: number, port: number): string {
-  return `expected room for ${slots} ports up to 65535 (workers and max_surge), found ${port}`;
+  return `expected room for ${slots} ports up to 65535 (workers, spares and max_surge), found ${port}`;
 }
 
 /** How many slots there are at most, as long as nobody scales. */
 export function slotsOf(app: AppSettings): number {
-  return Math.max(1, app.workers + app.reload.max_surge);
+  return Math.max(1, app.workers + app.spares + app.reload.max_surge);
 }

@@ -21,7 +21,7 @@ import {
   jsonHasOneOf,
 } from './fields.ts';
 import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
-import { size, text, usual, whole, wholeOrLater, word, type Wrong } from './fields.ts';
+import { size, text, usual, whole, wholeOrLater, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
 import { healthSchema, readySchema, whyNoPattern } from './probe-schema.ts';
@@ -225,10 +225,14 @@ const app = section('an app', {
     '0666',
   ),
   socket_group: orNone('The group of the unix sockets.', userGroup()),
-  spares: later('Ready workers kept out of the rotation.', [0], 'Use 0'),
+  spares: usual(
+    'So many more workers are booted and ready, out of the rotation: one takes the place of a worker that ends, at once. Needs a TCP listen.',
+    whole(0, 100),
+    0,
+  ),
   balance: usual(
-    'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had.',
-    word(['auto', 'steered', 'shared'], ['round-robin']),
+    'How connections find a worker. steered: the kernel sends them to ready workers only, each on a listener of its own. shared: all accept from one socket. auto: steered where that can be had. round-robin: node:cluster hands them to a script without listen.',
+    choice(['auto', 'steered', 'shared', 'round-robin']),
     'auto',
   ),
   cwd: maybe(

@@ -46,6 +46,10 @@ const sentences: Sentences = {
     'info',
     `${e.worker} is ready after ${formatDuration(e.bootMs)}${e.pid === null ? '' : ` (pid ${e.pid})`}`,
   ],
+  'worker.promoted': (e) => [
+    'info',
+    `${e.worker}, a spare until now, serves${e.of === null ? '' : ` in place of ${e.of}`}`,
+  ],
   'worker.stopping': (e) => [
     e.cause === 'start-timeout' ? 'warn' : 'debug',
     `${e.worker} is asked to end: ${causeInWords[e.cause]}`,

@@ -124,6 +124,8 @@ export type EventBody =
       readonly attempt: number;
     } & WorkerRef)
   | ({ readonly type: 'worker.ready'; readonly pid: number | null; readonly bootMs: number } & WorkerRef)
+  /** A spare until now, it serves. `of`: in whose place; null: in a new one. */
+  | ({ readonly type: 'worker.promoted'; readonly pid: number | null; readonly of: string | null } & WorkerRef)
   | ({
       readonly type: 'worker.stopping' | 'worker.killing';
       readonly pid: number | null;
@@ -275,8 +277,11 @@ export interface AppSnapshot {
   readonly name: string;
   readonly kind: 'command' | 'script';
   readonly state: AppState;
+  /** Wanted workers, and those of them that are ready and serve. */
   readonly goal: number;
   readonly ready: number;
+  /** Wanted spares, and those that are ready and stand by. */
+  readonly spares: { readonly goal: number; readonly ready: number };
   readonly revision: number;
   readonly listen: readonly string[];
   /** Client connections that its workers hold, as counted at `countedAt`; null: not known. */
@@ -295,6 +300,8 @@ export interface WorkerSnapshot {
   readonly slot: number;
   readonly pid: number | null;
   readonly state: WorkerState;
+  /** It is ready, and out of the rotation until a place is free. */
+  readonly spare: boolean;
   /** What it is waiting for or why it is so, in words; null when there is nothing to say. */
   readonly reason: string | null;
   readonly revision: number;

@@ -50,6 +50,8 @@ export interface ExitRecord {
   readonly readyMs: number | null;
   /** How often a process of this worker had followed another one. */
   readonly restarts: number;
+  /** The spare that took its place in the rotation; null: none did. */
+  readonly spare: string | null;
   readonly lastLines: readonly string[];
   /** The minutes before, oldest first. */
   readonly curve: readonly CurvePoint[];
@@ -243,5 +245,5 @@ export function parseRecord(line: string): ExitRecord | null {
   const { at, app, worker, cause, uptimeMs, lastLines, curve, next } = value;
   const isText = [at, app, worker, cause].every((one) => typeof one === 'string');
   const isWhole = Array.isArray(lastLines) && Array.isArray(curve) && typeof next?.type === 'string';
-  return isText && isWhole && typeof uptimeMs === 'number' ? (value as ExitRecord) : null;
+  return isText && isWhole && typeof uptimeMs === 'number' ? ({ spare: null, ...value } as ExitRecord) : null;
 }

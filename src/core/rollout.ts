@@ -34,7 +34,7 @@ export type Verdict =
   | { readonly type: 'succeeded' }
   | { readonly type: 'failed'; readonly worker: string };
 
-/** What to think of the rollout at `nowMs`. `replicas`: how many workers the app should have. */
+/** What to think of the rollout at `nowMs`. `replicas`: how many workers the app should have, its spares among them. */
 export function judge(rollout: Rollout, workers: readonly RolloutWorker[], replicas: number, nowMs: number): Verdict {
   const fresh = workers.filter((worker) => worker.revision === rollout.to && !worker.leaving);
   const broken = fresh.find((worker) => worker.failedOnce);

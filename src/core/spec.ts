@@ -46,6 +46,8 @@ export interface AppSpec {
   /** The words of the command, or the script and its arguments. `{placeholders}` are still in them. */
   readonly argv: readonly string[];
   readonly workers: number;
+  /** Ready workers besides these, out of the rotation. */
+  readonly spares: number;
   readonly listen: readonly ListenSpec[];
   /** A script without `listen` chooses its ports itself and runs under node:cluster; the rest is spawned. */
   readonly cwd: string;
@@ -133,8 +135,11 @@ export interface ReloadSpec {
   readonly canaryMs: number;
 }
 
-/** How connections find a worker: `steered` by the kernel to a listener of each slot, `shared` from one socket. */
-export type Balance = 'auto' | 'steered' | 'shared';
+/**
+ * How connections find a worker: `steered` by the kernel to a listener of each slot, `shared` from one socket, `round-robin` (of
+ * scripts without `listen`) handed out by the master.
+ */
+export type Balance = 'auto' | 'steered' | 'shared' | 'round-robin';
 
 /** Probes of a ready worker. Each has `timeoutMs` to succeed; so many `failures` in a row and it is unhealthy. */
 export interface HealthSpec {

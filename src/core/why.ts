@@ -106,7 +106,12 @@ function exitParagraph(record: ExitRecord, clock: Clock): Paragraph {
   return {
     kind: isPlain ? 'planned' : 'crash',
     headline: headlineOf(record, clock),
-    details: [facts.filter((fact) => fact !== null).join(', '), ...curveLines(curve), nextInWords(record.next)],
+    details: [
+      facts.filter((fact) => fact !== null).join(', '),
+      ...curveLines(curve),
+      ...(record.spare === null ? [] : [`${record.spare}, a spare, took its place`]),
+      nextInWords(record.next),
+    ],
     lastLines,
   };
 }

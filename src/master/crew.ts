@@ -53,10 +53,25 @@ export class Crew {
     return runner ? [runner] : [];
   }
 
-  /** As many as wanted, and nobody leaving. */
-  isWhole(replicas: number): boolean {
+  /** Those that are ready, spares among them. */
+  ready(): WorkerRunner[] {
+    return this.up().filter(({ life }) => life.state === 'ready');
+  }
+
+  /** Those that are ready and in the rotation. */
+  serving(): WorkerRunner[] {
+    return this.up().filter((runner) => runner.isAdmitted);
+  }
+
+  /** Whether some are of another revision than this. */
+  isMixed(revision: number): boolean {
+    return this.all().some(({ pinned }) => pinned.revision !== revision);
+  }
+
+  /** As many as wanted, spares among them, and nobody leaving. */
+  isWhole(wanted: number): boolean {
     const up = this.up().length;
-    return up >= replicas && up === this.#runners.size;
+    return up >= wanted && up === this.#runners.size;
   }
 
   /** Whether all that were made after worker number `since` serve. Older ones are not looked at. */
@@ -122,6 +137,8 @@ export class Crew {
         state: runner.life.state,
         leaving: runner.leaving,
         available,
+        admitted: runner.isAdmitted,
+        sharesListener: runner.sharesListener,
         doomed: runner.id === doomed,
       };
     });

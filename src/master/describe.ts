@@ -30,6 +30,7 @@ export function workerSnapshot(
     slot,
     pid,
     state: life.state,
+    spare: life.state === 'ready' && !runner.isAdmitted,
     reason: reasonOf(life, nowMs) ?? (illness && inWords(illness)),
     revision: runner.pinned.revision,
     restarts: life.restarts,

@@ -75,7 +75,7 @@ export class Fleet {
   /** Starts the apps whose turn has come: their place is free, and all that they depend on serves. Called after every change. */
   advance(): void {
     for (const app of this.#waiting) {
-      if (app.isGoing) this.#waiting.delete(app);
+      if (app.view.isGoing) this.#waiting.delete(app);
       else if (this.#hasItsPlace(app) && app.spec.dependsOn.every((name) => this.#serves(name))) {
         this.#waiting.delete(app);
         app.start();
@@ -86,7 +86,7 @@ export class Fleet {
   /** Whether the app of this name serves, or has done its work; one that is not there holds up nobody. */
   #serves(name: string): boolean {
     const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
-    return app === undefined || (app.startIsOver && app.ended !== 'failed');
+    return app === undefined || (app.view.startIsOver && app.view.ended !== 'failed');
   }
 
   /** "reloading web, api" @throws SuperviseError for an app that is not known */
@@ -180,7 +180,7 @@ export class Fleet {
 
   /** One that has not come up yet; and one that has taken a port for itself, which what comes may need. */
   #goesAtOnce(app: App, plan: ReloadPlan): boolean {
-    return (this.#added.has(app) && !app.startIsOver) || (plan.added.length > 0 && app.holdsPorts);
+    return (this.#added.has(app) && !app.view.startIsOver) || (plan.added.length > 0 && app.view.holdsPorts);
   }
 
   #remove(app: App): void {
@@ -210,7 +210,7 @@ export class Fleet {
     }
     if (!this.#hasSpareSockets || this.#host.operations.isGoing('reload')) return;
     this.#releaseSockets();
-    this.#hasSpareSockets = this.#going.size > 0 || this.#apps.some((app) => app.isMixed);
+    this.#hasSpareSockets = this.#going.size > 0 || this.#apps.some((app) => app.view.isMixed);
   }
 
   /** An app that comes back while it still leaves waits until it is gone: two of a name would share slots and ports. */
@@ -230,7 +230,7 @@ export class Fleet {
 
   /** Closes the listeners that no running and no coming worker needs. */
   #releaseSockets(): void {
-    this.#host.ports.sockets.retain(this.#apps.flatMap((app) => app.listenUrls));
+    this.#host.ports.sockets.retain(this.#apps.flatMap((app) => app.view.listenUrls));
   }
 
   /** @throws SuperviseError unknown-target */
@@ -243,7 +243,7 @@ export class Fleet {
       whenQuiet(app, since, {
         doing: message,
         done: `restarted ${old.length} of ${app.name}`,
-        met: !old.some((id) => app.has(id)),
+        met: !old.some((id) => app.view.has(id)),
       });
     const operation = this.#host.operations.begin('restart', message, check);
     this.#host.changed();
@@ -298,9 +298,9 @@ export class Fleet {
 
   #find(target: Target): App {
     const app = this.#appNamed(target.app);
-    if (target.worker === null || app.has(target.worker)) return app;
+    if (target.worker === null || app.view.has(target.worker)) return app;
     const ids =
-      app
+      app.view
         .snapshot()
         .workers.map((worker) => worker.id)
         .join(', ') || 'none';
@@ -333,5 +333,5 @@ export class Fleet {
 }
 
 export function isStopped(app: App): boolean {
-  return app.state === 'stopped';
+  return app.view.state === 'stopped';
 }

@@ -151,7 +151,7 @@ export class Master {
       configFile: this.#spec.file,
       hooks: this.#hooks.results(),
       host: this.#host,
-      apps: this.#fleet.apps.map((app) => app.snapshot()),
+      apps: this.#fleet.apps.map((app) => app.view.snapshot()),
     };
   }
 
@@ -188,7 +188,7 @@ export class Master {
   }
 
   #reviewStart(): void {
-    if (!this.#fleet.apps.every((app) => app.startIsOver) || this.#failures().length > 0) return;
+    if (!this.#fleet.apps.every((app) => app.view.startIsOver) || this.#failures().length > 0) return;
     this.#enter('post_start');
     this.#hooks.run('post_start', (outcome) => this.#after(outcome, () => this.#enter('running')));
   }
@@ -292,7 +292,7 @@ export class Master {
   #stopProgress(): Progress {
     if (this.#phase === 'ended') return { type: 'done', ok: true, message: 'stopped' };
     const going = this.#fleet.apps.filter((app) => !isStopped(app));
-    const workers = going.reduce((sum, app) => sum + app.leaders().length, 0);
+    const workers = going.reduce((sum, app) => sum + app.view.leaders().length, 0);
     const hooks = this.#hooks.isRunning ? 'hooks run' : '';
     const left =
       going.length > 0
@@ -318,7 +318,7 @@ export class Master {
   #reviewEnd(): void {
     if (this.#phase !== 'booting' && this.#phase !== 'running') return;
     const { apps } = this.#fleet;
-    if (apps.length === 0 || apps.some((app) => app.ended === null)) return;
+    if (apps.length === 0 || apps.some((app) => app.view.ended === null)) return;
     const failures = this.#failures();
     const [first] = failures;
     if (!first) return this.#begin('graceful', { code: ExitCode.ok, error: null });
@@ -333,7 +333,7 @@ export class Master {
   /** Why nothing can run any more, an error per failed app; none when something can. */
   #failures(): SuperviseError[] {
     const { apps } = this.#fleet;
-    return apps.some((app) => app.ended === null) ? [] : apps.flatMap((app) => app.failure ?? []);
+    return apps.some((app) => app.view.ended === null) ? [] : apps.flatMap((app) => app.view.failure ?? []);
   }
 
   get #state(): MasterState {
@@ -366,7 +366,7 @@ export class Master {
   }
 
   #sample(): void {
-    const leaders = new Map(this.#fleet.apps.flatMap((app) => app.leaders()));
+    const leaders = new Map(this.#fleet.apps.flatMap((app) => app.view.leaders()));
     this.#ports.sampler.sample(leaders, (trees, host) => {
       this.#host = host;
       for (const app of this.#fleet.apps)

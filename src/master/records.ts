@@ -50,6 +50,8 @@ export interface Tracked {
   attempt: number;
   readyMs: number | null;
   points: readonly Point[];
+  /** The spare that took the place of this process in the rotation. */
+  spare: string | null;
   start: Start;
   /** The worker whose place it takes. */
   inPlaceOf: string | null;
@@ -121,6 +123,7 @@ export class ExitRecorder {
   #takeOfWorker(event: Extract<Event, { readonly worker: string; readonly slot: number }>): void {
     const app = this.#app(event.app);
     if (event.type === 'worker.starting') return this.#starting(event, app);
+    if (event.type === 'worker.promoted') return this.#promoted(event);
     this.#settleWaiting(app, null);
     const worker = this.#workers.get(event.worker);
     if (worker === undefined) return;
@@ -183,6 +186,14 @@ export class ExitRecorder {
     app.workers.add(id);
   }
 
+  /** It comes before what follows from an exit, or before the stop. */
+  #promoted({ worker, of }: EventOf<'worker.promoted'>): void {
+    const before = of === null ? undefined : this.#workers.get(of);
+    if (before === undefined) return;
+    before.spare = worker;
+    if (before.exit !== null) before.exit = { ...before.exit, record: { ...before.exit.record, spare: worker } };
+  }
+
   #stopped(worker: Tracked, app: AppStory): void {
     this.#workers.delete(worker.id);
     app.workers.delete(worker.id);
@@ -225,18 +236,18 @@ export class ExitRecorder {
 
 /** What is new with each process of a worker. */
 function fresh({ pid, attempt }: EventOf<'worker.starting'>) {
-  return { pid, attempt, readyMs: null, points: [], reasons: new Map<Cause, string>(), markedSeq: null };
+  return { pid, attempt, readyMs: null, points: [], spare: null, reasons: new Map<Cause, string>(), markedSeq: null };
 }
 
 const nobody: Next = { type: 'stopped', by: null };
 
 function draft(event: EventOf<'worker.exited'>, worker: Tracked): Draft {
   const { at, app, slot, pid, cause, code, signal, error, oom, uptimeMs, lastLines } = event;
-  const { readyMs, revision, attempt, points } = worker;
+  const { readyMs, revision, attempt, points, spare } = worker;
   const reason = worker.reasons.get(cause) ?? null;
   const record: ExitRecord = {
     ...{ at, app, worker: worker.id, slot, pid, revision, cause, code, signal, error, oom: oom ?? null, reason },
-    ...{ uptimeMs, readyMs, restarts: attempt - 1, lastLines, curve: [], next: nobody },
+    ...{ uptimeMs, readyMs, restarts: attempt - 1, spare, lastLines, curve: [], next: nobody },
   };
   return { record, points };
 }

@@ -87,7 +87,7 @@ export function reloadProgress(parts: readonly RunningReload[]): Progress {
 function partProgress(part: RunningReload): Progress {
   const { app } = part;
   if (part.kind === 'removed') {
-    if (app.state === 'stopped') return { type: 'done', ok: true, message: `${app.name} is removed` };
+    if (app.view.state === 'stopped') return { type: 'done', ok: true, message: `${app.name} is removed` };
     const fate = part.fate();
     if (fate === 'stays') return { type: 'done', ok: false, message: `${app.name} is not removed` };
     return { type: 'going', message: `${app.name} ${fate === 'goes' ? 'stops' : 'is removed when the others serve'}` };
@@ -107,16 +107,16 @@ function partProgress(part: RunningReload): Progress {
         message: `${app.name} was not added: ${error.message}`,
         lastLines: error.lastLines,
       };
-    if (app.isGoing) return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
-    if (app.failure)
+    if (app.view.isGoing) return { type: 'done', ok: false, message: `${app.name} was removed by a later reload` };
+    if (app.view.failure)
       return {
         type: 'done',
         ok: false,
-        message: `${app.name} is added, but ${app.failure.message}`,
-        lastLines: app.failure.lastLines,
+        message: `${app.name} is added, but ${app.view.failure.message}`,
+        lastLines: app.view.failure.lastLines,
       };
-    if (app.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
-    return { type: 'going', message: `${app.name} starts: ${app.ready} of ${app.replicas} ready` };
+    if (app.view.startIsOver) return { type: 'done', ok: true, message: `${app.name} is added and serves` };
+    return { type: 'going', message: `${app.name} starts: ${app.view.readiness}` };
   }
   return rolledProgress(part.app, part.revision, part.since);
 }
@@ -132,11 +132,12 @@ function rolledProgress(app: App, revision: number, since: number): Progress {
   // The bad revision's workers may still be on their way out: it is over when the old one serves again.
   if (app.rolloutStep !== null)
     return { type: 'done', ok: false, message: `${back}; a later reload is under way`, lastLines: end.lastLines };
-  if (!app.isStill && app.troubleSince(since) === null && !app.isGoing) return { type: 'going', message: back };
+  if (!app.view.isStill && app.view.troubleSince(since) === null && !app.view.isGoing)
+    return { type: 'going', message: back };
   return {
     type: 'done',
     ok: false,
-    message: `${back}; revision ${app.revision} serves with ${app.ready} of ${app.replicas} workers`,
+    message: `${back}; revision ${app.revision} serves with ${app.view.ready} of ${app.replicas} workers`,
     lastLines: end.lastLines,
   };
 }
@@ -147,8 +148,9 @@ export function whenQuiet(
   since: number,
   words: { readonly doing: string; readonly done: string; readonly met: boolean },
 ): Progress {
-  if (app.isGoing) return { type: 'done', ok: false, message: `${words.doing}: ${app.name} was removed by a reload` };
-  const trouble = app.troubleSince(since);
+  if (app.view.isGoing)
+    return { type: 'done', ok: false, message: `${words.doing}: ${app.name} was removed by a reload` };
+  const trouble = app.view.troubleSince(since);
   if (trouble)
     return {
       type: 'done',
@@ -156,6 +158,6 @@ export function whenQuiet(
       message: `${words.doing}: ${trouble.id} ${trouble.reason}`,
       lastLines: trouble.lastLines,
     };
-  if (words.met && app.isQuietSince(since)) return { type: 'done', ok: true, message: words.done };
-  return { type: 'going', message: `${words.doing}: ${app.ready} of ${app.replicas} ready` };
+  if (words.met && app.view.isQuietSince(since)) return { type: 'done', ok: true, message: words.done };
+  return { type: 'going', message: `${words.doing}: ${app.view.readiness}` };
 }

@@ -97,12 +97,12 @@ export class Revisions {
   /** Judges the rollout, and ends it when it is over. @param failure how a worker failed */
   judge(
     workers: readonly RolloutWorker[],
-    now: { readonly replicas: number; readonly ms: number },
+    now: { readonly wanted: number; readonly ms: number },
     failure: (worker: string) => RolloutFailure,
   ): Verdict | null {
     const rollout = this.#rollout;
     if (!rollout) return null;
-    const verdict = judge(rollout, workers, now.replicas, now.ms);
+    const verdict = judge(rollout, workers, now.wanted, now.ms);
     if (verdict.type === 'failed') this.#rollBack(rollout, verdict.worker, failure(verdict.worker));
     if (verdict.type === 'succeeded') {
       this.#good = this.#goal;

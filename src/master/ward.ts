@@ -110,10 +110,13 @@ export class Ward {
       if (this.#chosen?.runner.leaving === 'no') this.#chosen = null;
       return null;
     }
-    if (this.#chosen?.runner !== runner) {
-      this.#chosen = { illness, runner, row: countsAsCrash(illness.ailment) ? runner.row : null };
-      this.#host.replacing(runner, illness.ailment);
-    }
+    const before = this.#chosen?.runner === runner ? this.#chosen : null;
+    if (before?.illness.ailment === illness.ailment) return illness;
+    // One that no longer hangs may be too old still: then its successor can come first.
+    const wasCrash = before !== null && countsAsCrash(before.illness.ailment);
+    const row = wasCrash ? before.row : runner.row;
+    this.#chosen = { illness, runner, row: countsAsCrash(illness.ailment) ? row : null };
+    this.#host.replacing(runner, illness.ailment);
     return illness;
   }
 

@@ -26,6 +26,8 @@ export interface RunnerHost {
   emit(body: EventBody): void;
   /** Whether the app has ever had a ready worker. */
   served(): boolean;
+  /** Its process is gone, and what follows from that is not done yet: a spawn takes its time. */
+  exited(): void;
   /** Its life has changed. `after` is the event that did it. */
   changed(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void;
   warn(worker: string, message: string): void;
@@ -50,6 +52,8 @@ export class WorkerRunner {
   #life!: Life;
   #process: RunningProcess | null = null;
   #cancelDeadline: Cancel | null = null;
+  /** The process that was let into the rotation. */
+  #admitted: RunningProcess | null = null;
 
   constructor(place: Place, host: RunnerHost) {
     this.pinned = place.pinned;
@@ -76,6 +80,22 @@ export class WorkerRunner {
 
   get pid(): number | null {
     return hasProcess(this.#life) ? (this.#process?.pid ?? null) : null;
+  }
+
+  /** Lets new connections come to its process, which is ready. */
+  admit(): void {
+    this.#admitted = this.#process;
+    this.#process?.admit();
+  }
+
+  /** Whether it is in the rotation: ready, and let in. */
+  get isAdmitted(): boolean {
+    return this.#life.state === 'ready' && this.#admitted !== null && this.#admitted === this.#process;
+  }
+
+  /** Whether connections come to it in any case, because its listener is not its own. */
+  get sharesListener(): boolean {
+    return this.#process?.sharesListener ?? false;
   }
 
   get leaving(): 'no' | 'retiring' | 'restarting' {
@@ -125,6 +145,7 @@ export class WorkerRunner {
     if (after === 'exited' && before) {
       this.#process = null;
       this.#reportExit(before, pid);
+      this.#host.exited();
     }
     for (const effect of next.effects) this.#perform(effect);
     this.#keepDeadline(before);

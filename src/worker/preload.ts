@@ -10,7 +10,8 @@
  * - Only the process that was spawned does this (LISTEN_PID): its children inherit the environment, but not the sockets.
  *
  * Under node:cluster (SUPERVISE_CHANNEL, the master's pid): there the IPC channel would keep a finished script alive. It is
- * let go, but for the time between a listen() and the master's answer, when nothing else may be open yet.
+ * let go, but for the time between a listen() and the master's answer, when nothing else may be open yet. And a worker that is
+ * handed its connections by the master leaves the rotation when it is asked to: rotation.ts.
  *
  * In both cases the process drains at its stop signal: drain.ts. Not in what it starts itself, nor in its threads.
  */
@@ -18,6 +19,7 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import { drainOfProcess } from './drain.ts';
+import { leaveWhenAsked } from './rotation.ts';
 
 /** SUPERVISE_LISTEN as JSON. exec-worker.ts writes it. */
 interface Given {
@@ -60,7 +62,10 @@ const datagrams = dgram.Socket.prototype as unknown as { bind: Open };
 const { listen } = servers;
 
 if (given !== null) mapListen(given);
-if (channel !== undefined) letGo(channel);
+if (channel !== undefined) {
+  letGo(channel);
+  leaveWhenAsked();
+}
 
 // ---------------------------------------------------------------- with sockets
 

@@ -277,9 +277,29 @@ const listening: readonly Broken[] = [
     says: '5:11: apps.web.port: expected listen or port, found both. With listen all workers share our socket; with port each binds its own',
   },
   {
+    what: 'round-robin for a command',
+    yaml: app('balance: round-robin'),
+    says: '4:14: apps.web.balance: expected auto, steered or shared for a command, found "round-robin", which hands connections to a script of Node. Use script, or leave balance out',
+  },
+  {
+    what: 'round-robin beside listen',
+    yaml: 'apps:\n  web: {script: a.js, balance: round-robin, listen: ":8000"}\n',
+    says: '2:32: apps.web.balance: expected auto, steered or shared beside listen, found "round-robin", for which the script opens its port itself. Take listen out, or leave balance out',
+  },
+  {
+    what: 'round-robin for one of two scripts without listen',
+    yaml: 'apps:\n  web: {script: a.js, listen: ":8000"}\n  api: {script: b.js}\n  ws: {script: c.js, balance: round-robin}\n',
+    says: '4:31: apps.ws.balance: expected the same of all scripts without listen, because node:cluster has one policy for them, found "round-robin" here and not in api. Give it to all of them or to none',
+  },
+  {
+    what: 'a balance that is none',
+    yaml: app('balance: roundrobin'),
+    says: '4:14: apps.web.balance: expected auto, steered, shared or round-robin, found "roundrobin". Did you mean "round-robin"?',
+  },
+  {
     what: 'ports beyond the last',
     yaml: app('workers: 10', 'port: 65530'),
-    says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers and max_surge), found 65530',
+    says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers, spares and max_surge), found 65530',
   },
   {
     what: '{fd} without listen, {port} without port',
@@ -401,7 +421,7 @@ const probing: readonly Broken[] = [
   {
     what: 'a probe with more slots than ports',
     yaml: app('workers: 10', 'health: {tcp: {port: 65530}}'),
-    says: '5:14: apps.web.health.tcp: expected room for 11 ports up to 65535 (workers and max_surge), found 65530',
+    says: '5:14: apps.web.health.tcp: expected room for 11 ports up to 65535 (workers, spares and max_surge), found 65530',
   },
   {
     what: 'a probe with the syntax of a shell',
@@ -439,6 +459,39 @@ const probing: readonly Broken[] = [
     what: 'stall of a command without a socket, which cannot be seen',
     yaml: app('stall: {after: 30s}'),
     says: '4:5: apps.web.stall: expected listen, because a command that hangs is seen at our socket, found none. Add listen, or use health',
+  },
+];
+
+const spares: readonly Broken[] = [
+  {
+    what: 'spares without a socket',
+    yaml: app('spares: 2'),
+    says: '4:13: apps.web.spares: expected a TCP listen, because of spares, found none. Connections can be kept from a ready worker only at our socket',
+  },
+  {
+    what: 'spares of programs with ports of their own',
+    yaml: app('port: 9000', 'spares: 1'),
+    says: '5:13: apps.web.spares: expected listen instead of port, because of spares, found port. Clients choose a worker by its port, so a spare cannot take its place',
+  },
+  {
+    what: 'spares on a unix socket, beside a TCP address too',
+    yaml: app('listen: [":8000", "unix:/run/web.sock"]', 'spares: 1'),
+    says: '5:13: apps.web.spares: expected TCP addresses alone in listen, because of spares, found "unix:/run/web.sock". A unix socket has one listener, so spares would accept there',
+  },
+  {
+    what: 'spares on a shared socket',
+    yaml: app('listen: ":8000"', 'balance: shared', 'spares: 1'),
+    says: '6:13: apps.web.spares: expected balance: auto or steered, because of spares, found shared. Spares would accept from the shared socket like the others',
+  },
+  {
+    what: 'too many spares',
+    yaml: app('listen: ":8000"', 'spares: 101'),
+    says: '5:13: apps.web.spares: expected a whole number from 0 to 100, found 101',
+  },
+  {
+    what: 'spares with an address that is wrong: that is said alone',
+    yaml: app('listen: "8000"', 'spares: 1'),
+    says: '4:13: apps.web.listen: expected an address such as "127.0.0.1:8000", ":8000", "[::1]:8000" or "unix:/run/app.sock", found "8000". Did you mean ":8000" (all addresses) or "127.0.0.1:8000"?',
   },
 ];
 
@@ -785,12 +838,6 @@ const later: readonly Broken[] = [
     yaml: app('workers: {min: 1, max: 4}'),
     says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000',
   },
-  { what: 'spares', yaml: app('spares: 2'), says: '4:13: apps.web.spares: 2 is not supported yet. Use 0' },
-  {
-    what: 'balance: round-robin',
-    yaml: app('balance: round-robin'),
-    says: '4:14: apps.web.balance: "round-robin" is not supported yet. Use auto, steered or shared',
-  },
   {
     what: 'ready: notify',
     yaml: app('ready: notify'),
@@ -982,6 +1029,7 @@ const tables = {
   listening,
   readiness,
   probing,
+  spares,
   replacing,
   logging,
   depending,

@@ -53,6 +53,7 @@ export class FakeMaster implements MasterFace {
           state: 'running',
           goal: 1,
           ready: 1,
+          spares: { goal: 0, ready: 0 },
           revision: 1,
           listen: ['tcp://127.0.0.1:8000'],
           connections: null,

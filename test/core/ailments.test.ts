@@ -11,6 +11,7 @@ import {
   type Illness,
 } from '../../src/core/ailments.ts';
 import { reconcile, type Goal, type LiveWorker } from '../../src/core/reconcile.ts';
+import { toAdmit } from '../../src/core/rotation.ts';
 
 function ill(worker: string, ailment: Ailment, sinceMs = 0, action: Illness['action'] = 'replace'): Illness {
   return { worker, ailment, reason: 'it is so', sinceMs, notBeforeMs: 0, action };
@@ -119,9 +120,14 @@ test('replacing whoever is ill never leaves the bounds, and comes to an end', ()
     const random = seeded(seed);
     const replicas = 1 + Math.floor(random() * 5);
     const maxSurge = Math.floor(random() * 3);
-    const goal: Goal = { replicas, revision: 1, maxSurge, maxUnavailable: maxSurge === 0 ? 1 : 0, inFlight: Infinity };
+    const spares = Math.floor(random() * 3);
+    const wanted = replicas + spares;
+    const maxUnavailable = maxSurge === 0 ? 1 : 0;
+    const goal: Goal = { replicas, spares, revision: 1, maxSurge, maxUnavailable, inFlight: Infinity };
     let next = 0;
-    let live: LiveWorker[] = Array.from({ length: replicas }, (_, slot) => worker(`w${next++}`, slot, 'ready'));
+    let live: LiveWorker[] = Array.from({ length: wanted }, (_, slot) => {
+      return { ...worker(`w${next++}`, slot, 'ready'), admitted: slot < replicas };
+    });
     const sick = new Set(live.filter(() => random() < 0.6).map(({ id }) => id));
     let current: string | null = null;
     for (let step = 0; step < 200; step++) {
@@ -129,13 +135,21 @@ test('replacing whoever is ill never leaves the bounds, and comes to an end', ()
       current =
         chooseReplacement(list, { ready: live.filter(({ state }) => state === 'ready').length, current, nowMs: 100 })
           ?.worker ?? null;
+      const looked = live.map((one) => ({ ...one, doomed: one.id === current }));
+      const admitted = toAdmit(goal, looked);
+      live = live.map((one) => (admitted.includes(one.id) ? { ...one, admitted: true } : one));
       const seen = live.map((one) => ({ ...one, doomed: one.id === current }));
       for (const change of reconcile(goal, seen)) {
         if (change.type === 'add') live.push(worker(`w${next++}`, change.slot, 'starting'));
-        else live = live.map((one) => (one.id === change.id ? { ...one, leaving: 'retiring', available: false } : one));
+        else live = live.map((one) => (one.id === change.id ? { ...one, ...leaves } : one));
       }
       const up = live.filter(({ leaving }) => leaving === 'no');
-      assert.ok(live.length <= replicas + maxSurge, `seed ${seed}: ${live.length} places for ${replicas}+${maxSurge}`);
+      assert.ok(live.length <= wanted + maxSurge, `seed ${seed}: ${live.length} places for ${wanted}+${maxSurge}`);
+      const serving = up.filter((one) => one.admitted);
+      const ready = up.filter(({ state }) => state === 'ready');
+      assert.ok(serving.length >= Math.min(ready.length, replicas), `seed ${seed}: a spare looks on`);
+      const well = serving.filter(({ id }) => id !== current);
+      assert.ok(well.length <= replicas, `seed ${seed}: ${well.length} of ${replicas} serve`);
       assert.ok(
         up.filter(({ available }) => available).length >= replicas - goal.maxUnavailable,
         `seed ${seed}: below the floor`,
@@ -146,15 +160,17 @@ test('replacing whoever is ill never leaves the bounds, and comes to an end', ()
         live = live.filter((one) => one !== pick);
         sick.delete(pick.id);
       } else if (pick?.state === 'starting') {
-        live = live.map((one) => (one === pick ? { ...one, state: 'ready', available: true } : one));
+        live = live.map((one) => (one === pick ? { ...one, state: 'ready', available: true, admitted: false } : one));
       }
     }
-    assert.deepEqual([[...sick], live.length], [[], replicas], `seed ${seed}: not done`);
+    assert.deepEqual([[...sick], live.length], [[], wanted], `seed ${seed}: not done`);
   }
 });
 
+const leaves = { leaving: 'retiring', available: false, admitted: false } as const;
+
 function worker(id: string, slot: number, state: LiveWorker['state']): LiveWorker {
-  return { id, slot, revision: 1, state, leaving: 'no', available: state === 'ready' };
+  return { id, slot, revision: 1, state, leaving: 'no', available: state === 'ready', admitted: state === 'ready' };
 }
 
 function seeded(seed: number): () => number {

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { WorkerState } from '../../src/core/protocol.ts';
 import { reconcile, type Change, type Goal, type LiveWorker } from '../../src/core/reconcile.ts';
+import { toAdmit } from '../../src/core/rotation.ts';
 import { isAvailable, judge, type Rollout, type RolloutWorker } from '../../src/core/rollout.ts';
 import { forSeeds, type Chance, type Log } from '../helpers/random.ts';
 
@@ -20,6 +21,7 @@ interface Member {
   readyMs: number | null;
   failedOnce: boolean;
   leaving: 'no' | 'retiring' | 'restarting';
+  admitted: boolean;
   /** When something happens to it by itself; Infinity: nothing does. */
   nextMs: number;
 }
@@ -35,6 +37,9 @@ class Fleet {
   #members: Member[] = [];
   #nowMs = 1_000;
   #replicas: number;
+  readonly #spares: number;
+  /** Nothing keeps connections from one that is ready. */
+  readonly #isShared: boolean;
   #good = 1;
   #revision = 1;
   #lastRevision = 1;
@@ -49,11 +54,15 @@ class Fleet {
     this.#chance = chance;
     this.#log = log;
     this.#replicas = chance.between(1, 8);
+    this.#spares = chance.pick([0, 0, 1, 2, 3]);
+    this.#isShared = chance.happens(0.1);
     this.#maxSurge = chance.between(0, 3);
     this.#maxUnavailable = this.#maxSurge === 0 ? chance.between(1, 3) : chance.pick([0, 0, 0, 1, 2]);
     this.#canaryMs = chance.pick([0, 1_000, 5_000]);
     log({
       replicas: this.#replicas,
+      spares: this.#spares,
+      isShared: this.#isShared,
       maxSurge: this.#maxSurge,
       maxUnavailable: this.#maxUnavailable,
       canaryMs: this.#canaryMs,
@@ -127,6 +136,7 @@ class Fleet {
     } else if (member.state === 'ready' || (member.state === 'starting' && bad && this.#chance.happens(0.4))) {
       member.state = this.#chance.happens(0.5) ? 'backoff' : 'starting';
       member.failedOnce = true;
+      member.admitted = false;
       member.nextMs = this.#in(1, 8_000);
       this.#log(this.#nowMs, 'crash', member.number, member.state);
     } else if (member.state === 'backoff') {
@@ -143,6 +153,7 @@ class Fleet {
 
   #leave(member: Member, how: Member['leaving']): void {
     member.leaving = how;
+    member.admitted = false;
     // Without a process it is gone at once.
     if (member.state === 'backoff') this.#members = this.#members.filter((one) => one !== member);
     else member.state = 'stopping';
@@ -156,18 +167,28 @@ class Fleet {
       assert.ok(round < 100, 'reconcile never comes to rest');
       this.#judge();
       const goal = this.#goal();
+      this.#admit(goal);
       const live = this.#live();
       const changes = reconcile(goal, live);
-      if (changes.length === 0) return;
+      if (changes.length === 0) return this.#checkRotation(goal);
       this.#check(goal, live, changes);
       for (const change of changes) this.#perform(change);
+    }
+  }
+
+  #admit(goal: Goal): void {
+    for (const id of toAdmit(goal, this.#live())) {
+      const member = this.#members.find((one) => `w${one.number}` === id)!;
+      assert.deepEqual([member.admitted, member.state, member.leaving], [false, 'ready', 'no']);
+      this.#log(this.#nowMs, 'admitted', member.number);
+      member.admitted = true;
     }
   }
 
   #judge(): void {
     this.#againMs = null;
     if (!this.#rollout) return;
-    const verdict = judge(this.#rollout, this.#seen(), this.#replicas, this.#nowMs);
+    const verdict = judge(this.#rollout, this.#seen(), this.#replicas + this.#spares, this.#nowMs);
     if (verdict.type === 'rolling') {
       this.#againMs = verdict.againMs;
       return;
@@ -183,6 +204,7 @@ class Fleet {
     const inFlight = this.#rollout ? Math.max(1, this.#maxSurge, this.#maxUnavailable) : Infinity;
     return {
       replicas: this.#replicas,
+      spares: this.#spares,
       revision: this.#revision,
       maxSurge: this.#maxSurge,
       maxUnavailable: this.#maxUnavailable,
@@ -200,6 +222,7 @@ class Fleet {
       ...member,
       id: `w${member.number}`,
       available: isAvailable(seen[index]!, this.#rollout, seen, this.#nowMs),
+      sharesListener: this.#isShared,
     }));
   }
 
@@ -218,6 +241,7 @@ class Fleet {
       readyMs: null,
       failedOnce: false,
       leaving: 'no',
+      admitted: false,
       nextMs: this.#in(0, 5_000),
     });
   }
@@ -232,7 +256,8 @@ class Fleet {
     const surplus = new Set(
       changes.flatMap((change) => (change.type === 'stop' && change.why === 'scale-down' ? [change.id] : [])),
     );
-    if (added.length > 0) assert.ok(live.length + added.length <= goal.replicas + goal.maxSurge, 'above the surge');
+    const wanted = goal.replicas + goal.spares;
+    if (added.length > 0) assert.ok(live.length + added.length <= wanted + goal.maxSurge, 'above the surge');
 
     const taken = new Set(live.map((worker) => worker.slot));
     for (const slot of added) {
@@ -246,7 +271,7 @@ class Fleet {
     );
     const left = ready.filter((worker) => !replaced.has(worker.id));
     assert.ok(
-      left.length >= Math.min(ready.length, goal.replicas - goal.maxUnavailable),
+      left.length >= Math.min(ready.length, wanted - goal.maxUnavailable),
       `below the floor: ${ready.length} -> ${left.length} ready`,
     );
     this.#checkCanary(goal, live, replaced);
@@ -261,7 +286,7 @@ class Fleet {
     if (
       !rollout ||
       goal.maxUnavailable > 0 ||
-      serving.length > goal.replicas ||
+      serving.length > goal.replicas + goal.spares ||
       !serving.some((worker) => replaced.has(worker.id))
     )
       return;
@@ -279,11 +304,31 @@ class Fleet {
     assert.ok(held.length > 0 || others.length > 0, 'an old worker is replaced before the canary has proved itself');
   }
 
+  /** Whatever has happened: as many serve as can, and as should. */
+  #checkRotation({ replicas, revision }: Goal): void {
+    const ready = this.#members.filter(({ state, leaving }) => state === 'ready' && leaving === 'no');
+    const serving = ready.filter(({ admitted }) => admitted);
+    assert.ok(
+      this.#members.every((one) => !one.admitted || ready.includes(one)),
+      'one that is not ready serves',
+    );
+    if (this.#isShared || this.#spares === 0)
+      return assert.equal(serving.length, ready.length, 'one that is ready does not serve');
+    assert.ok(serving.length >= Math.min(replicas, ready.length), `${serving.length} serve, ${ready.length} are ready`);
+    const current = ready.filter((one) => one.revision === revision);
+    const served = current.filter(({ admitted }) => admitted).length;
+    assert.equal(served, Math.min(replicas, current.length), 'of the wanted revision others should serve');
+  }
+
   #checkEnd(): void {
     assert.equal(this.#rollout, null, 'the rollout never ended');
     assert.ok(this.#ends > 0);
     const found = this.#members.map((member) => `${member.revision} ${member.state} ${member.leaving}`);
-    assert.deepEqual(found, Array(this.#replicas).fill(`${this.#good} ready no`), 'the fleet is not whole');
+    assert.deepEqual(
+      found,
+      Array(this.#replicas + this.#spares).fill(`${this.#good} ready no`),
+      'the fleet is not whole',
+    );
   }
 }
 

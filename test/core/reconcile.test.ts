@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { workerStates, type WorkerState } from '../../src/core/protocol.ts';
 import { reconcile, type Goal, type LiveWorker } from '../../src/core/reconcile.ts';
 
-/** `4 ready r1 leaving`: slot, state, revision; the id is `w` and the slot. A ready worker is available unless it is `held`. */
+/** `4 ready r1 leaving`: slot, state, revision; the id is `w` and the slot. A ready worker is available unless it is `held`, and serves unless it is a `spare`. */
 function worker(text: string): LiveWorker {
   const [slot = '', state = '', revision = 'r1', more = ''] = text.split(' ');
   return {
@@ -13,12 +13,13 @@ function worker(text: string): LiveWorker {
     state: state as WorkerState,
     revision: Number(revision.slice(1)),
     leaving: more === 'leaving' ? 'retiring' : more === 'restarting' ? 'restarting' : 'no',
-    available: state === 'ready' && more === '',
+    available: state === 'ready' && (more === '' || more === 'spare'),
+    admitted: state === 'ready' && more !== 'spare',
   };
 }
 
 function goal(replicas: number, parts: Partial<Goal> = {}): Goal {
-  return { replicas, revision: 1, maxSurge: 1, maxUnavailable: 0, inFlight: Infinity, ...parts };
+  return { replicas, spares: 0, revision: 1, maxSurge: 1, maxUnavailable: 0, inFlight: Infinity, ...parts };
 }
 
 /** A rollout to revision 2, one at a time. */
@@ -66,6 +67,50 @@ describe('the number of workers', () => {
     ['what is leaving already is not stopped again', goal(0), ['0 ready r1 leaving'], ''],
   ];
   for (const [what, wanted, live, expected] of cases) test(what, () => assert.equal(changes(wanted, live), expected));
+});
+
+describe('spares', () => {
+  const two = goal(2, { spares: 1 });
+  const cases: readonly [string, Goal, readonly string[], string][] = [
+    ['from nothing: all of them', two, [], '+0 +1 +2'],
+    ['slots run up to replicas + spares + surge', two, ['0 ready r1 leaving', '1 ready', '2 ready', '3 backoff'], ''],
+    [
+      'a surplus: spares go, where no more serve than should',
+      goal(2),
+      ['0 ready', '1 ready', '2 ready r1 spare'],
+      '-w2',
+    ],
+    [
+      'a scale-down: of those that serve, not a spare of a higher slot',
+      two,
+      ['0 ready', '1 ready', '2 ready', '3 ready r1 spare'],
+      '-w2',
+    ],
+    [
+      'a scale-down: first who serves nobody, and as many that serve as are too many',
+      two,
+      ['0 backoff', '1 ready', '2 ready', '3 ready', '4 ready r1 spare'],
+      '-w0 -w3',
+    ],
+  ];
+  for (const [what, wanted, live, expected] of cases) test(what, () => assert.equal(changes(wanted, live), expected));
+
+  test('a rollout replaces the old spare first, and never has fewer ready than wanted', () => {
+    const roll = rolling(2, { spares: 1 });
+    assert.equal(changes(roll, ['0 ready', '1 ready', '2 ready r1 spare']), '+3');
+    assert.equal(changes(roll, ['0 ready', '1 ready', '2 ready r1 spare', '3 ready r2 held']), '');
+    assert.equal(changes(roll, ['0 ready', '1 ready', '2 ready r1 spare', '3 ready r2']), '~w2');
+    assert.equal(changes(roll, ['0 ready', '1 ready', '3 ready r2']), '+2');
+  });
+  test('one that is ill goes at once where a spare is ready, and another is started beside it', () => {
+    const ill = (live: readonly string[]) =>
+      reconcile(
+        two,
+        live.map(worker).map((one) => ({ ...one, doomed: one.slot === 0 })),
+      ).map(({ type }) => type);
+    assert.deepEqual(ill(['0 ready', '1 ready', '2 ready']), ['stop', 'add']);
+    assert.deepEqual(ill(['0 ready', '1 ready', '2 starting']), ['add']);
+  });
 });
 
 describe('a restart', () => {
@@ -156,6 +201,7 @@ const anyWorker = fc.record({
   revision: fc.integer({ min: 1, max: 3 }),
   leaving: fc.constantFrom<LiveWorker['leaving']>('no', 'no', 'no', 'retiring', 'restarting'),
   held: fc.boolean(),
+  admitted: fc.boolean(),
 });
 const anyLive = fc
   .tuple(fc.array(anyWorker, { maxLength: 12 }), fc.shuffledSubarray([...Array(14).keys()], { minLength: 12 }))
@@ -165,10 +211,12 @@ const anyLive = fc
       id: `w${index}`,
       slot: slots[index]!,
       available: one.state === 'ready' && !held && one.leaving === 'no',
+      admitted: one.state === 'ready' && one.admitted,
     })),
   );
 const anyGoal = fc.record({
   replicas: fc.integer({ min: 0, max: 8 }),
+  spares: fc.integer({ min: 0, max: 3 }),
   revision: fc.integer({ min: 1, max: 3 }),
   maxSurge: fc.integer({ min: 0, max: 4 }),
   maxUnavailable: fc.integer({ min: 0, max: 4 }),
@@ -180,23 +228,23 @@ test('one step from any world keeps within the bounds', () => {
   fc.assert(
     fc.property(anyGoal, anyLive, anyVacated, (wanted, live, vacated) => {
       const list = reconcile(wanted, live, vacated);
+      const all = wanted.replicas + wanted.spares;
       const added = list.flatMap((change) => (change.type === 'add' ? [change.slot] : []));
       const stops = list.flatMap((change) => (change.type === 'stop' ? [change] : []));
       const byId = new Map(live.map((one) => [one.id, one]));
 
-      if (added.length > 0)
-        assert.ok(live.length + added.length <= wanted.replicas + wanted.maxSurge, 'more than replicas + surge');
+      if (added.length > 0) assert.ok(live.length + added.length <= all + wanted.maxSurge, 'more than all + surge');
       assert.equal(
         new Set([...added, ...live.map((one) => one.slot)]).size,
         added.length + live.length,
         'a slot twice',
       );
       assert.ok(
-        added.every((slot) => slot < wanted.replicas + wanted.maxSurge),
+        added.every((slot) => slot < all + wanted.maxSurge),
         'a slot out of bounds',
       );
       const current = live.filter((one) => one.leaving === 'no' && one.revision === wanted.revision);
-      assert.ok(added.length === 0 || current.length + added.length <= wanted.replicas, 'more new ones than replicas');
+      assert.ok(added.length === 0 || current.length + added.length <= all, 'more new ones than wanted');
 
       assert.equal(new Set(stops.map((stop) => stop.id)).size, stops.length, 'stopped twice');
       assert.ok(
@@ -212,10 +260,7 @@ test('one step from any world keeps within the bounds', () => {
       const available = live.filter((one) => one.available);
       const after = available.filter((one) => !stopped.has(one.id)).length;
       const before = available.filter((one) => !scaledDown.has(one.id)).length;
-      assert.ok(
-        after >= Math.min(before, wanted.replicas - wanted.maxUnavailable),
-        `below the floor: ${after} of ${before}`,
-      );
+      assert.ok(after >= Math.min(before, all - wanted.maxUnavailable), `below the floor: ${after} of ${before}`);
     }),
     { numRuns: 2_000 },
   );
@@ -225,8 +270,11 @@ test('a world in which nothing is on its way either is the goal, or is changed',
   fc.assert(
     fc.property(anyGoal, anyLive, (wanted, live) => {
       fc.pre(wanted.maxSurge + wanted.maxUnavailable > 0);
-      const still = live.map((one) => ({ ...one, state: 'ready', leaving: 'no', available: true }) as const);
-      const reached = still.length === wanted.replicas && still.every((one) => one.revision === wanted.revision);
+      const still = live.map((one, index) => {
+        return { ...one, state: 'ready', leaving: 'no', available: true, admitted: index < wanted.replicas } as const;
+      });
+      const reached =
+        still.length === wanted.replicas + wanted.spares && still.every((one) => one.revision === wanted.revision);
       assert.equal(reconcile(wanted, still).length === 0, reached);
     }),
     { numRuns: 2_000 },

@@ -113,6 +113,8 @@ describe('a record', () => {
       next: { type: 'backoff', delayMs: 5, crashes: 2 },
     });
     assert.deepEqual(parseRecord(recordLine(record)), record);
+    const { spare: _spare, ...older } = record;
+    assert.equal(parseRecord(JSON.stringify(older))?.spare, null, 'one of a version without spares');
     assert.ok(!recordLine(record).includes('\n'));
   });
 });

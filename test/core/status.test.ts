@@ -30,12 +30,22 @@ describe('appStateOf', () => {
     ['one completed, one failed', true, 2, ['completed', 'failed'], 'degraded'],
   ];
   for (const [what, served, goal, states, expected] of cases) {
-    test(`${what}: ${expected}`, () => assert.equal(appStateOf({ phase: 'active', served, goal, states }), expected));
+    test(`${what}: ${expected}`, () =>
+      assert.equal(appStateOf({ phase: 'active', served, goal, spares: 0, states }), expected));
   }
+
+  test('spares: it serves without them, and has completed its work with them', () => {
+    const one = { phase: 'active', served: true, goal: 2, spares: 1 } as const;
+    assert.equal(appStateOf({ ...one, states: ['ready', 'ready', 'starting'] }), 'running');
+    assert.equal(appStateOf({ ...one, states: ['ready', 'starting', 'starting'] }), 'degraded');
+    assert.equal(appStateOf({ ...one, states: ['completed', 'completed', 'ready'] }), 'running');
+    assert.equal(appStateOf({ ...one, states: ['completed', 'completed', 'completed'] }), 'completed');
+    assert.equal(appStateOf({ ...one, states: ['failed', 'failed', 'failed'] }), 'failed');
+  });
 
   test('what its owner wants of it comes first', () => {
     for (const phase of ['waiting', 'stopping', 'stopped'] satisfies AppPhase[]) {
-      assert.equal(appStateOf({ phase, served: true, goal: 1, states: ['ready'] }), phase);
+      assert.equal(appStateOf({ phase, served: true, goal: 1, spares: 0, states: ['ready'] }), phase);
     }
   });
 });

@@ -88,6 +88,13 @@ describe('a paragraph of an exit', () => {
     );
   });
 
+  test('names the spare that took its place', () => {
+    assert.deepEqual(told({ spare: 'web.3' })?.slice(-2), [
+      'web.3, a spare, took its place',
+      'then: started again at once',
+    ]);
+  });
+
   test('says so when it was never ready', () => {
     assert.match(told({ readyMs: null })?.[0] ?? '', /it was never ready/);
     assert.match(told({ restarts: 2 })?.[0] ?? '', /2 restarts before/);

@@ -11,6 +11,8 @@ import {
   crashes,
   recycles,
   reloads,
+  replacements,
+  rudeKind,
   scaleChanges,
   serverKinds,
   underLoad,
@@ -30,6 +32,8 @@ function nothingIsLost(t: TestContext, { failures, examples, answered, reused }:
 const titles: Record<ServerKind, string> = {
   'node': 'a Node script with listen',
   'node-cluster': 'a Node script under node:cluster',
+  'node-round-robin': 'a Node script whose connections the master hands out',
+  'closes-at-once': 'a command that closes its listener at once on TERM',
   'uvicorn': 'FastAPI with uvicorn',
 };
 
@@ -37,8 +41,11 @@ const titles: Record<ServerKind, string> = {
 const ended = ({ master }: Stage, cause: Cause): number =>
   master.eventsOf('worker.exited').filter((event) => event.cause === cause).length;
 
+const unlessThere = (server: ServerKind): string | false =>
+  server === 'uvicorn' && !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed';
+
 for (const server of serverKinds) {
-  const skip = server === 'uvicorn' && !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed';
+  const skip = unlessThere(server);
   describe(`${titles[server]} loses no request`, { skip }, () => {
     test('over 5 reloads', async (t) => {
       const stage = await underLoad(t, { server, ...load });
@@ -72,3 +79,15 @@ for (const server of serverKinds) {
     });
   });
 }
+
+describe('12 graceful replacements under short connections at full speed lose no request', () => {
+  for (const server of [...serverKinds, rudeKind] as const) {
+    test(`of ${titles[server]}`, { skip: unlessThere(server) }, async (t) => {
+      const stage = await underLoad(t, { server, newPerSecond: 0, keptAlive: 0, hurried: 16 });
+      nothingIsLost(t, await replacements(stage, 12));
+      assert.equal(ended(stage, 'reload'), 12);
+      await stage.traffic.end();
+      await stage.master.stop();
+    });
+  }
+});

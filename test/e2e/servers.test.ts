@@ -166,6 +166,46 @@ describe('a server', () => {
   });
 });
 
+describe('`balance: round-robin`', () => {
+  const cluster = (port: number, more: Record<string, unknown> = {}) => ({
+    script: resolve('test/fixtures/spawn/cluster.mjs'),
+    workers: 3,
+    env: { SERVE_PORT: port },
+    ...more,
+  });
+
+  test('has the master hand out the connections of a script, in turn', async (t) => {
+    const site = new Site(t);
+    const port = await site.port();
+    site.config({ apps: { web: cluster(port, { balance: 'round-robin' }) } });
+    const master = await site.start().serves();
+    const answers: string[] = [];
+    for (let count = 0; count < 9; count++) answers.push(await ask(port));
+    assert.deepEqual(
+      (await master.pids()).map((pid) => answers.filter((answer) => answer === String(pid)).length),
+      [3, 3, 3],
+    );
+    await master.stop();
+  });
+
+  test('is not taken back by a reload, which says what to do; another app may still be reloaded', async (t) => {
+    const site = new Site(t);
+    const port = await site.port();
+    const api = { command: [python, fixture('only-accepts.py')], listen: [`127.0.0.1:${await site.port()}`] };
+    site.config({ apps: { web: cluster(port, { balance: 'round-robin' }), api } });
+    const master = await site.start().serves();
+    const before = await master.pids();
+    site.config({ apps: { web: cluster(port), api } });
+    const { code, stderr } = await site.run(['reload']);
+    assert.equal(code, 1);
+    assert.match(stderr, /app web: expected scripts with balance: round-robin, .*, found one without/);
+    assert.match(stderr, /one policy per process: restart the master/);
+    assert.deepEqual(await master.pids(), before);
+    await site.ok('reload', 'api');
+    await master.stop();
+  });
+});
+
 describe('an address', () => {
   const accepts = { command: [python, fixture('only-accepts.py')], workers: 2 };
 

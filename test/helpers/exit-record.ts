@@ -18,6 +18,7 @@ export function exitRecord(wanted: Partial<ExitRecord> = {}): ExitRecord {
     uptimeMs: 7_440_000,
     readyMs: 800,
     restarts: 0,
+    spare: null,
     lastLines: [],
     curve: [],
     next: { type: 'restarted' },

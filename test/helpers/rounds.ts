@@ -1,6 +1,6 @@
 /**
  * Rounds of changes under load, for the tests and for `npm run soak`: reloads, scale changes, crashes outside of requests,
- * recycles. Each asks for one change after the other, waits until the app is at full strength again, and counts what clients saw.
+ * recycles, replacements. Each asks for one change after the other, waits until the app is at full strength again, and counts what clients saw.
  */
 import assert from 'node:assert/strict';
 import { copyFileSync } from 'node:fs';
@@ -10,13 +10,17 @@ import type { Master } from './e2e-master.ts';
 import { fixture, Site } from './e2e-site.ts';
 
 /** What serves. */
-export const serverKinds = ['node', 'node-cluster', 'uvicorn'] as const;
-export type ServerKind = (typeof serverKinds)[number];
+export const serverKinds = ['node', 'node-cluster', 'node-round-robin', 'uvicorn'] as const;
+/** A command that closes its listener at once on TERM: only for `replacements`, where that is what matters. */
+export const rudeKind = 'closes-at-once';
+export type ServerKind = (typeof serverKinds)[number] | typeof rudeKind;
 
 export interface RoundOptions {
   readonly server: ServerKind;
   readonly newPerSecond: number;
   readonly keptAlive: number;
+  /** Clients that ask at full speed, each request on a new connection. */
+  readonly hurried?: number;
   /** limits.lifetime; without it workers are not recycled. */
   readonly lifetime?: string;
 }
@@ -39,6 +43,8 @@ export async function underLoad(t: Pick<TestContext, 'after'>, options: RoundOpt
   const programs: Record<ServerKind, Record<string, unknown>> = {
     'node': { ...script, listen },
     'node-cluster': script,
+    'node-round-robin': { ...script, balance: 'round-robin' },
+    'closes-at-once': { command: [process.execPath, fixture('closes-at-once.mjs')], listen },
     'uvicorn': { command: 'uvicorn fastapi_app:app --fd {fd} --log-level warning', listen },
   };
   site.config({
@@ -54,10 +60,16 @@ export async function underLoad(t: Pick<TestContext, 'after'>, options: RoundOpt
     },
   });
   const master = await site.start().serves();
-  const traffic = new Traffic({ port, newPerSecond: options.newPerSecond, keptAlive: options.keptAlive });
+  const { newPerSecond, keptAlive, hurried = 0 } = options;
+  const traffic = new Traffic({ port, newPerSecond, keptAlive, hurried });
   t.after(() => traffic.end());
   await master.until('the load runs', () => traffic.answered > 100);
   return { site, master, traffic };
+}
+
+/** `times` workers are replaced, by reloads: an even number. */
+export function replacements(stage: Stage, times: number): Promise<Tally> {
+  return reloads(stage, times / workers);
 }
 
 /** `times` rolling reloads. */

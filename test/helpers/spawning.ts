@@ -80,14 +80,16 @@ export class Spawning {
 
   start(
     wanted: Partial<AppSpec> & Pick<AppSpec, 'argv'>,
-    more: { env?: Record<string, string>; slot?: number } = {},
+    more: { env?: Record<string, string>; slot?: number; isHeld?: boolean } = {},
   ): Tried {
-    return this.startPinned(this.spawner.pin(appSpec(wanted), 1, more.env ?? plainEnv), more.slot ?? 0);
+    const pinned = this.spawner.pin(appSpec(wanted), 1, more.env ?? plainEnv);
+    return this.startPinned(pinned, more.slot, more.isHeld);
   }
 
-  startPinned(pinned: Pinned, slot = 0): Tried {
+  /** `isHeld`: it is left to the test to let it into the rotation, else it comes in when it is ready. */
+  startPinned(pinned: Pinned, slot = 0, isHeld = false): Tried {
     const launch: Launch = { pinned, worker: `${pinned.app.name}.${++this.#workers}`, slot };
-    return this.#try(launch.worker, (listener) => this.spawner.spawn(launch, listener));
+    return this.#try(launch.worker, (listener) => this.spawner.spawn(launch, listener), isHeld);
   }
 
   hook(wanted: Partial<HookSpec> & Pick<HookSpec, 'argv'>, env: Record<string, string> = plainEnv): Tried {
@@ -126,7 +128,7 @@ export class Spawning {
     rmSync(this.directory, { recursive: true });
   }
 
-  #try(source: string, begin: (listener: Parameters<Spawner['spawn']>[1]) => RunningProcess): Tried {
+  #try(source: string, begin: (listener: Parameters<Spawner['spawn']>[1]) => RunningProcess, isHeld = false): Tried {
     const reports: string[] = [];
     const warnings: string[] = [];
     let isReady!: () => void;
@@ -138,6 +140,7 @@ export class Spawning {
     const process = begin({
       ready: () => {
         reports.push('ready');
+        if (!isHeld) process.admit();
         isReady();
       },
       exited: (exit) => {

@@ -27,6 +27,7 @@ export const usualApp: Omit<AppSpec, 'name' | 'argv' | 'cwd'> = {
   stop: { signal: 'SIGTERM', timeoutMs: 30_000 },
   reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 5_000 },
   dependsOn: [],
+  spares: 0,
   balance: 'auto',
   health: null,
   stall: null,

@@ -94,6 +94,9 @@ export class FakeProcess implements RunningProcess {
   readonly effects: string[] = [];
   alive = true;
   ownPort = false;
+  /** New connections may come to it. */
+  admitted = false;
+  sharesListener = false;
 
   constructor(
     pid: number | null,
@@ -105,6 +108,12 @@ export class FakeProcess implements RunningProcess {
     this.name = name;
     this.launch = launch;
     this.#listener = listener;
+  }
+
+  admit(): void {
+    assert.ok(this.alive, `${this.name}: let in, but it is gone`);
+    assert.ok(!this.admitted, `${this.name}: let in twice`);
+    this.admitted = true;
   }
 
   terminate(signal: Signal): void {

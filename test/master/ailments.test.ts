@@ -27,6 +27,21 @@ function notes(it: World): string {
   return it.master.snapshot().apps[0]?.notes.join('; ') ?? '';
 }
 
+test('one that hung, goes on again and is over its lifetime has its successor first', () => {
+  const limits = { memoryBytes: null, lifetimeMs: 30_000, jitter: 0 };
+  const stall = { afterMs: 5_000, action: 'restart', signal: null } as const;
+  const it = up({ workers: 3, limits, stall });
+  it.worker('web', 1).exits(1);
+  it.worker('web', 2).exits(1);
+  it.worker('web', 0).stalls();
+  assert.deepEqual(it.worker('web', 0).effects, [], 'fewer than the floor serve: it may go on again');
+  it.after(30_000).worker('web', 0).stalls(null);
+  for (const slot of [1, 2]) it.worker('web', slot).becomesReady();
+  assert.deepEqual(it.worker('web', 0).effects, []);
+  it.worker('web', 3).becomesReady();
+  assert.deepEqual(it.worker('web', 0).effects, ['SIGTERM']);
+});
+
 describe('health', () => {
   test('a worker that fails its probes in a row is replaced, the new one first', () => {
     const it = up({ workers: 3, health });

@@ -140,3 +140,8 @@ test('an app that listens no more has no figures', () => {
   assert.deepEqual(web(it).listen, []);
   assert.deepEqual([web(it).connections, web(it).queue, web(it).countedAt], [null, null, null]);
 });
+
+test('a spare has no connections, which is no sign that they pile up on the others', () => {
+  const it = counted(up({ workers: 2, spares: 3 }), [20, 20, 0, 0, 0], readingsInARow + 1);
+  assert.deepEqual(told(it), []);
+});

@@ -120,9 +120,11 @@ class History {
   }
 
   #web(): AppSpec {
+    const listen = this.#chance.happens(0.5) ? [tcp(this.#chance.between(8_000, 8_002))] : [];
     return app('web', {
       ...this.#parts(),
-      listen: this.#chance.happens(0.5) ? [tcp(this.#chance.between(8_000, 8_002))] : [],
+      listen,
+      spares: listen.length === 0 ? 0 : this.#chance.pick([0, 1, 2]),
       dependsOn: this.#chance.happens(0.3) ? ['cache'] : [],
     });
   }
@@ -438,8 +440,8 @@ class Watch {
     const [found] = apps;
     if (found)
       assert.ok(
-        found.workers.length <= found.goal + this.#reloadSpec(found).maxSurge,
-        `${found.workers.length} workers of ${name}, but the goal is ${found.goal}`,
+        found.workers.length <= found.goal + found.spares.goal + this.#reloadSpec(found).maxSurge,
+        `${found.workers.length} workers of ${name}, but the goal is ${found.goal} + ${found.spares.goal}`,
       );
   }
 
@@ -472,8 +474,27 @@ class Watch {
     assert.ok(hooks.length <= 1, 'two hooks at once');
     assert.ok(hooks.length === 0 || !this.#hooksAreOver, 'a pre-start hook runs, but workers have been started');
     this.#checkSlots(live);
+    this.#checkRotation();
     for (; this.#checked < this.#world.events.length; this.#checked++)
       assert.equal(this.#world.events[this.#checked]!.seq, this.#checked + 1, 'a gap in the stream');
+  }
+
+  /** Of those that are ready as many serve as should, and more of them stand by than serve only where enough serve. */
+  #checkRotation(): void {
+    for (const one of this.#world.master.snapshot().apps) {
+      if (['stopping', 'stopped', 'waiting'].includes(one.state)) continue;
+      const ready = one.workers.filter(({ state }) => state === 'ready');
+      const serving = ready.filter(({ id }) =>
+        this.#world.live().some(({ name, admitted }) => name === id && admitted),
+      );
+      const spares = ready.filter(({ spare }) => spare);
+      assert.equal(serving.length + spares.length, ready.length, `${one.name}: neither in the rotation nor a spare`);
+      assert.equal(one.ready, serving.length);
+      assert.ok(serving.length >= Math.min(one.goal, ready.length), `${one.name}: ${spares.length} spares look on`);
+      const current = serving.filter(({ revision }) => revision === one.revision);
+      const most = one.goal + ready.filter(({ reason }) => reason !== null).length;
+      if (one.spares.goal > 0) assert.ok(current.length <= most, `${one.name}: ${current.length} serve of ${one.goal}`);
+    }
   }
 
   #checkSlots(live: readonly FakeProcess[]): void {
@@ -498,7 +519,11 @@ class Watch {
       const expected = one.workers.map(
         (worker) => `${one.revision} ${worker.state === 'completed' ? 'completed' : 'ready'}`,
       );
-      assert.deepEqual([found.length, ...found], [one.goal, ...expected], `${one.name} has not come to rest`);
+      assert.deepEqual(
+        [found.length, ...found],
+        [one.goal + one.spares.goal, ...expected],
+        `${one.name} has not come to rest`,
+      );
     }
     const open = [...this.#started].filter((operation) => !this.#operations.has(operation));
     assert.deepEqual(open, [], 'operations that never end');

@@ -40,6 +40,7 @@ describe('an exit', () => {
       uptimeMs: 3_000,
       readyMs: 0,
       restarts: 0,
+      spare: null,
       lastLines: ['boom'],
       curve: [],
       next: { type: 'restarted' },

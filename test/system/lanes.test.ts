@@ -5,7 +5,7 @@ import { constants, readFileSync } from 'node:fs';
 import net from 'node:net';
 import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
-import type { AppSpec, Balance, ListenSpec } from '../../src/core/spec.ts';
+import type { Balance, ListenSpec } from '../../src/core/spec.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
 import { loadNative } from '../../src/system/native.ts';
 import type { Seat } from '../../src/system/sockets/seat.ts';
@@ -22,6 +22,7 @@ class Address {
   readonly sockets: BoundSockets;
   readonly spec: ListenSpec;
   readonly warnings: string[] = [];
+  spares = 0;
   readonly #t: TestContext;
   readonly #clients: net.Socket[] = [];
 
@@ -46,7 +47,7 @@ class Address {
   }
 
   seat(balance: Balance = 'auto'): Seat {
-    const app: Pick<AppSpec, 'listen' | 'balance'> = { listen: [this.spec], balance };
+    const app = { listen: [this.spec], balance, spares: this.spares };
     return this.sockets.seat(app, 'web.1', (message) => this.warnings.push(message));
   }
 
@@ -408,6 +409,18 @@ describe('where it cannot be had', () => {
     );
     second.enter();
     assert.deepEqual(await address.chosen(5), [0]);
+  });
+
+  test('without koffi spares cannot be kept out, which is said with it', async (t) => {
+    const address = new Address(t, { koffi: false });
+    address.spares = 1;
+    const seats = address.seats(2);
+    assert.match(address.warnings.join(), /are not steered: [^]*; so its spares cannot be kept out of the rotation/);
+    assert.deepEqual(
+      seats.map(({ isShared }) => isShared),
+      [true, true],
+    );
+    for (const seat of seats) seat.end();
   });
 
   test('without koffi `steered` says so at once, `shared` never', async (t) => {

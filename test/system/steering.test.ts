@@ -79,6 +79,32 @@ test('of a worker that dies nothing is lost but what it had in hand: what waits 
   assert.ok((await Promise.all(answers)).includes(String(successor!.pid)));
 });
 
+test('a ready worker that is kept out gets no connection until it is let in, not even beside one that is starting', async () => {
+  const listen = await world.listen();
+  const [one, other] = await startAll(listen, 2);
+  const spare = world.start({ argv: tellsTerm, listen: [listen] }, { isHeld: true });
+  await spare.ready;
+  const answers = async () => new Set(await Promise.all(Array.from({ length: 40 }, () => ask(listen.port))));
+  assert.deepEqual(await answers(), new Set([one, other].map((each) => String(each!.pid))));
+  assert.equal(spare.process.sharesListener, false);
+  process.kill(one!.pid, 'SIGKILL');
+  await one!.exited;
+  assert.deepEqual(await answers(), new Set([String(other!.pid)]));
+  spare.process.admit();
+  assert.deepEqual(await answers(), new Set([other, spare].map((each) => String(each!.pid))));
+});
+
+test('one that is kept out serves at once when nobody else is there', async () => {
+  const listen = await world.listen();
+  const [one] = await startAll(listen, 1);
+  const spare = world.start({ argv: tellsTerm, listen: [listen] }, { isHeld: true });
+  await spare.ready;
+  assert.equal(await ask(listen.port), String(one!.pid));
+  process.kill(one!.pid, 'SIGKILL');
+  await one!.exited;
+  assert.equal(await ask(listen.port), String(spare.pid));
+});
+
 test('another signal than that for a stop, for one that hangs, is sent at once', async () => {
   const listen = await world.listen();
   const [one, other] = await startAll(listen, 2, { stop: { signal: 'SIGUSR1', timeoutMs: 600_000 } });
@@ -148,6 +174,10 @@ test('workers on a unix socket share it, and are asked to stop at once', async (
   world.listenOn([unix]);
   const workers = [0, 1].map(() => world.start({ argv: tellsTerm, listen: [unix] }));
   await Promise.all(workers.map((one) => one.ready));
+  assert.deepEqual(
+    workers.map((one) => one.process.sharesListener),
+    [true, true],
+  );
   await stopped(workers[0]!);
   workers[0]!.process.terminate('SIGTERM');
   assert.ok(isAskedToStop(workers[0]!));

@@ -8,16 +8,17 @@
  * - What it writes is kept shortly, for the words of its failure, and is not in the log.
  * - It carries the worker's mark and one of its own, so that neither of them is taken for a leftover of the other.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Exit } from '../../core/protocol.ts';
 import type { HealthProbe, Signal } from '../../core/spec.ts';
 import { formatDuration } from '../../core/units.ts';
 import type { Cancel, Launch, RunningProcess } from '../../ports.ts';
-import { ChildLife, spawnFailure, unborn, type OutputPort } from '../processes/child-life.ts';
+import { ChildLife, type OutputPort } from '../processes/child-life.ts';
 import { fillIn } from '../processes/environment.ts';
 import { markOf, placeholdersOf, workerEnvironment, wrapWorker, type LaunchParts } from '../processes/launching.ts';
 import { findProgram } from '../processes/program.ts';
+import { startProgram, type Child } from '../processes/start-program.ts';
+import { spawnFailure, unborn } from '../processes/unborn.ts';
 import { noSeat } from '../sockets/seat.ts';
 
 const keptCharacters = 4096;
@@ -75,14 +76,13 @@ function start({ launch, parts, command }: ExecProbe, exited: (exit: Exit) => vo
   const argv = command.shell ? ['/bin/sh', '-c', ...words] : findProgram(words, around);
   const wrapped = wrapWorker(launch, argv, 'none');
   const birth = parts.strays.announce(markOf(env, parts));
-  const [file = '', ...rest] = wrapped.argv;
-  const child = spawn(file, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true, ...wrapped.ids });
+  const child = startProgram({ argv: wrapped.argv, cwd, env, stdio: ['ignore', 'pipe', 'pipe'], ids: wrapped.ids });
   const { pid } = child;
   if (pid === undefined) return unborn(child, argv[0] ?? '', { exited });
   const leader = parts.strays.adopt(birth, pid);
   const source = { app: app.name, source: `${launch.worker}.health`, format: 'raw' } as const;
   return new ChildLife(
-    child as ChildProcess & { pid: number },
+    child as Child & { pid: number },
     leader,
     { source, shape: 'chain', seat: noSeat, stop, probe: null },
     { ...parts, output: new LastWords(), listener: { exited } },

@@ -14,7 +14,6 @@
  *   a slow sink is left to drain on, but `exited` does not wait for it longer than a second.
  */
 import type { Readable } from 'node:stream';
-import { SuperviseError } from '../../core/errors.ts';
 import type { Exit } from '../../core/protocol.ts';
 import type { HealthSpec, LogFormat, Signal } from '../../core/spec.ts';
 import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
@@ -157,6 +156,14 @@ export class ChildLife implements RunningProcess {
     this.tree.note();
     const end = waiting ?? this.tree.acceptingPid();
     if (end !== null) this.#parts.guard.endsAt(this.pid, end);
+  }
+
+  admit(): void {
+    if (this.isRunning) this.#spec.seat.enter();
+  }
+
+  get sharesListener(): boolean {
+    return this.#spec.seat.isShared;
   }
 
   terminate(signal: Signal): void {
@@ -313,52 +320,4 @@ export class ChildLife implements RunningProcess {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }
-}
-
-/** What stands for a process that could not be started: no pid, and an `exited` with the error after this has returned. */
-export function stillborn(failure: SpawnFailure, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
-  setImmediate(() => listener.exited({ code: null, signal: null, ...failure, lastLines: [] }));
-  return withoutProcess;
-}
-
-/** As stillborn, for a child that node:child_process has made without a pid: its 'error' says why. */
-export function unborn(child: Child, program: string, listener: Pick<ProcessListener, 'exited'>): RunningProcess {
-  child.once('error', (error) =>
-    listener.exited({ code: null, signal: null, ...spawnFailure(error, program), lastLines: [] }),
-  );
-  // Without a descriptor left (EMFILE) there are no streams at all, whatever the types say.
-  for (const stream of (child.stdio as typeof child.stdio | undefined) ?? []) stream?.destroy();
-  return withoutProcess;
-}
-
-const withoutProcess: RunningProcess = {
-  pid: null,
-  terminate: () => undefined,
-  kill: () => undefined,
-  signal: () => undefined,
-  probe: () => () => undefined,
-  bindsOwnPort: () => false,
-};
-
-type SpawnFailure = Pick<Exit, 'error' | 'transient'>;
-
-/** What may be there again in a moment. */
-const comesBack: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM']);
-
-/** In words, why spawn failed, and whether trying again may help. */
-export function spawnFailure(error: unknown, program: string): SpawnFailure {
-  if (error instanceof SuperviseError)
-    return { error: error.hint === null ? error.message : `${error.message}: ${error.hint}` };
-  const { code, message } = error as NodeJS.ErrnoException;
-  const known: Record<string, string> = {
-    ENOENT: 'it, or the interpreter that its first line names, does not exist',
-    EACCES: 'permission denied: it is not executable, or a directory above it is closed to this user',
-    EAGAIN: 'no more processes are allowed (ulimit -u, TasksMax of the unit, pids.max of the cgroup)',
-    EMFILE: 'the master has no more file descriptors (ulimit -n, LimitNOFILE of the unit)',
-    ENFILE: 'the host has no more file descriptors (fs.file-max)',
-    ENOMEM: 'the host has no memory for another process',
-    E2BIG: 'its arguments and environment are too long',
-  };
-  const words = `${program} cannot be started: ${known[code ?? ''] ?? message}${code === undefined ? '' : ` (${code})`}`;
-  return { error: words, ...(comesBack.has(code) && { transient: true }) };
 }

@@ -10,7 +10,7 @@
  */
 import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener, RunningProcess } from '../../ports.ts';
-import { spawnFailure, stillborn, unborn } from './child-life.ts';
+import { spawnFailure, stillborn, unborn } from './unborn.ts';
 import { firstSocketFd } from './environment.ts';
 import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
 import { backlog } from '../sockets/listening.ts';

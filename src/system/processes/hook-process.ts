@@ -5,7 +5,8 @@
  */
 import type { HookSpec, Signal } from '../../core/spec.ts';
 import type { ProcessListener, RunningProcess } from '../../ports.ts';
-import { ChildLife, spawnFailure, stillborn, unborn } from './child-life.ts';
+import { ChildLife } from './child-life.ts';
+import { spawnFailure, stillborn, unborn } from './unborn.ts';
 import type { Environment } from './environment.ts';
 import { noSeat } from '../sockets/seat.ts';
 import { markOf, wrapProgram, type LaunchParts } from './launching.ts';

@@ -8,7 +8,7 @@
  */
 import type { Spawner } from '../../ports.ts';
 import type { GuardPort, LifeParts, OutputPort } from './child-life.ts';
-import { spawnClusterWorker } from './cluster-worker.ts';
+import { checkPolicy, isClustered, spawnClusterWorker } from './cluster-worker.ts';
 import { spawnExecWorker } from './exec-worker.ts';
 import { spawnHook } from './hook-process.ts';
 import type { LaunchParts } from './launching.ts';
@@ -39,13 +39,14 @@ export function createSpawner({ sockets, guard, output, masterName }: SpawnerPar
     },
   };
   return {
-    pin,
-    spawn: (launch, listener) => {
-      const { kind, listen } = launch.pinned.app;
-      return kind === 'script' && listen.length === 0
-        ? spawnClusterWorker(launch, parts, listener)
-        : spawnExecWorker(launch, parts, listener);
+    pin: (app, revision, baseEnv) => {
+      checkPolicy(app);
+      return pin(app, revision, baseEnv);
     },
+    spawn: (launch, listener) =>
+      isClustered(launch.pinned.app)
+        ? spawnClusterWorker(launch, parts, listener)
+        : spawnExecWorker(launch, parts, listener),
     runHook: (hook, baseEnv, listener) => spawnHook(hook, baseEnv, parts, listener),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Starts the program of a worker or a hook, as the leader of a session of its own, with /dev/null as stdin: directly where it can
+ * Starts the program of a worker, a hook or a probe, as the leader of a session of its own, with /dev/null as stdin: directly where it can
  * be had (Linux, koffi), else with node:child_process. That is the way too for whoever needs an IPC channel, a pipe of another
  * number, or another user where setpriv is missing; and where the direct way has failed: it then says why, or finds a way
  * (a script without a first line that names its interpreter).

@@ -36,8 +36,6 @@ export function beginWorker(
     ready: (waiting) => {
       if (!life.isRunning) return;
       life.becameReady(waiting);
-      // Before the master knows: it may stop another one at once.
-      seat.enter();
       if (app.stall !== null) watchForStall(app, app.stall.afterMs);
       listener.ready();
     },

@@ -40,7 +40,9 @@ interface Lane {
 
 export interface Holder {
   readonly fd: number;
-  /** It is ready: new connections may go to it. */
+  /** Whether others accept from the same listener. */
+  readonly isShared: boolean;
+  /** It may serve: new connections may go to it. */
   enter(): void;
   /**
    * Takes it out of the rotation. `empty` is called once, at once or later, when nothing waits for it any more, or after `mostMs`.
@@ -157,6 +159,9 @@ export class Lanes {
     };
     const holder: Holder = {
       fd: lane.fd,
+      get isShared() {
+        return lane.holders.size > 1;
+      },
       enter: () => {
         if (lane.holders.get(holder) === 'starting') this.#move(lane, holder, 'ready');
       },

@@ -16,7 +16,9 @@ export interface Seat {
   readonly fds: readonly number[];
   /** `socket:[inode]` of each, as /proc/PID/fd shows it. */
   readonly inodes: readonly string[];
-  /** It is ready: new connections may go to it. */
+  /** Whether others accept from the same socket as well: connections come to it whether it is in the rotation or not. */
+  readonly isShared: boolean;
+  /** It may serve: new connections may go to it. */
   enter(): void;
   /**
    * Takes it out of the rotation. `empty` is called once, at once or later, when no connection waits for it any more, or
@@ -36,36 +38,43 @@ export const noSeat: Seat = seatOf([]);
 
 type Warn = (message: string) => void;
 
+/** What matters here of an app. */
+export type SeatedApp = Pick<AppSpec, 'listen' | 'balance' | 'spares'>;
+
 /** A seat at each socket of an app. `warn` is told why connections are not steered that should be. */
-export function takeSeat(app: Pick<AppSpec, 'listen' | 'balance'>, lanesOf: (url: string) => Lanes, warn: Warn): Seat {
+export function takeSeat(app: SeatedApp, lanesOf: (url: string) => Lanes, warn: Warn): Seat {
   const holders = app.listen.map((spec) => {
     const lanes = lanesOf(spec.url);
-    if (app.balance === 'steered') tellWhyNot(spec, lanes, warn);
-    return spec.kind === 'unix' || app.balance === 'shared' ? lanes.share() : takeOrShare(lanes, spec.url, warn);
+    const tell = (why: string): void => warn(notSteered(spec.url, why, app.spares));
+    if (app.balance === 'steered') tellWhyNot(spec, lanes, tell);
+    return spec.kind === 'unix' || app.balance === 'shared' ? lanes.share() : takeOrShare(lanes, tell);
   });
   return seatOf(holders);
 }
 
-function takeOrShare(lanes: Lanes, url: string, warn: Warn): Holder {
+function takeOrShare(lanes: Lanes, tell: (why: string) => void): Holder {
   try {
     return lanes.take();
   } catch (error) {
     if (!(error instanceof SteeringRefused)) throw error;
-    warn(notSteered(url, error.message));
+    tell(error.message);
     return lanes.share();
   }
 }
 
 /** Later, so that the first worker does not wait for it. */
-function tellWhyNot({ kind, url }: ListenSpec, lanes: Lanes, warn: Warn): void {
+function tellWhyNot({ kind }: ListenSpec, lanes: Lanes, tell: (why: string) => void): void {
   setImmediate(() => {
     const why = kind === 'unix' ? 'a unix socket has one listener' : lanes.whyNot();
-    if (why !== null) warn(notSteered(url, why));
+    if (why !== null) tell(why);
   });
 }
 
-function notSteered(url: string, why: string): string {
-  return `connections to ${url} are not steered: ${why}; its workers accept from one socket, as with balance: shared, and new connections may reach one that is stopping`;
+function notSteered(url: string, why: string, spares: number): string {
+  const effect = `its workers accept from one socket, as with balance: shared, and new connections may reach one that is stopping`;
+  const alsoSpares =
+    spares === 0 ? '' : '; so its spares cannot be kept out of the rotation, and serve like the others';
+  return `connections to ${url} are not steered: ${why}; ${effect}${alsoSpares}`;
 }
 
 function seatOf(holders: readonly Holder[]): Seat {
@@ -73,6 +82,9 @@ function seatOf(holders: readonly Holder[]): Seat {
   return {
     fds,
     inodes: fds.map((fd) => `socket:[${fstatSync(fd).ino}]`),
+    get isShared() {
+      return holders.some((holder) => holder.isShared);
+    },
     enter: () => holders.forEach((holder) => holder.enter()),
     leave(mostMs, empty) {
       let left = holders.length;

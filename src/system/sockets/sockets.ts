@@ -16,14 +16,14 @@ import { fstatSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { SuperviseError } from '../../core/errors.ts';
-import type { AppSpec, ListenSpec } from '../../core/spec.ts';
+import type { ListenSpec } from '../../core/spec.ts';
 import type { Cancel, Sockets } from '../../ports.ts';
 import { canonicalIp, describeHolder, holderOfTcp } from '../holders.ts';
 import type { Address } from '../sampling/listener-table.ts';
 import type { ListenWay } from './listening.ts';
 import { listenWays, makeListen } from './listening.ts';
 import { Lanes } from './lanes.ts';
-import { takeSeat, type Seat } from './seat.ts';
+import { takeSeat, type Seat, type SeatedApp } from './seat.ts';
 import { loadNative, type Native } from '../native.ts';
 import type { Locks } from '../instance/locks.ts';
 import type { ServerHandle } from './server-handle.ts';
@@ -45,7 +45,7 @@ export interface BoundSockets extends Sockets {
    * @param warn told why connections are not steered, if the app wants them to be and they cannot
    * @throws SuperviseError bug when one is not bound
    */
-  seat(app: Pick<AppSpec, 'listen' | 'balance'>, worker: string, warn: (message: string) => void): Seat;
+  seat(app: SeatedApp, worker: string, warn: (message: string) => void): Seat;
   /** `socket:[inode]` of the listeners of each worker that has a seat, by its id. */
   seated(): ReadonlyMap<string, readonly string[]>;
   /** Where a URL listens, as the kernel has it; null: it is not bound. */
@@ -132,7 +132,13 @@ export function createSockets(
         if (seats.get(worker) === seat.inodes) seats.delete(worker);
       };
       seats.set(worker, seat.inodes);
-      return { ...seat, end };
+      return {
+        ...seat,
+        get isShared() {
+          return seat.isShared;
+        },
+        end,
+      };
     },
     seated: () => seats,
     addressOf(url) {
