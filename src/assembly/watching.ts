@@ -8,11 +8,11 @@
  *   Relative paths count from the cwd as it was resolved when the last rollout began.
  * - A rollout takes up all that was changed before it began, whoever asked for it: that is no reason for another one.
  */
+import { realOf } from '../config/real-path.ts';
 import type { Event, EventType } from '../core/protocol.ts';
 import type { AppSpec } from '../core/spec.ts';
 import type { Master } from '../master/master.ts';
 import type { Cancel } from '../ports.ts';
-import { realOf } from '../config/real-path.ts';
 import type { AppWatch, Where } from '../system/watching/app-watch.ts';
 
 export interface WatchingParts {

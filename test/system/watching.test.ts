@@ -399,7 +399,8 @@ test('without inotify watches left it warns once, says what to do, and looks its
     const { FileWatch } = await import('${systemFolder}/watching/file-watch.js');
     const print = (words) => process.stdout.write(words + '\\n');
     const events = new FolderEvents((message) => print('warning ' + message));
-    const set = { roots: ['${dir}'], ignores: () => false, by: 'stamp', debounceMs: 50, sinceMs: Infinity };
+    const none = () => false;
+    const set = { roots: ['${dir}'], ignores: none, isOwn: none, by: 'stamp', debounceMs: 50, sinceMs: Infinity };
     new FileWatch(set, events, (changes) => print(changes.map((one) => one.path).join()));`;
   // The limit of a user namespace of its own: nobody else is short of watches.
   const limited = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"';

@@ -40,6 +40,7 @@ export type PortProbe = (answer: Answer) => Cancel;
 const lookAgainMs = 20;
 /** How long a server has to end its side of a connection that we have ended. */
 const partMs = 1_000;
+const mostParting = 64;
 
 export function httpProbe(aim: Aim & { readonly path: string }): PortProbe {
   const { host, port, localAddress } = aim;
@@ -100,9 +101,18 @@ export function tcpProbe(aim: Aim): PortProbe {
 /** Closes a connection so that the server sees its end, and no reset for what it has sent or still sends. Keeps no process alive. */
 function part(socket: Socket): void {
   const timer = setTimeout(() => socket.destroy(), partMs).unref();
-  socket.once('close', () => clearTimeout(timer));
+  parting.add(socket);
+  socket.once('close', () => {
+    clearTimeout(timer);
+    parting.delete(socket);
+  });
   socket.unref().end();
+  const [oldest] = parting;
+  if (parting.size > mostParting) oldest?.destroy();
 }
+
+/** In the order in which they have ended. */
+const parting = new Set<Socket>();
 
 /** Whether the worker has taken it; null: it cannot be told, or does not matter. */
 function isAccepted({ listener }: Aim, socket: Socket | null): boolean | null {

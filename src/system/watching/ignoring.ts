@@ -9,8 +9,8 @@
  * - Files that supervise itself writes are known by their real paths: a folder of logs is often a link.
  */
 import { basename, dirname, join, relative } from 'node:path';
-import { escapedGlob, globPattern } from '../../core/glob.ts';
 import { realOf } from '../../config/real-path.ts';
+import { escapedGlob, globPattern } from '../../core/glob.ts';
 
 const builtIn = [
   ...['node_modules', '.git', '.hg', '.svn', '.venv', '__pycache__', '*.py[co]', '.*_cache', '.DS_Store'],
