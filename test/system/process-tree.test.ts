@@ -31,22 +31,20 @@ describe('a stop signal', () => {
     assert.ok(!lives(server));
   });
 
-  for (const signal of ['SIGTERM', 'SIGABRT'] as const) {
-    test(`is handled by a program that is stopped: ${signal}`, async () => {
-      const script = `$SIG{TERM} = $SIG{ABRT} = sub { print "got it\\n"; exit 7 }; $| = 1; print "up\\n"; sleep 1 while 1`;
-      const tried = world.start({
-        argv: ['perl', '-e', script],
-        ready,
-        stop: { signal: 'SIGTERM', timeoutMs: 600_000 },
-      });
-      await tried.ready;
-      process.kill(tried.pid, 'SIGSTOP');
-      await until(() => statOf(tried.pid)?.state === 'T');
-      tried.process.terminate(signal);
-      assert.equal((await tried.exited).code, 7);
-      assert.ok(tried.lines().includes('got it'));
+  test('for a dump is handled by a program that is stopped', async () => {
+    const script = `$SIG{ABRT} = sub { print "got it\\n"; exit 7 }; $| = 1; print "up\\n"; sleep 1 while 1`;
+    const tried = world.start({
+      argv: ['perl', '-e', script],
+      ready,
+      stop: { signal: 'SIGTERM', timeoutMs: 600_000 },
     });
-  }
+    await tried.ready;
+    process.kill(tried.pid, 'SIGSTOP');
+    await until(() => statOf(tried.pid)?.state === 'T');
+    tried.process.terminate('SIGABRT');
+    assert.equal((await tried.exited).code, 7);
+    assert.ok(tried.lines().includes('got it'));
+  });
 
   test('goes down a longer chain', async () => {
     const tried = world.start({

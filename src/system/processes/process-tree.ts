@@ -64,8 +64,14 @@ export class ProcessTree {
     return own.size > 0 && livingTree(this.leader.pid).some((pid) => holds(pid, own));
   }
 
-  /** Sends a stop signal to the leader and down the chain. One that is stopped goes on with it, or it would never handle it. */
+  /** Sends a stop signal to the leader and down the chain. */
   terminate(signal: Signal): void {
+    this.note();
+    for (const one of this.#chain()) send(one, signal);
+  }
+
+  /** As `terminate`, for a dump of stacks: one that is stopped (state T) goes on with it, or it would never handle it. */
+  terminateWithDump(signal: Signal): void {
     this.note();
     for (const one of this.#chain()) {
       send(one, signal);
