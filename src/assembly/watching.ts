@@ -8,11 +8,11 @@
  *   Relative paths count from the cwd as it was resolved when the last rollout began.
  * - A rollout takes up all that was changed before it began, whoever asked for it: that is no reason for another one.
  */
+import { realOf } from '../config/real-path.ts';
 import type { Event, EventType } from '../core/protocol.ts';
 import type { AppSpec } from '../core/spec.ts';
 import type { Master } from '../master/master.ts';
 import type { Cancel } from '../ports.ts';
-import { realOf } from '../system/real-path.ts';
 import type { AppWatch, Where } from '../system/watching/app-watch.ts';
 
 export interface WatchingParts {
@@ -88,10 +88,17 @@ class Watching {
   async #runRefresh(sinceMs: number): Promise<void> {
     if (this.#isClosed()) return;
     this.#refresh = 'running';
-    if (this.#parts.master.spec.apps.some(wantsWatching)) await this.#load();
+    try {
+      if (this.#parts.master.spec.apps.some(wantsWatching)) await this.#load();
+      if (!this.#isClosed()) this.#follow(sinceMs);
+    } finally {
+      this.#refreshed();
+    }
+  }
+
+  #refreshed(): void {
     if (this.#isClosed()) return;
-    this.#follow(sinceMs);
-    const isStale = (this.#refresh as string) === 'again';
+    const isStale = this.#refresh === 'again';
     this.#refresh = 'none';
     if (isStale) this.#planRefresh();
   }
@@ -125,7 +132,17 @@ class Watching {
       const current = this.#watches.get(name);
       if (current?.key === key) continue;
       current?.watch.close();
-      this.#watches.set(name, { key, watch: this.#makeWatch!(app, { cwd, sinceMs }) });
+      this.#watches.set(name, { key, watch: this.#watchOf(app, { cwd, sinceMs }) });
+    }
+  }
+
+  /** What cannot be watched of one app does not concern the others. */
+  #watchOf(app: AppSpec, where: Where): AppWatch {
+    try {
+      return this.#makeWatch!(app, where);
+    } catch (error) {
+      this.#parts.warn(`files of ${app.name} are not watched: ${String(error)}`);
+      return { cover: () => undefined, close: () => undefined };
     }
   }
 

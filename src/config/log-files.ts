@@ -4,6 +4,7 @@
  */
 import type { AppSpec, LogsSpec } from '../core/spec.ts';
 import { report, type Building } from './building.ts';
+import { realOf } from './real-path.ts';
 import { formatOrigin, formatPath, originAt, quoted, type Path } from './tree.ts';
 
 type ToFile = Extract<LogsSpec, { kind: 'captured' }> & { readonly file: string };
@@ -11,17 +12,17 @@ type ToFile = Extract<LogsSpec, { kind: 'captured' }> & { readonly file: string 
 interface Written {
   readonly path: Path;
   readonly logs: ToFile;
-  /** {app} filled in, so that the same text is the same file (or the same files, where {slot} or {port} is left). */
-  readonly file: string;
+  /** Of all slots, without links as far as they exist. */
+  readonly files: ReadonlySet<string>;
 }
 
 /** Reports files that two apps cannot share. */
 export function checkLogFiles(apps: readonly AppSpec[], building: Building): void {
   const seen: Written[] = [];
-  for (const { name, logs } of apps) {
+  for (const app of apps) {
+    const { name, logs } = app;
     if (logs.kind !== 'captured' || logs.file === null) continue;
-    const path = ['apps', name, 'logs'];
-    const one = { path, logs: { ...logs, file: logs.file }, file: logs.file.replaceAll('{app}', name) };
+    const one = { path: ['apps', name, 'logs'], logs: { ...logs, file: logs.file }, files: filesOf(logs.file, app) };
     for (const other of seen) {
       checkSettings(one, other, building);
       checkNames(one, other, building);
@@ -30,8 +31,21 @@ export function checkLogFiles(apps: readonly AppSpec[], building: Building): voi
   }
 }
 
+/** As long as nobody scales. */
+function filesOf(file: string, { name, port, workers, reload }: AppSpec): ReadonlySet<string> {
+  const slots = Array.from({ length: Math.max(1, workers + reload.maxSurge) }, (_, slot) => slot);
+  const filledIn = slots.map((slot) =>
+    file
+      .replaceAll('{app}', name)
+      .replaceAll('{slot}', String(slot))
+      .replaceAll('{port}', String((port ?? 0) + slot)),
+  );
+  return new Set([...new Set(filledIn)].map(realOf));
+}
+
 function checkSettings(one: Written, other: Written, building: Building): void {
-  if (one.file !== other.file) return;
+  const shared = [...one.files].find((file) => other.files.has(file));
+  if (shared === undefined) return;
   const differs = (
     [
       ['max_size', 'maxSizeBytes'],
@@ -42,15 +56,16 @@ function checkSettings(one: Written, other: Written, building: Building): void {
   if (differs === undefined) return;
   const [name, key] = differs;
   const values = `found ${String(one.logs[key])} and ${String(other.logs[key])}`;
+  const which = one.logs.file === other.logs.file ? 'the same file' : `the same file (${shared})`;
   report(
     building,
     [...one.path, 'file'],
-    `expected the same ${name} as ${formatPath(other.path)} (${where(other, building)}), which writes the same file, ${values}. Give both the same, or each a file of its own, with {app} in its name`,
+    `expected the same ${name} as ${formatPath(other.path)} (${where(other, building)}), which writes ${which}, ${values}. Give both the same, or each a file of its own, with {app} in its name`,
   );
 }
 
 function checkNames(one: Written, other: Written, building: Building): void {
-  if (!isRotated(one.file, other.file) && !isRotated(other.file, one.file)) return;
+  if (!isRotated(one, other) && !isRotated(other, one)) return;
   report(
     building,
     [...one.path, 'file'],
@@ -58,8 +73,12 @@ function checkNames(one: Written, other: Written, building: Building): void {
   );
 }
 
-function isRotated(file: string, of: string): boolean {
-  return file.startsWith(`${of}.`) && /^\d+(\.gz)?$/.test(file.slice(of.length + 1));
+/** Whether a file of the one has a name that a file of the other gets. */
+function isRotated({ files }: Written, { files: others }: Written): boolean {
+  return [...files].some((file) => {
+    const rotated = /\.\d+(\.gz)?$/.exec(file);
+    return rotated !== null && others.has(file.slice(0, rotated.index));
+  });
 }
 
 function where({ path }: Written, building: Building): string {

@@ -43,9 +43,13 @@ function regularExpression(value: string): Wrong | null {
     new RegExp(value);
     return null;
   } catch (error) {
-    const why = error instanceof Error ? error.message.replace(/^Invalid regular expression: .*: /, '') : String(error);
-    return { expected: 'a regular expression', hint: why };
+    return { expected: 'a regular expression', hint: whyNoPattern(error) };
   }
+}
+
+/** "Unterminated group" */
+export function whyNoPattern(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/^Invalid regular expression: .*: /, '') : String(error);
 }
 
 /** Checks that a map has exactly one of these keys. */

@@ -6,6 +6,7 @@
  * `later` ones are refused as "not supported yet".
  */
 import * as z from 'zod/mini';
+import { globPattern } from '../core/glob.ts';
 import {
   anyText,
   choice,
@@ -23,7 +24,7 @@ import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, sig
 import { size, text, usual, whole, wholeOrLater, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
-import { healthSchema, readySchema } from './probe-schema.ts';
+import { healthSchema, readySchema, whyNoPattern } from './probe-schema.ts';
 
 const name = () => shaped('a name of letters, digits, ., _ and - (at most 63)', namePattern);
 const path = () => filled('a path');
@@ -143,8 +144,19 @@ const limits = section('limits', {
   jitter: usual('A lifetime is shortened by a random share of itself, up to this.', decimal(0, 1), 0.1),
 });
 
-const paths = (expected: string) =>
-  z.array(filled(expected), { error: `a list of ${expected === 'a glob' ? 'globs' : 'paths'}` });
+const paths = () => z.array(filled('a path'), { error: 'a list of paths' });
+
+function glob(value: string): Wrong | null {
+  if (value.trim() === '') return { expected: 'a glob' };
+  try {
+    globPattern(value);
+    return null;
+  } catch (error) {
+    return { expected: 'a glob', hint: `As a regular expression: ${whyNoPattern(error)}` };
+  }
+}
+
+const globs = z.array(text('a glob', glob, { minLength: 1 }), { error: 'a list of globs' });
 
 /** What the short form of watch, a list of its paths, leaves open. */
 export const watchDefaults = { ignore: [], debounce: '300ms' };
@@ -152,13 +164,13 @@ export const watchDefaults = { ignore: [], debounce: '300ms' };
 const watchMap = section('watch', {
   paths: given(
     'Files and folders, relative to cwd.',
-    paths('a path').check(judged((list) => (list.length > 0 ? null : { expected: 'at least one path' }))),
+    paths().check(judged((list) => (list.length > 0 ? null : { expected: 'at least one path' }))),
   ),
-  ignore: usual('Globs of what does not count, relative to cwd.', paths('a glob'), watchDefaults.ignore),
+  ignore: usual('Globs of what does not count, relative to cwd.', globs, watchDefaults.ignore),
   debounce: usual('How long it has to be quiet after a change.', duration(), watchDefaults.debounce),
 });
 
-const watch = z.union([paths('a path'), watchMap], {
+const watch = z.union([paths(), watchMap], {
   error: 'a list of paths, or a map with keys such as paths, ignore',
 });
 
@@ -269,7 +281,7 @@ const app = section('an app', {
   reload: group('How workers are replaced.', reload, {}),
   watch: orNone('Reloads the app when files change. A list is short for its paths.', watch),
   port: orNone('For programs that bind a port of their own: {port} and $PORT are this + slot.', whole(1, 65_535)),
-  tls_files: usual('Certificates, relative to cwd: reloads the app when one is renewed.', paths('a path'), []),
+  tls_files: usual('Certificates, relative to cwd: reloads the app when one is renewed.', paths(), []),
   logs: group(
     "Where and how lines of output are written. inherit: the workers have the master's own stdout and stderr.",
     logs,

@@ -4,6 +4,7 @@
  * after every change until it is over.
  */
 import { SuperviseError } from '../core/errors.ts';
+import { checkRoom } from '../core/own-ports.ts';
 import type { AppSnapshot, Command, EventBody, ReloadCommand, Reply, Target } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
 import type { Pinned, Ports } from '../ports.ts';
@@ -292,6 +293,7 @@ export class Fleet {
     if (!app) throw new SuperviseError('unknown-target', 'there is no app to scale');
     const from = app.replicas;
     const to = 'to' in change ? change.to : Math.max(Math.min(change.atLeast, from), from + change.by);
+    if (to > from) checkRoom(app.spec, to);
     const since = app.lastNumber;
     app.rescale(to);
     const message = `scaling ${app.name} from ${from} to ${to}`;

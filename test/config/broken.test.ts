@@ -543,6 +543,14 @@ const replacing: readonly Broken[] = [
     ].join('\n'),
   },
   {
+    what: 'globs to ignore that are none',
+    yaml: app('watch: {paths: [src], ignore: ["*.pyc", "[z-a]", ""]}'),
+    says: [
+      '4:45: apps.web.watch.ignore[1]: expected a glob, found "[z-a]". As a regular expression: Range out of order in character class',
+      '4:54: apps.web.watch.ignore[2]: expected a glob, found ""',
+    ].join('\n'),
+  },
+  {
     what: 'an empty path to watch',
     yaml: app('watch: [src, ""]'),
     says: '4:18: apps.web.watch[1]: expected a path, found ""',
@@ -619,7 +627,7 @@ const logging: readonly Broken[] = [
   {
     what: 'two ways to rotate one file',
     yaml: 'apps:\n  web: {command: a, logs: {file: "all.log"}}\n  all: {command: b, logs: {file: "{app}.log", keep: 3}}\n',
-    says: '3:34: apps.all.logs.file: expected the same keep as apps.web.logs (line 2), which writes the same file, found 3 and 7. Give both the same, or each a file of its own, with {app} in its name',
+    says: '3:34: apps.all.logs.file: expected the same keep as apps.web.logs (line 2), which writes the same file (all.log), found 3 and 7. Give both the same, or each a file of its own, with {app} in its name',
   },
   {
     what: 'a line to wait for that nobody reads',

@@ -1,13 +1,13 @@
 /** What does not go together in `logs`, of one app and of several; each message was written first. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import type { LogsSpec } from '../../src/core/spec.ts';
 
-const dir = mkdtempSync(join(tmpdir(), 'supervise-logs-'));
+const dir = realpathSync(mkdtempSync(join(tmpdir(), 'supervise-logs-')));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 async function logsOf(text: string): Promise<readonly LogsSpec[]> {
@@ -72,6 +72,27 @@ describe('logs of apps', () => {
         await messageOf(two(`{file: ${one}}`, `{file: ${other}}`)),
         /^supervise.yaml:3:34: apps\.api\.logs\.file: expected a file of its own, found ".*"; beside ".*" of apps\.web\.logs \(line 2\) one of the two has a name that the other gets when it is rotated\. Rename one$/,
       );
+  });
+
+  test('a name with {slot} or {port} in it is that of a worker, and a link is the file that it leads to', async () => {
+    const of = async (one: string, other: string) =>
+      /expected the same keep .* writes the same file \((.*)\), found 7 and 1\./.exec(
+        await messageOf(two(`{file: ${one}, keep: 1}`, `{file: ${other}}`)),
+      )?.[1];
+    // One worker, and one more during a reload.
+    assert.equal(await of('"web.{slot}.log"', 'web.1.log'), 'web.1.log');
+    assert.equal(await of('api.0.log', '"{app}.{slot}.log"'), 'api.0.log');
+    await logsOf(two('{file: "web.{slot}.log", keep: 1}', '{file: web.2.log}'));
+    mkdirSync(join(dir, 'real'));
+    writeFileSync(join(dir, 'real/one.log'), '');
+    symlinkSync('real', join(dir, 'folder'));
+    symlinkSync('real/one.log', join(dir, 'one.log'));
+    assert.equal(await of('folder/not-yet/a.log', 'real/not-yet/a.log'), 'real/not-yet/a.log');
+    assert.equal(await of('one.log', 'folder/one.log'), 'real/one.log');
+    assert.match(
+      await messageOf(two('{file: "web.{slot}"}', '{file: web}')),
+      /expected a file of its own, found "web"; beside "web\.\{slot\}" of apps\.web\.logs/,
+    );
   });
 
   test('{port} needs a port, and `ready: {log}` lines that are read', async () => {

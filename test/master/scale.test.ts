@@ -44,6 +44,23 @@ describe('scale', () => {
     assert.deepEqual(it.names(), [], 'from 0 it does not go up to 1');
   });
 
+  test('more than there are ports for are refused; so many, and fewer, are not', () => {
+    const tcp = { probe: { kind: 'tcp', port: null }, intervalMs: 1000, timeoutMs: 1000, failures: 3 } as const;
+    const refusals = [{ port: 65_532 }, { port: 8000, ready: { kind: 'tcp', port: 65_532 } as const }].map((more) => {
+      const it = up(2, { health: tcp, ...more });
+      const reply = scale(it, { to: 4 });
+      assert.equal(it.names().length, 2);
+      assert.ok(scale(it, { to: 3 }).ok && scale(it, { to: 1 }).ok);
+      return reply.ok ? null : [reply.error.code, reply.error.message];
+    });
+    const refusal =
+      'web: expected at most 3 workers, found 4: slot n has port 65532 + n, and 65535 is the last; 1 more runs during a reload';
+    assert.deepEqual(refusals, [
+      ['usage', refusal],
+      ['usage', refusal],
+    ]);
+  });
+
   test('down: the highest slots go; done when they are gone', () => {
     const it = up(4);
     const reply = scale(it, { to: 2 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { AppSpec, HealthProbe } from '../../src/core/spec.ts';
@@ -89,6 +89,24 @@ describe('http', () => {
       /needs a port of the worker's own/,
     );
   });
+
+  test('half a surrogate pair in the path is asked for all the same', async () => {
+    const port = await http();
+    const failure = await probe(worker({ port }), { kind: 'http', path: '/404\ud800', port: null }, 100);
+    assert.equal(failure, `GET http://127.0.0.1:${port}/404%EF%BF%BD: no answer within 100ms`);
+  });
+
+  test('a port that does not exist is a failure, of http and of tcp', async () => {
+    const tried = worker({ port: 65_534 }, 2);
+    const failure = 'slot 2 would need port 65536, and 65535 is the last: lower the port, or have fewer workers';
+    assert.equal(await probe(tried, { kind: 'http', path: '/', port: null }), failure);
+    assert.equal(await probe(tried, { kind: 'tcp', port: null }), failure);
+  });
+
+  test('a probe that cannot be made at all is a failure', async () => {
+    const failure = await probe(worker(), { kind: 'tcp', port: -1 });
+    assert.match(failure ?? '', /^it cannot be probed: RangeError .*ERR_SOCKET_BAD_PORT/);
+  });
 });
 
 describe('tcp', () => {
@@ -98,6 +116,36 @@ describe('tcp', () => {
     const nobody = await freePort();
     const failure = await probe(worker({ port: nobody }), { kind: 'tcp', port: null });
     assert.equal(failure, `127.0.0.1:${nobody}: nothing listens there (ECONNREFUSED)`);
+  });
+
+  test('the server sees the end of the connection and no error, also one that greets, and one that closes late', async () => {
+    const errors: unknown[] = [];
+    const ends: string[] = [];
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.write('220 hello\r\n');
+      socket.on('error', (error) => errors.push(error));
+      socket.on('end', () => {
+        ends.push('end');
+        // More than one segment, so that a connection that is gone answers with a reset.
+        socket.write('x'.repeat(100_000), () => socket.end('bye'));
+      });
+      socket.on('close', () => ends.push('close')).resume();
+    });
+    const tried = worker({ port: await listening(server) });
+    for (let round = 0; round < 3; round++) assert.equal(await probe(tried, { kind: 'tcp', port: null }), null);
+    await until(() => ends.length === 6, 'the connections end');
+    assert.deepEqual([ends.filter((how) => how === 'end').length, errors], [3, []]);
+  });
+
+  test('of a server that never closes no connection stays open', async () => {
+    const theirs: Socket[] = [];
+    const server = createServer({ allowHalfOpen: true }, (socket) => void theirs.push(socket.resume()));
+    const tried = worker({ port: await listening(server) });
+    const before = openFds();
+    for (let round = 0; round < 3; round++) assert.equal(await probe(tried, { kind: 'tcp', port: null }), null);
+    await until(() => theirs.length === 3 && openFds() <= before + 3, 'ours are closed');
+    assert.ok(theirs.every((socket) => !socket.destroyed));
+    for (const socket of theirs) socket.destroy();
   });
 });
 
@@ -196,6 +244,19 @@ describe('exec', () => {
     await until(() => openFds() <= before, 'descriptors');
     assert.ok(existsSync(world.directory));
   });
+});
+
+test('one that is asked to end before it was ready: what its last probe has found is told', async () => {
+  let asked = 0;
+  const server = createHttpServer((_request, response) => void (asked++, response.writeHead(503).end()));
+  const port = await listening(server);
+  const tried = worker({ port, ready: { kind: 'http', path: '/ready', port: null } });
+  // The answer to the first has been read before the second is sent.
+  await until(() => asked >= 2, 'it is probed');
+  tried.process.terminate('SIGTERM');
+  await tried.exited;
+  const found = `GET http://127.0.0.1:${port}/ready answered 503`;
+  assert.deepEqual(tried.warnings, [`it had to end before it was ready; its last probe: ${found}`]);
 });
 
 test('a worker that has ended is not probed', async () => {

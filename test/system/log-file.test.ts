@@ -384,37 +384,57 @@ describe('log file: who shares it', () => {
 });
 
 describe('log file: a full disk', () => {
-  test('lines before and after are whole, the gap stands in its place, and the numbers add up', () => {
+  interface Story {
+    readonly content: string[];
+    readonly losses: Loss[];
+    readonly told: string[];
+    readonly total: number;
+  }
+
+  function fill(how: 'free' | 'delete'): Story {
     const mount = path.join(dir, String(names++));
     fs.mkdirSync(mount);
     const unshare = process.getuid?.() === 0 ? ['-m'] : ['-rm'];
-    const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$4" "$1"';
+    const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$4" "$1" "$5"';
     const fixture = path.join(process.cwd(), 'test/fixtures/log-disk-full.mjs');
-    const words = ['sh', '-c', script, 'sh', mount, process.execPath, fixture, path.join(process.cwd(), 'build/src')];
+    const built = path.join(process.cwd(), 'build/src');
+    const words = ['sh', '-c', script, 'sh', mount, process.execPath, fixture, built, how];
     const { stdout, stderr, status } = spawnSync('unshare', [...unshare, ...words], {
       encoding: 'utf8',
       timeout: 60_000,
       maxBuffer: 64 << 20,
     });
     assert.equal(status, 0, stderr);
-    const { content, losses, told, total } = JSON.parse(stdout) as {
-      content: string[];
-      losses: Loss[];
-      told: string[];
-      total: number;
-    };
+    return JSON.parse(stdout) as Story;
+  }
+
+  /** Of each line what it says of itself, and what it should from the first one on. */
+  function numbersIn({ content, losses, told, total }: Story): { found: number[]; expected: number[] } {
     const gapAt = content.findIndex((each) => each.includes('lost here'));
     const [, lost, why] = /^\S+Z … (\d+) lines lost here: (.*)$/.exec(content[gapAt] ?? '') ?? [];
     assert.equal(why, 'no space is left on the device (ENOSPC)');
-    const numbers = content.filter((_, at) => at !== gapAt).map((each) => Number(/^line (\d+) x{90}$/.exec(each)?.[1]));
-    const expected = Array.from({ length: total }, (_, n) => n);
+    const found = content.filter((_, at) => at !== gapAt).map((each) => Number(/^line (\d+) x{90}$/.exec(each)?.[1]));
+    const first = found[0] ?? 0;
+    const expected = Array.from({ length: total - first }, (_, n) => first + n);
     expected.splice(gapAt, Number(lost));
-    assert.deepEqual(numbers, expected);
-    assert.ok(Number(lost) > 0 && gapAt > 0 && gapAt < numbers.length);
+    assert.ok(Number(lost) > 0 && gapAt > 0 && gapAt < found.length);
     assert.equal(
       losses.reduce((sum, each) => sum + each.lines, 0),
       Number(lost),
     );
     assert.equal(told.length, 1);
+    return { found, expected };
+  }
+
+  test('lines before and after are whole, the gap stands in its place, and the numbers add up', () => {
+    const { found, expected } = numbersIn(fill('free'));
+    assert.deepEqual(found, expected);
+    assert.equal(found[0], 0);
+  });
+
+  test('of a log that is deleted to make room, reopen begins a new file with a whole line', () => {
+    const { found, expected } = numbersIn(fill('delete'));
+    assert.deepEqual(found, expected);
+    assert.ok((found[0] ?? 0) > 0, 'the old file has taken some');
   });
 });

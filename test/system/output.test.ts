@@ -12,6 +12,7 @@ import type { LogLine } from '../../src/core/protocol.ts';
 import type { LogFormat } from '../../src/core/spec.ts';
 import { jsonLines, prefixedLines } from '../../src/system/output/line-format.ts';
 import { Output } from '../../src/system/output/output.ts';
+import { RecentLines } from '../../src/system/output/recent-lines.ts';
 import { Sink } from '../../src/system/output/sink.ts';
 import { openFileTarget, openTarget, type Target } from '../../src/system/output/sink-target.ts';
 
@@ -232,6 +233,23 @@ describe('output: what is remembered', () => {
     const [cut, ...rest] = output.tail('web.3', 9);
     assert.equal(rest.length, 0);
     assert.match(cut ?? '', /^c{30000,} … \(100000 characters\)$/);
+  });
+
+  test('after large blocks, each kept line is the one that was written', () => {
+    const recent = new RecentLines();
+    const add = recent.begin({ app: 'web', source: 'web.1', stream: 'stdout' });
+    const written: string[] = [];
+    const lines = (count: number): string =>
+      Array.from({ length: count }, () => {
+        written.push(String(written.length).padEnd(1_000, '.'));
+        return `${written.at(-1)}\n`;
+      }).join('');
+    for (let round = 0; round < 30; round++) {
+      // Of a line that does not fit nothing is kept, so the end of such a block is 20, 5 or 40 lines.
+      const tooLong = `${'x'.repeat(30_000)}\n`;
+      add(Buffer.from(round % 3 === 2 ? lines(40) : tooLong + lines(round % 3 === 0 ? 20 : 5)), noon);
+      assert.deepEqual(recent.tail('web.1', 1_000), written.slice(-Math.min(32, written.length)));
+    }
   });
 
   test('recent merges sources in the order of their lines, and can be narrowed', async () => {

@@ -31,6 +31,21 @@ describe('a stop signal', () => {
     assert.ok(!lives(server));
   });
 
+  test('for a dump is handled by a program that is stopped', async () => {
+    const script = `$SIG{ABRT} = sub { print "got it\\n"; exit 7 }; $| = 1; print "up\\n"; sleep 1 while 1`;
+    const tried = world.start({
+      argv: ['perl', '-e', script],
+      ready,
+      stop: { signal: 'SIGTERM', timeoutMs: 600_000 },
+    });
+    await tried.ready;
+    process.kill(tried.pid, 'SIGSTOP');
+    await until(() => statOf(tried.pid)?.state === 'T');
+    tried.process.terminate('SIGABRT');
+    assert.equal((await tried.exited).code, 7);
+    assert.ok(tried.lines().includes('got it'));
+  });
+
   test('goes down a longer chain', async () => {
     const tried = world.start({
       argv: shell(`sh -c 'sh -c "\\"${node}\\" ${fixture('sleeper.mjs')} ${path('two')}; true"; true'; true`),

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, test } from 'node:test';
 import type { ReadySpec } from '../../src/core/spec.ts';
+import type { Aiming } from '../../src/system/health/worker-aim.ts';
 import { statOf } from '../../src/system/procfs.ts';
 import { watchReadiness } from '../../src/system/readiness/readiness.ts';
 import { answer, fixtures, listen, scratch, start, stop, Watched } from './readiness-workers.ts';
@@ -127,6 +128,32 @@ describe('kinds', { concurrency: 3 }, () => {
     const watched = new Watched(worker, { kind: 'tcp', port }, { port: 1 });
     await watched.ready;
     assert.equal(await answer(port), '1');
+    stop(worker);
+  });
+
+  test('tries that fail are told, also one that cannot be made', async () => {
+    const worker = start(['/bin/sleep', '60'], null);
+    const failuresOf = async (aim: Aiming): Promise<string> => {
+      let cancel = (): void => {};
+      const twice = new Promise<string>((done) => {
+        const failures: string[] = [];
+        const failed = (why: string) => void (failures.push(why) === 2 && done(failures.join(', ')));
+        const target = {
+          pid: worker.pid,
+          listeners: [],
+          aim,
+          kind: 'command',
+          ready: { kind: 'tcp', port: null },
+        } as const;
+        cancel = watchReadiness(target, { ready: () => assert.fail(), warning: () => assert.fail(), failed });
+      });
+      const told = await twice;
+      cancel();
+      return told;
+    };
+    assert.equal(await failuresOf(() => ({ failure: 'no such port' })), 'no such port, no such port');
+    const broken = await failuresOf(() => ({ host: '127.0.0.1', port: 65_536, listener: 'worker' }));
+    assert.match(broken, /^RangeError.*65536.*, RangeError/s);
     stop(worker);
   });
 

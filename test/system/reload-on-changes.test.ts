@@ -115,6 +115,49 @@ test('a change reloads the app that watches it, and no other; what supervise its
   assert.deepEqual(site.warnings, []);
 });
 
+test('what supervise itself writes is no change through links either, also where it is not there yet', async (t) => {
+  const site = new Site(t);
+  site.write('web/app.py', '');
+  site.write('shared/app.log', 'a worker has opened it');
+  mkdirSync(join(site.dir, 'empty'));
+  for (const [link, target] of [
+    ['web/log', '../shared'],
+    ['web/last.log', '../shared/app.log'],
+    ['web/later', '../empty'],
+    ['web/run', '../own'],
+  ] as const)
+    symlinkSync(target, join(site.dir, link));
+  const logs = { kind: 'captured', format: 'raw', maxSizeBytes: 1, keep: 1, gzip: false } as const;
+  site.use(
+    site.app({ logs: { ...logs, file: join(site.dir, 'web/log/app.log') } }, ['web', 'web/log']),
+    site.app({ name: 'jobs', watch: null, logs: { ...logs, file: join(site.dir, 'web/later/deep/{slot}/job.log') } }),
+  );
+  await site.untilWatched('web/app.py', 'web: web/app.py changed');
+  await site.reloadsOn(() => {
+    site.write('shared/app.log', 'line');
+    site.write('shared/app.log.1', 'line');
+    site.write('empty/deep/0/job.log', 'line');
+    site.write('own/pid', '1');
+    site.write('web/app.py', 'two');
+  }, 'web: web/app.py changed');
+  await site.reloadsOn(() => site.write('shared/code.py', 'one'), 'web: web/log/code.py added');
+});
+
+test('an app that cannot be watched is told once, and the others are watched', async (t) => {
+  const site = new Site(t);
+  site.write('app.py', '');
+  site.write('job.py', '');
+  const broken = site.app({ name: 'web', watch: { paths: ['.'], ignore: ['[z-a]'], debounceMs } });
+  site.use(broken, site.app({ name: 'jobs' }, ['job.py']));
+  await site.untilWatched('job.py', 'jobs: job.py changed');
+  site.use(broken, site.app({ name: 'jobs' }, ['app.py']));
+  await site.untilWatched('app.py', 'jobs: app.py changed');
+  assert.equal(site.warnings.length, 1);
+  assert.match(site.warnings[0] ?? '', /^files of web are not watched: SyntaxError/);
+  site.use(site.app({}, ['job.py']));
+  await site.untilWatched('job.py', 'web: job.py changed');
+});
+
 test('a change that comes before the watch is set up is one, what was there before is none', async (t) => {
   const site = new Site(t);
   site.write('app.py', '');

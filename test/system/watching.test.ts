@@ -70,7 +70,8 @@ class Watched {
   async begin({ paths, ignore = [], by = 'stamp' }: Options): Promise<this> {
     const set = {
       roots: paths.map((path) => this.path(path)),
-      ignores: ignoring(this.dir, ignore, []),
+      ignores: ignoring(this.dir, ignore),
+      isOwn: () => false,
       by,
       debounceMs,
       sinceMs: Infinity,
@@ -374,6 +375,7 @@ test('two that watch the same folder are both told, and the other goes on when o
   const set = {
     roots: [site.path('app.py')],
     ignores: () => false,
+    isOwn: () => false,
     by: 'content' as const,
     debounceMs,
     sinceMs: Infinity,
@@ -397,7 +399,8 @@ test('without inotify watches left it warns once, says what to do, and looks its
     const { FileWatch } = await import('${systemFolder}/watching/file-watch.js');
     const print = (words) => process.stdout.write(words + '\\n');
     const events = new FolderEvents((message) => print('warning ' + message));
-    const set = { roots: ['${dir}'], ignores: () => false, by: 'stamp', debounceMs: 50, sinceMs: Infinity };
+    const none = () => false;
+    const set = { roots: ['${dir}'], ignores: none, isOwn: none, by: 'stamp', debounceMs: 50, sinceMs: Infinity };
     new FileWatch(set, events, (changes) => print(changes.map((one) => one.path).join()));`;
   // The limit of a user namespace of its own: nobody else is short of watches.
   const limited = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"';

@@ -6,8 +6,9 @@
  * - A try answers once, never at once: null is a yes, else it is why not, in words.
  * - It ends after `timeoutMs`, whatever the other side does.
  * - http: GET; 2xx and 3xx are a yes. A new connection per try, closed after the head of the answer.
- * - tcp: a connection that is accepted is a yes. To a port of the worker's own it is reset, which leaves no TIME_WAIT.
- * - Cancelled: no answer comes any more, the connection is gone.
+ * - tcp: a connection that is accepted is a yes. It is never reset: that is an error event at the server, which ends a Node
+ *   program that does not expect it. We end our side and read on until the server has ended its own, for a second at most.
+ * - Cancelled: no answer comes any more, the connection is gone, or has ended as above.
  *
  * The master's listener always listens, so a connection to it is made also when the worker takes none, and stands in the
  * queue then, also when it is closed, until somebody accepts it. Therefore, there:
@@ -37,6 +38,9 @@ export type PortProbe = (answer: Answer) => Cancel;
 
 /** How often the kernel is asked whether a connection has been accepted. */
 const lookAgainMs = 20;
+/** How long a server has to end its side of a connection that we have ended. */
+const partMs = 1_000;
+const mostParting = 64;
 
 export function httpProbe(aim: Aim & { readonly path: string }): PortProbe {
   const { host, port, localAddress } = aim;
@@ -56,9 +60,12 @@ export function httpProbe(aim: Aim & { readonly path: string }): PortProbe {
   };
 }
 
-/** A path as it may stand in a request: node:http throws for blanks and for letters beyond Latin-1. */
+/**
+ * A path as it may stand in a request: node:http throws for blanks and for letters beyond Latin-1, encodeURIComponent for half a
+ * surrogate pair.
+ */
 function escaped(path: string): string {
-  return path.replaceAll(/[^\x21-\x7e]/gu, encodeURIComponent);
+  return path.replaceAll(/\p{Surrogate}/gu, '\ufffd').replaceAll(/[^\x21-\x7e]/gu, encodeURIComponent);
 }
 
 function isYes(status: number): boolean {
@@ -72,14 +79,15 @@ export function tcpProbe(aim: Aim): PortProbe {
     let again: NodeJS.Timeout | undefined;
     const close = (): void => {
       clearTimeout(again);
-      // A reset is an error for a program that reads; on its real port it may not expect one.
-      if (listener === 'worker') socket.resetAndDestroy();
+      if (isTaken) part(socket);
       else socket.destroy();
     };
+    let isTaken = false;
     const waits = (): boolean => isAccepted(aim, socket) === false;
     const end = once(aim, { late: `${host}:${port}: no connection`, answer, close, waits });
     const look = (): void => {
-      if (listener === 'worker' || isAccepted(aim, socket) === true) return end(null);
+      isTaken = listener === 'worker' || isAccepted(aim, socket) === true;
+      if (isTaken) return end(null);
       again = setTimeout(look, lookAgainMs);
     };
     socket.on('connect', look);
@@ -89,6 +97,22 @@ export function tcpProbe(aim: Aim): PortProbe {
     return () => end('cancelled');
   };
 }
+
+/** Closes a connection so that the server sees its end, and no reset for what it has sent or still sends. Keeps no process alive. */
+function part(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), partMs).unref();
+  parting.add(socket);
+  socket.once('close', () => {
+    clearTimeout(timer);
+    parting.delete(socket);
+  });
+  socket.unref().end();
+  const [oldest] = parting;
+  if (parting.size > mostParting) oldest?.destroy();
+}
+
+/** In the order in which they have ended. */
+const parting = new Set<Socket>();
 
 /** Whether the worker has taken it; null: it cannot be told, or does not matter. */
 function isAccepted({ listener }: Aim, socket: Socket | null): boolean | null {

@@ -5,6 +5,7 @@
  * That cannot be had where workers accept from one socket: without koffi, or where the kernel refuses. An app of one worker
  * has its socket for itself even then, but for the moments of a reload.
  */
+import { lastPort } from '../../core/own-ports.ts';
 import { listenProbed } from '../../core/probed-listen.ts';
 import type { AppSpec, HealthProbe } from '../../core/spec.ts';
 import { loadNative } from '../native.ts';
@@ -14,8 +15,13 @@ import type { Aim } from './port-probes.ts';
 export type PortProbed = Extract<HealthProbe, { readonly kind: 'http' | 'tcp' }>;
 export type WorkerAim = Omit<Aim, 'timeoutMs'>;
 
+/** It cannot be reached at all: a probe that fails. */
+export interface NoAim {
+  readonly failure: string;
+}
+
 /** Holds for one try: the aim, or why there is none now, to be read after "as long as". */
-export type Aiming = () => WorkerAim | string;
+export type Aiming = () => WorkerAim | NoAim | string;
 
 /** A worker's way to be probed; null: neither the probe nor the app has a port. */
 export function aimAt(
@@ -27,7 +33,7 @@ export function aimAt(
   const listen = app.listen[index ?? -1];
   if (index === null || listen?.kind !== 'tcp') {
     const first = probe.port ?? app.port;
-    return first === null ? null : () => ({ host: loopback, port: first + worker.slot, listener: 'worker' });
+    return first === null ? null : () => ownPort(first, worker.slot);
   }
   return () => {
     const reach = worker.seat.reach(index);
@@ -41,6 +47,15 @@ export function aimAt(
 }
 
 const loopback = '127.0.0.1';
+
+function ownPort(first: number, slot: number): WorkerAim | NoAim {
+  const port = first + slot;
+  if (port > lastPort)
+    return {
+      failure: `slot ${slot} would need port ${port}, and ${lastPort} is the last: lower the port, or have fewer workers`,
+    };
+  return { host: loopback, port, listener: 'worker' };
+}
 
 let tells: boolean | undefined;
 

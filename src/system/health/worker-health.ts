@@ -47,6 +47,7 @@ export class WorkerHealth {
       warn(`health of ${app.name} is not probed as long as ${aim}`);
       return soon(done, null);
     }
+    if ('failure' in aim) return soon(done, aim.failure);
     if (this.#waiting !== null) return soon(done, this.#waiting.failure);
     return this.#ask(probe, { ...aim, timeoutMs }, done);
   }
@@ -74,7 +75,7 @@ export class WorkerHealth {
       });
     };
     // node:http is worth 7 ms and 3 MB: only for those who probe.
-    void import('./port-probes.ts').then(begin);
+    import('./port-probes.ts').then(begin).catch((error: unknown) => tell(`it cannot be probed: ${String(error)}`));
     return () => {
       if (state === 'asked') cancel?.();
       state = 'cancelled';

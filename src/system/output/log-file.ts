@@ -2,7 +2,8 @@
  * A log file that rotates by its size: the target that a sink writes to. Everything runs on the thread pool, one step after
  * the other; while a file is being rotated, lines wait in the sink's queue.
  *
- * - A file is only left at the end of a line, by rotation and by `reopen`; so none is cut in two.
+ * - A file is only left at the end of a line, by rotation and by `reopen`; so none is cut in two. Where that end may never come
+ *   (the disk is full), or nobody could read it (it was deleted), `reopen` leaves at once, and begins the line anew.
  * - It is opened by name again where the name leads elsewhere than we write to: after `reopen` (logrotate has moved it), and
  *   before a rotation, which would else move somebody else's file.
  * - What a killed predecessor has left is taken over: the size counts, half a line at the end gets its newline.
@@ -40,6 +41,9 @@ const pieceBytes = 512 * 1024;
 /** A write costs as much as copying 100 KB, and a worker may write each line by itself. */
 const gatherMs = 5;
 const rotateAgainAfterMs = 60_000;
+/** A longer line is not begun anew. */
+const mostBegunBytes = 64 * 1024;
+const nothing = Buffer.alloc(0);
 const fileMode = 0o640;
 const directoryMode = 0o755;
 
@@ -52,7 +56,10 @@ export class LogFile implements Target {
   #settings: LogFileSettings;
   #opened: Opened | null = null;
   #sizeBytes = 0;
-  #place: 'line start' | 'within a line' = 'line start';
+  /** What was written of a line whose end is to come; null: too much to be kept. */
+  #begun: Buffer | null = nothing;
+  /** To be written before anything else. */
+  #owed: Buffer = nothing;
   #wanted: 'as it is' | 'reopened' | 'closed' = 'as it is';
   /** No rotation is tried before. */
   #rotateFromMs = 0;
@@ -126,10 +133,32 @@ export class LogFile implements Target {
     }
     const opened = this.#opened;
     if (opened === null) throw Object.assign(new Error('closed'), { code: 'EBADF' });
+    await this.#writeOwed(opened);
     const { bytesWritten } = await opened.handle.write(bytes, 0, count);
     this.#sizeBytes += bytesWritten;
-    if (bytesWritten > 0) this.#place = bytes[bytesWritten - 1] === newline ? 'line start' : 'within a line';
+    this.#noteLine(bytes.subarray(0, bytesWritten));
     return bytesWritten;
+  }
+
+  async #writeOwed({ handle }: Opened): Promise<void> {
+    while (this.#owed.length > 0) {
+      const { bytesWritten } = await handle.write(this.#owed);
+      this.#sizeBytes += bytesWritten;
+      this.#owed = this.#owed.subarray(bytesWritten);
+    }
+  }
+
+  #noteLine(written: Buffer): void {
+    const lineAt = written.lastIndexOf(newline) + 1;
+    const before = lineAt > 0 ? nothing : this.#begun;
+    const length = (before?.length ?? 0) + written.length - lineAt;
+    if (length === 0) this.#begun = nothing;
+    else if (before === null || length > mostBegunBytes) this.#begun = null;
+    else this.#begun = Buffer.concat([before, written.subarray(lineAt)]);
+  }
+
+  get #isWithinLine(): boolean {
+    return this.#begun === null || this.#begun.length > 0;
   }
 
   /** How many bytes the file still takes: whole lines, or one that is too long for any file. 0: rotate first. */
@@ -137,7 +166,7 @@ export class LogFile implements Target {
     const roomBytes = this.#settings.maxSizeBytes - this.#sizeBytes;
     if (bytes.length <= roomBytes || this.#opened?.stats.isFile() === false) return bytes.length;
     const end = roomBytes > 0 ? bytes.lastIndexOf(newline, roomBytes - 1) + 1 : 0;
-    if (end > 0 || (this.#sizeBytes > 0 && this.#place === 'line start')) return end;
+    if (end > 0 || (this.#sizeBytes > 0 && !this.#isWithinLine)) return end;
     return bytes.indexOf(newline) + 1 || bytes.length;
   }
 
@@ -157,7 +186,8 @@ export class LogFile implements Target {
       await this.#opened?.handle.close().catch(() => undefined);
       this.#opened = { handle, path: stats.isFile() ? await realpath(path) : path, stats };
       this.#sizeBytes = (await handle.stat()).size;
-      this.#place = 'line start';
+      this.#begun = nothing;
+      this.#owed = nothing;
     } catch (error) {
       await handle.close();
       throw error;
@@ -166,15 +196,29 @@ export class LogFile implements Target {
   }
 
   async #reopenIfWanted(): Promise<void> {
-    if (this.#wanted !== 'reopened' || (this.#place === 'within a line' && this.#opened !== null)) return;
+    if (this.#wanted !== 'reopened') return;
+    const begun = this.#opened !== null && this.#isWithinLine ? this.#begun : nothing;
+    if (begun !== nothing && !(await this.#mayLeaveLine())) return;
     this.#wanted = 'as it is';
     try {
       await this.#open();
+      this.#begun = begun ?? nothing;
+      this.#owed = this.#begun;
       this.#troubles.delete('reopen');
     } catch (error) {
       const where = this.#opened === null ? '' : '; lines go on into the file that was open';
       this.#failed('reopen', `${this.#settings.path} was not opened again: ${reasonOf(error)}${where}`);
     }
+  }
+
+  /** Whether the rest of the line would never be found in the file that is open, or may never be written. */
+  async #mayLeaveLine(): Promise<boolean> {
+    if (this.#opened === null) return true;
+    const { handle, path } = this.#opened;
+    const stats = await handle.stat().catch(() => null);
+    if (stats === null) return true;
+    if (await leadsTo(path, stats)) return false;
+    return stats.nlink === 0 || this.#troubles.has('write');
   }
 
   // ---------------------------------------------------------------- rotating

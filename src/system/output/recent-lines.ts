@@ -97,28 +97,33 @@ interface Kept {
   readonly atMs: number;
   readonly content: Buffer | string;
   readonly bytes: number;
+  /** What the content lies in, to be used again. */
+  readonly room: Buffer | null;
 }
+
+type Content = Pick<Kept, 'content' | 'room'>;
 
 class Ring {
   /** Each has one line at least. */
   readonly #blocks: Kept[] = [];
   #bytes = 0;
   #beginSeq = 0;
-  /** Where the end of a large block is kept: the same for each, or a fast writer would fill the memory with them. */
-  #room: Buffer | null = null;
+  /** Where the ends of large blocks were kept that are gone: used again, or a fast writer would fill the memory with them. */
+  readonly #freeRooms: Buffer[] = [];
 
   begin(seq: number): void {
     this.#beginSeq = seq;
   }
 
   add(bytes: Buffer, seq: number, atMs: number): void {
-    const content = bytes.length > mostBytes ? this.#endOf(bytes) : held(bytes);
-    this.#blocks.push({ seq, atMs, content, bytes: content.length });
+    const { content, room } = bytes.length > mostBytes ? this.#endOf(bytes) : { content: held(bytes), room: null };
+    this.#blocks.push({ seq, atMs, content, bytes: content.length, room });
     this.#bytes += content.length;
     for (let oldest = this.#blocks[0]; oldest !== undefined && this.#blocks.length > 1; oldest = this.#blocks[0]) {
       if (this.#blocks.length <= mostLines && this.#bytes - oldest.bytes < mostBytes) return;
       this.#bytes -= oldest.bytes;
       this.#blocks.shift();
+      if (oldest.room !== null) this.#freeRooms.push(oldest.room);
     }
   }
 
@@ -142,13 +147,16 @@ class Ring {
   }
 
   /** The last lines of a large block, or the beginning of its last line. */
-  #endOf(bytes: Buffer): Buffer {
+  #endOf(bytes: Buffer): Content {
     const length = bytes.at(-1) === newline ? bytes.length - 1 : bytes.length;
     const from = bytes.indexOf(newline, length - mostBytes) + 1;
     if (from === 0 || from > length)
-      return beginningOf(bytes.subarray(bytes.lastIndexOf(newline, length - 1) + 1, length));
-    this.#room ??= Buffer.allocUnsafeSlow(mostBytes);
-    return this.#room.subarray(0, bytes.copy(this.#room, 0, from, length));
+      return { content: beginningOf(bytes.subarray(bytes.lastIndexOf(newline, length - 1) + 1, length)), room: null };
+    const end = bytes.subarray(from, length);
+    // Of those that fill half a room the ring holds two or three.
+    if (end.length * 2 < mostBytes) return { content: end.toString(), room: null };
+    const room = this.#freeRooms.pop() ?? Buffer.allocUnsafeSlow(mostBytes);
+    return { content: room.subarray(0, end.copy(room)), room };
   }
 }
 

@@ -187,7 +187,9 @@ export class ChildLife implements RunningProcess {
     this.#isKilled ||= signal === 'SIGKILL';
     this.#asked = signal;
     this.#tellEnding();
-    if (this.#end === null) this.tree.terminate(signal);
+    if (this.#end !== null) return;
+    if (signal === this.#spec.stop.signal) this.tree.terminate(signal);
+    else this.tree.terminateWithDump(signal);
   }
 
   kill(): void {

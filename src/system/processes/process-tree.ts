@@ -70,6 +70,15 @@ export class ProcessTree {
     for (const one of this.#chain()) send(one, signal);
   }
 
+  /** As `terminate`, for a dump of stacks: one that is stopped (state T) goes on with it, or it would never handle it. */
+  terminateWithDump(signal: Signal): void {
+    this.note();
+    for (const one of this.#chain()) {
+      send(one, signal);
+      if (statOf(one.pid)?.state === 'T') send(one, 'SIGCONT');
+    }
+  }
+
   /** Sends a signal to the end of the chain alone: the real program. */
   signal(signal: Signal): void {
     const end = this.#chain().at(-1);

@@ -8,7 +8,7 @@ import { ChildLife, type LifeSpec } from './child-life.ts';
 import { logFileOf, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
 import type { Child } from './start-program.ts';
-import type { Leader } from './strays.ts';
+import { isAlive, type Leader } from './strays.ts';
 import { WorkerHealth } from '../health/worker-health.ts';
 import { StallWatch } from '../stall/stall-watch.ts';
 import { WorkerReady } from './worker-ready.ts';
@@ -56,7 +56,10 @@ export function beginWorker(
     ...(onLine === undefined ? {} : { onLine }),
   };
   const life = new ChildLife(child as Child & { pid: number }, leader, spec, { ...parts, listener });
-  life.onceEnding(() => health.end());
+  life.onceEnding(() => {
+    health.end();
+    if (isAlive(leader)) ready.giveUp();
+  });
   const watchForStall = (watched: AppSpec, afterMs: number): void => {
     const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
       stalled: (reason) => listener.stalled(reason),

@@ -31,6 +31,8 @@ export class WorkerReady {
   #cancelWatch: Cancel = () => undefined;
   #elsewhere: NodeJS.Timeout | null = null;
   #state: 'waiting' | 'over' = 'waiting';
+  /** Why the last try of http or tcp has failed. */
+  #lastFailure: string | null = null;
 
   constructor(app: AppSpec, listener: ReadinessListener) {
     this.#app = app;
@@ -54,6 +56,7 @@ export class WorkerReady {
       { pid, ready, listeners: seat.inodes, aim, kind },
       {
         ready: (waiting) => this.#ready(waiting),
+        failed: (why) => (this.#lastFailure = why),
         warning: (message) => this.#listener.warning(message),
       },
     );
@@ -81,6 +84,13 @@ export class WorkerReady {
   listens(): void {
     const { kind } = this.#app.ready;
     if (this.#app.kind === 'script' && (kind === 'auto' || kind === 'listening')) this.#ready();
+  }
+
+  /** It is asked to end: where a probe has failed until now, that is why it was not ready. */
+  giveUp(): void {
+    if (this.#state === 'waiting' && this.#lastFailure !== null)
+      this.#listener.warning(`it had to end before it was ready; its last probe: ${this.#lastFailure}`);
+    this.end();
   }
 
   /** Nothing is reported any more. */

@@ -30,7 +30,7 @@ import { SuperviseError } from '../../core/errors.ts';
 import type { Cancel } from '../../ports.ts';
 import { delayForAge, polls } from './poll-schedule.ts';
 import type * as PortProbes from '../health/port-probes.ts';
-import type { Aiming } from '../health/worker-aim.ts';
+import type { Aiming, NoAim, WorkerAim } from '../health/worker-aim.ts';
 import { hasProcfs, statOf } from '../procfs.ts';
 import { TreeWatch, type TreeTarget } from './tree-watch.ts';
 
@@ -49,6 +49,8 @@ export interface ReadinessTarget extends TreeTarget {
 export interface ReadinessListener {
   /** @param waiting the process of the tree that was seen to wait for connections, where that was what made it ready */
   ready(waiting: number | null): void;
+  /** A try of http or tcp that has failed. */
+  failed?(why: string): void;
   warning(message: string): void;
 }
 
@@ -122,7 +124,7 @@ function watchPort(target: PortTarget, on: ReadinessListener): Cancel {
     });
   };
   const first = aim();
-  if (typeof first !== 'string' && first.listener === 'worker') begin(null);
+  if (typeof first !== 'string' && ('failure' in first || first.listener === 'worker')) begin(null);
   else stop = onceAccepting(target, begin);
   return () => {
     over = true;
@@ -147,13 +149,25 @@ function tryUntilReady(
       on.warning(`instead of when ${ready.kind} succeeds, a worker is ready when it accepts, as long as ${to}`);
       return on.ready(waiting);
     }
+    try {
+      stop = tryOnce(to, (failure) => {
+        if (failure === null && isAlive(target.pid)) return on.ready(waiting);
+        if (failure !== null) on.failed?.(failure);
+        again();
+      });
+    } catch (error) {
+      on.failed?.(String(error));
+      again();
+    }
+  };
+  const tryOnce = (to: WorkerAim | NoAim, done: (failure: string | null) => void): Cancel => {
+    if ('failure' in to) {
+      done(to.failure);
+      return stop;
+    }
     const at = { ...to, timeoutMs: tryMs };
     const probe = ready.kind === 'http' ? probes.httpProbe({ ...at, path: ready.path }) : probes.tcpProbe(at);
-    stop = probe((failure, state) => {
-      if (state === 'waiting') return;
-      if (failure !== null || !isAlive(target.pid)) return again();
-      on.ready(waiting);
-    });
+    return probe((failure, state) => void (state === 'over' && done(failure)));
   };
   again();
   return () => stop();

@@ -7,7 +7,7 @@ import type { AppSpec } from '../../core/spec.ts';
 import { inWords, type Change } from './changes.ts';
 import { FileWatch, type WatchedSet } from './file-watch.ts';
 import { FolderEvents } from './folder-events.ts';
-import { exactly, ignoring, logFilesOf, shownPath } from './ignoring.ts';
+import { ignoring, shownPath, writtenBySupervise } from './ignoring.ts';
 
 /** The parts of a certificate are renewed one after the other. */
 const certificateDebounceMs = 1_000;
@@ -54,12 +54,27 @@ function setsOf(app: AppSpec, { cwd, sinceMs }: Where, { own, logFiles }: AppWat
   const absolute = (paths: readonly string[]) => paths.map((path) => resolve(cwd, path));
   const sets: WatchedSet[] = [];
   if (app.watch) {
-    const ignores = ignoring(cwd, app.watch.ignore, [...own.map(exactly), ...logFiles().map(logFilesOf)]);
-    sets.push({ roots: absolute(app.watch.paths), ignores, by: 'stamp', debounceMs: app.watch.debounceMs, sinceMs });
+    const ignores = ignoring(cwd, app.watch.ignore);
+    const isOwn = writtenBySupervise(own, logFiles());
+    sets.push({
+      roots: absolute(app.watch.paths),
+      ignores,
+      isOwn,
+      by: 'stamp',
+      debounceMs: app.watch.debounceMs,
+      sinceMs,
+    });
   }
   if (app.tlsFiles.length > 0) {
-    const ignores = () => false;
-    sets.push({ roots: absolute(app.tlsFiles), ignores, by: 'content', debounceMs: certificateDebounceMs, sinceMs });
+    const none = () => false;
+    sets.push({
+      roots: absolute(app.tlsFiles),
+      ignores: none,
+      isOwn: none,
+      by: 'content',
+      debounceMs: certificateDebounceMs,
+      sinceMs,
+    });
   }
   return sets;
 }

@@ -70,7 +70,9 @@ export class FileWatch implements FolderListener {
     const names = this.#folders.get(folder)?.names;
     // The folder itself is named where it was moved or deleted.
     if (name === null || names === undefined || folder.endsWith(`/${name}`)) return true;
-    return names === null ? !this.#set.ignores(`${folder}/${name}`) : names.has(name);
+    if (names !== null) return names.has(name);
+    const path = `${folder}/${name}`;
+    return !this.#set.ignores(path) && !this.#set.isOwn(path);
   }
 
   #expect(): void {

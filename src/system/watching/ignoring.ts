@@ -6,9 +6,11 @@
  * - Built in: packages, version control, caches, what editors leave for a moment, and the `..data` of Kubernetes volumes
  *   (their files are seen through the links that lead there).
  * - What was named itself in `paths` is never ignored.
+ * - Files that supervise itself writes are known by their real paths: a folder of logs is often a link.
  */
 import { basename, dirname, join, relative } from 'node:path';
-import { realOf } from '../real-path.ts';
+import { realOf } from '../../config/real-path.ts';
+import { escapedGlob, globPattern } from '../../core/glob.ts';
 
 const builtIn = [
   ...['node_modules', '.git', '.hg', '.svn', '.venv', '__pycache__', '*.py[co]', '.*_cache', '.DS_Store'],
@@ -20,18 +22,34 @@ export type Ignores = (path: string) => boolean;
 
 /**
  * @param cwd what relative globs count from
- * @param own globs of files and folders that supervise itself writes, absolute
- * @returns whether a path (absolute) is ignored
+ * @returns whether a path (absolute, as it is called) is ignored
+ * @throws SyntaxError a glob that is none
  */
-export function ignoring(cwd: string, globs: readonly string[], own: readonly string[]): Ignores {
+export function ignoring(cwd: string, globs: readonly string[]): Ignores {
   const byName: RegExp[] = [];
-  const byPath = own.map((path) => pattern(path));
+  const byPath: RegExp[] = [];
   for (const glob of [...builtIn, ...globs]) {
     const bare = glob.replace(/\/+$/, '');
-    if (bare.includes('/')) byPath.push(pattern(bare.startsWith('/') ? bare : `${escaped(cwd)}/${tidy(bare)}`));
-    else if (bare !== '') byName.push(pattern(bare));
+    if (bare.includes('/')) byPath.push(globPattern(bare.startsWith('/') ? bare : `${escapedGlob(cwd)}/${tidy(bare)}`));
+    else if (bare !== '') byName.push(globPattern(bare));
   }
   return (path) => byName.some((one) => one.test(basename(path))) || byPath.some((one) => one.test(path));
+}
+
+/**
+ * What supervise writes itself, through whatever links it is reached.
+ * @param own files and folders, absolute
+ * @param logFiles absolute; their `{slot}` and the like may be anything, and their rotated ones are meant too
+ * @returns whether a path without links is one of them
+ */
+export function writtenBySupervise(own: readonly string[], logFiles: readonly string[]): Ignores {
+  const logs = logFiles.flatMap((file) => [join(realOf(dirname(file)), basename(file)), realOf(file)]);
+  const globs = [
+    ...own.map((path) => escapedGlob(realOf(path))),
+    ...logs.map((path) => `${escapedGlob(path).replace(/\\\{\w+\\\}/g, '*')}*`),
+  ];
+  const patterns = globs.map(globPattern);
+  return (path) => patterns.some((one) => one.test(path));
 }
 
 /** A path as an operator knows it: relative to the working directory where it lies in there. */
@@ -40,38 +58,6 @@ export function shownPath(cwd: string, path: string): string {
   return inside === '' || inside.startsWith('..') ? path : inside;
 }
 
-/** A log file with its rotated ones, as a glob; its `{slot}` and the like may be anything. */
-export function logFilesOf(file: string): string {
-  return `${escaped(join(realOf(dirname(file)), basename(file))).replace(/\\\{\w+\\\}/g, '*')}*`;
-}
-
-/** This very path, as a glob. */
-export function exactly(path: string): string {
-  return escaped(realOf(path));
-}
-
 function tidy(glob: string): string {
   return glob.replace(/^(\.\/)+/, '');
-}
-
-function escaped(path: string): string {
-  return path.replace(/[*?[\]{}\\]/g, '\\$&');
-}
-
-/** A glob as a regular expression of the whole text. */
-function pattern(glob: string): RegExp {
-  const parts = glob.match(/\\.|\*\*\/|\*\*|\*|\?|\[[^\]]+\]|[^]/g) ?? [];
-  let depth = 0;
-  const source = parts.map((part) => {
-    if (part === '**/') return '(?:.*/)?';
-    if (part === '**') return '.*';
-    if (part === '*') return '[^/]*';
-    if (part === '?') return '[^/]';
-    if (part.length > 1 && part.startsWith('[')) return part.replace(/^\[!/, '[^');
-    if (part === '{') return depth++ >= 0 ? '(?:' : '';
-    if (part === '}' && depth > 0) return depth-- > 0 ? ')' : '';
-    if (part === ',' && depth > 0) return '|';
-    return (part.length === 2 ? part.slice(1) : part).replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
-  });
-  return new RegExp(`^${source.join('')}${')'.repeat(depth)}$`);
 }

@@ -16,7 +16,10 @@ import type { Ignores } from './ignoring.ts';
 export interface Scope {
   /** Files and folders, absolute. */
   readonly roots: readonly string[];
+  /** Of a path as it is called. */
   readonly ignores: Ignores;
+  /** Of a path without links: written by supervise itself. */
+  readonly isOwn: Ignores;
   /** `stamp`: size, time of change and inode. `content`: a hash; a file that was only touched has not changed. */
   readonly by: 'stamp' | 'content';
 }
@@ -98,14 +101,19 @@ class Survey {
     const folder = { real, changedMs: Math.max(changedMs, await changeTimeOf(real)) };
     this.#changedMs.set(path, folder.changedMs);
     const entries = (await readdir(real, { withFileTypes: true }).catch(() => []))
-      .filter((entry) => !this.#scope.ignores(join(path, entry.name)))
+      .filter(({ name }) => !this.#scope.ignores(join(path, name)) && !this.#scope.isOwn(join(real, name)))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
     for (let first = 0; first < entries.length; first += filesAtOnce)
       await Promise.all(entries.slice(first, first + filesAtOnce).map((entry) => this.#addFile(path, real, entry)));
     for (const entry of entries)
       if (entry.isDirectory()) await this.#enter(join(path, entry.name), { ...folder, real: join(real, entry.name) });
     for (const entry of entries)
-      if (entry.isSymbolicLink()) await this.#add(join(path, entry.name), await this.#resolve(join(real, entry.name)));
+      if (entry.isSymbolicLink()) await this.#follow(join(path, entry.name), join(real, entry.name));
+  }
+
+  async #follow(path: string, link: string): Promise<void> {
+    const found = await this.#resolve(link);
+    if (found !== null && !this.#scope.isOwn(found.real)) await this.#add(path, found);
   }
 
   async #addFile(path: string, real: string, entry: Dirent): Promise<void> {
