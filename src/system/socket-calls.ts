@@ -20,6 +20,8 @@ export interface SocketCalls {
    * (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5). It answers with an index, in the order in which they began to listen. 0, or the errno.
    */
   chooseBy(fd: number, program: readonly Instruction[]): number;
+  /** The local port; null: it has none. */
+  portOf(fd: number): number | null;
   /** How many connections wait to be accepted; null: not a TCP socket that listens. */
   waiting(fd: number): number | null;
   close(fd: number): void;
@@ -34,6 +36,7 @@ const TCP_NODELAY = 1;
 const TCP_INFO = 11;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
@@ -104,6 +107,13 @@ export function socketCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): SocketC
           koffi.sizeof(fprog),
         ),
       ),
+    portOf(fd) {
+      const name = new DataView(new ArrayBuffer(addressBytes));
+      if (errnoOf(getName(fd, new Uint8Array(name.buffer), int(addressBytes))) !== 0) return null;
+      const family = new Uint16Array(name.buffer, 0, 1)[0];
+      // As in a packet: the greater byte first.
+      return family === AF_INET || family === AF_INET6 ? name.getUint16(2) : null;
+    },
     waiting(fd) {
       const info = new Uint8Array(tcpInfoBytes);
       const failed = errnoOf(getOption(fd, IPPROTO_TCP, TCP_INFO, info, int(tcpInfoBytes)));

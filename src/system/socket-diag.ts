@@ -1,6 +1,6 @@
 /**
  * What the kernel tells of the sockets of this network namespace (sock_diag(7)), over libc: asks once, for those of one
- * family that are connected, for those that serve some ports, or for a single one. Needs no rights.
+ * family that are connected, for those that serve some ports, for those that are about to be, or for a single one. Needs no rights.
  */
 import type { Libc } from './native.ts';
 
@@ -36,6 +36,11 @@ export interface SocketDiag {
    * @returns as above
    */
   serving(family: 'ipv4' | 'ipv6', ports: readonly number[], each: (socket: ServingSocket) => boolean): boolean;
+  /**
+   * The connections to this local port whose handshake is not over (SYN_RECV): each a name that is its own; none where the
+   * kernel does not tell.
+   */
+  handshakes(port: number): ReadonlySet<string>;
   /** Whether the server's end of a connection has been accepted; null: it is gone, or the kernel does not tell. */
   isAccepted(connection: { readonly server: Endpoint; readonly client: Endpoint }): boolean | null;
 }
@@ -60,6 +65,8 @@ const IPPROTO_TCP = 6;
 const connectedUnix = 1 << 1;
 const connectedTcp = connectedUnix | (1 << 4) | (1 << 5) | (1 << 8) | (1 << 9) | (1 << 11);
 const TCP_LISTEN = 10;
+/** SYN_RECV; and NEW_SYN_RECV, which is what the kernel calls one that has no socket yet. */
+const inHandshake = (1 << 3) | (1 << 12);
 const UDIAG_SHOW_RQLEN = 0x10;
 const UNIX_DIAG_RQLEN = 4;
 const INET_DIAG_INFO = 2;
@@ -69,9 +76,12 @@ const [INET_DIAG_BC_JMP, INET_DIAG_BC_S_GE, INET_DIAG_BC_S_LE] = [1, 2, 3];
 const [headerBytes, inetRequestBytes, inetBytes, unixRequestBytes, unixBytes, attributeBytes] = [16, 56, 72, 24, 16, 4];
 /** In inet_diag_msg. */
 const stateAt = 1;
+const [peersAt, peersBytes] = [4, 36];
 const [rqueueAt, wqueueAt, inetInodeAt, unixInodeAt] = [56, 60, 68, 4];
 /** In tcp_info. */
 const [ackedAt, receivedAt, countedBytes] = [120, 128, 136];
+/** More at once are a flood. */
+const mostHandshakes = 1_000;
 /** A dump comes in parts of at most this. */
 const partBytes = 64 * 1024;
 const isLittle = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
@@ -106,6 +116,16 @@ export function socketDiag(libc: Libc): SocketDiag {
       ask(tcpRequest(family, connectedTcp | (1 << TCP_LISTEN), anyOfPorts(ports)), (message) =>
         each(servingSocket(message)),
       ),
+    handshakes(port) {
+      const found = new Set<string>();
+      for (const family of ['ipv4', 'ipv6'] as const) {
+        ask(tcpRequest(family, inHandshake, anyOfPorts([port])), (message) => {
+          found.add(peersIn(message));
+          return found.size < mostHandshakes;
+        });
+      }
+      return found;
+    },
     isAccepted(connection) {
       let accepted: boolean | null = null;
       ask(requestFor(connection), (message) => {
@@ -213,6 +233,11 @@ function servingSocket(message: DataView): ServingSocket {
     inode: message.getUint32(inetInodeAt, isLittle),
     waiting: listens ? message.getUint32(rqueueAt, isLittle) : null,
   };
+}
+
+/** Both ports and both addresses. */
+function peersIn({ buffer, byteOffset }: DataView): string {
+  return Buffer.from(buffer, byteOffset + peersAt, peersBytes).toString('latin1');
 }
 
 function unixSocket(message: DataView): DiagnosedSocket {

@@ -17,8 +17,8 @@
  *
  * A probe goes to the lane of its worker, in the rotation or not: by its source address, of which the kernel is told with the first probe.
  *
- * Leaving takes a moment: out of the rotation, then at least `holdMs` (handshakes under way are in no queue yet) and until the
- * accept queue is empty. It is skipped where nobody else is in the rotation: there is no other lane for the clients to go to.
+ * Leaving takes a moment: out of the rotation, then at least `holdMs`, until the handshakes are over that were under way (their
+ * connections are in no queue yet, and go where they were sent when they began), and until the accept queue is empty. It is skipped where nobody else is in the rotation: there is no other lane for the clients to go to.
  */
 import { getSystemErrorName } from 'node:util';
 import type { Cancel } from '../../ports.ts';
@@ -26,8 +26,10 @@ import { loadNative, type Native } from '../native.ts';
 import { backlog } from './listening.ts';
 import { chooseAmong, letSourceChoose, sourceFor } from './steering-program.ts';
 
-/** As long as a handshake over a slow network may take. */
+/** What the kernel does at the moment is over by then. */
 const holdMs = 150;
+/** A handshake whose answer was lost once is over by then. */
+const handshakeMostMs = 3_000;
 const lookAgainMs = 20;
 
 type Stage = 'starting' | 'ready' | 'leaving';
@@ -203,16 +205,33 @@ export class Lanes {
     return this.#tell() === 0 ? { localAddress: sourceFor(this.#lanes.indexOf(lane)) } : null;
   }
 
+  /** Those of now: where they will arrive was settled when they began. */
+  #handshakes(): ReadonlySet<string> {
+    const native = this.#native();
+    const port = native?.sockets.portOf(this.#lanes[0]!.fd) ?? null;
+    return native === null || port === null ? new Set() : native.diag.handshakes(port);
+  }
+
   #untilEmpty(lane: Lane, mostMs: number, empty: () => void): Cancel {
-    const deadlineMs = performance.now() + mostMs;
+    const beganMs = performance.now();
+    const deadlineMs = beganMs + mostMs;
+    let underWay = this.#handshakes();
     let timer: NodeJS.Timeout;
+    const isEmpty = (): boolean => {
+      if (underWay.size > 0 && performance.now() - beganMs < handshakeMostMs) {
+        const now = this.#handshakes();
+        underWay = new Set([...underWay].filter((one) => now.has(one)));
+        if (underWay.size > 0) return false;
+      }
+      return (this.waiting(lane.fd) ?? 0) === 0;
+    };
     const finish = (): void => {
       cancel();
       empty();
     };
     const look = (): void => {
       const leftMs = deadlineMs - performance.now();
-      if (leftMs <= 0 || (this.waiting(lane.fd) ?? 0) === 0) return finish();
+      if (leftMs <= 0 || isEmpty()) return finish();
       timer = setTimeout(look, Math.min(leftMs, lookAgainMs));
     };
     const cancel = (): void => {
