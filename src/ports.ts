@@ -125,6 +125,8 @@ export interface WorkerConnections {
 export interface AppConnections {
   /** All that wait to be accepted at the app's addresses; null: not known. */
   readonly queue: number | null;
+  /** Those of them that wait at a listener that no worker has; null: not known. */
+  readonly stranded: number | null;
   readonly workers: ReadonlyMap<string, WorkerConnections>;
 }
 

@@ -7,6 +7,7 @@
  * | `health`       | so many probes in a row have failed                   |
  * | `memory-limit` | so many samples in a row were above limits.memory     |
  * | `lifetime`     | it has reached its lifetime, shortened by its jitter  |
+ * | `stranded`     | nothing is wrong with it: its successor is to serve what waits at a listener that no worker has |
  *
  * Rules
  * - One worker of an app at a time, in this order; of one kind the one that has had it longest.
@@ -16,7 +17,7 @@
  */
 import type { Cause } from './protocol.ts';
 
-export const ailments = ['stall', 'health', 'memory-limit', 'lifetime'] as const satisfies readonly Cause[];
+export const ailments = ['stall', 'health', 'memory-limit', 'stranded', 'lifetime'] as const satisfies readonly Cause[];
 export type Ailment = (typeof ailments)[number];
 
 export interface Illness {
@@ -30,6 +31,9 @@ export interface Illness {
   /** `warn`: it is left alone. */
   readonly action: 'warn' | 'replace';
 }
+
+/** Readings in a row in which connections were stranded: a worker that starts may be about to have them. */
+export const strandedReadings = 2;
 
 /** Samples above the limit in a row, so that a moment's peak recycles nobody. */
 export const memorySamples = 3;

@@ -71,6 +71,7 @@ const sentences: Sentences = {
   'worker.unhealthy': (e) => ['warn', `${e.worker} is not healthy: ${e.reason}; ${whatNext(e)}`],
   'worker.over_memory': (e) => ['warn', `${e.worker} is over its memory limit: ${e.reason}; ${whatNext(e)}`],
   'worker.over_lifetime': (e) => ['info', `${e.worker}: ${e.reason}; ${whatNext(e)}`],
+  'worker.makes_room': (e) => ['warn', `${e.worker}: ${e.reason}; ${whatNext(e)}`],
   'worker.recovered': (e) => ['info', `${e.worker} ${e.from === 'stall' ? 'goes on again' : 'is healthy again'}`],
 
   'app.waiting': (e) => ['debug', `${e.app} waits for its turn to start`],
@@ -158,6 +159,7 @@ const causeInWords: Readonly<Record<Cause, string>> = {
   'oom': 'out of memory',
   'memory-limit': 'over its memory limit',
   'lifetime': 'it has reached its lifetime',
+  'stranded': 'its successor serves connections that wait where no worker is left',
   'health': 'it was not healthy',
   'stall': 'it hung',
   'asked': 'a signal was asked for',

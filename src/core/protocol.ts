@@ -48,6 +48,7 @@ export const causes = [
   'oom', // the kernel ended it for want of memory; proved, never guessed
   'memory-limit', // limits.memory
   'lifetime', // limits.lifetime
+  'stranded', // it made room for a worker that serves what waited at a listener that no worker had
   'health', // its probes failed
   'stall', // it hung
   'asked', // `supervise signal`
@@ -160,7 +161,12 @@ export type EventBody =
   | ({ readonly type: 'worker.signalled'; readonly signal: Signal } & WorkerRef)
   /** It is to be replaced, or it would be if `action` were restart. */
   | ({
-      readonly type: 'worker.stalled' | 'worker.unhealthy' | 'worker.over_memory' | 'worker.over_lifetime';
+      readonly type:
+        | 'worker.stalled'
+        | 'worker.unhealthy'
+        | 'worker.over_memory'
+        | 'worker.over_lifetime'
+        | 'worker.makes_room';
       readonly reason: string;
       readonly action: 'warn' | 'replace';
     } & WorkerRef)

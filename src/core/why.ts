@@ -102,7 +102,9 @@ function exitParagraph(record: ExitRecord, clock: Clock): Paragraph {
     boot,
     restarts === 0 ? null : counted(restarts, 'restart') + ' before',
   ];
-  const isPlain = ['stop', 'scale-down', 'restart', 'reload', 'rollback', 'exit', 'lifetime'].includes(cause);
+  const isPlain = ['stop', 'scale-down', 'restart', 'reload', 'rollback', 'exit', 'lifetime', 'stranded'].includes(
+    cause,
+  );
   return {
     kind: isPlain ? 'planned' : 'crash',
     headline: headlineOf(record, clock),
@@ -148,6 +150,8 @@ function endInWords(record: ExitRecord): readonly [string, string | null] {
       return ['was not ready in time and was ended', `${exit}${withReason(record)}`];
     case 'memory-limit':
       return ['was ended for being over its memory limit', record.reason ?? record.oom];
+    case 'stranded':
+      return ['was replaced to make room', record.reason];
     case 'lifetime':
       return ['was replaced because of its age', record.reason];
     case 'health':

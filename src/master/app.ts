@@ -217,6 +217,7 @@ export class App {
   takeConnections(counted: AppConnections): void {
     const serving = new Map(this.#crew.serving().map(({ id, pid }) => [id, pid]));
     this.#connections.take(counted, serving, this.#host.ports.clock.now());
+    this.#ward.takeStranded(counted.stranded ?? 0);
   }
 
   // -------------------------------------------------------------- what others ask

@@ -61,6 +61,7 @@ function inWords({ ailment, reason }: Illness): string {
     'health': 'is not healthy',
     'memory-limit': 'is over its memory limit',
     'lifetime': 'is to be replaced',
+    'stranded': 'is to make room',
   } as const;
   return `${words[ailment]}: ${reason}`;
 }

@@ -140,6 +140,7 @@ export class ExitRecorder {
       case 'worker.unhealthy':
       case 'worker.over_memory':
       case 'worker.over_lifetime':
+      case 'worker.makes_room':
         worker.reasons.set(causeOf[event.type], event.reason);
         if (event.action === 'replace') worker.markedSeq ??= event.seq;
         return;
@@ -293,4 +294,5 @@ const causeOf = {
   'worker.unhealthy': 'health',
   'worker.over_memory': 'memory-limit',
   'worker.over_lifetime': 'lifetime',
+  'worker.makes_room': 'stranded',
 } as const satisfies Partial<Record<EventType, Cause>>;

@@ -9,6 +9,7 @@ import {
   inARow,
   lifetimeMs,
   memorySamples,
+  strandedReadings,
   mostAreUnhealthy,
   type Ailment,
   type Illness,
@@ -45,6 +46,8 @@ const nothing: Cancel = () => undefined;
 export class Ward {
   readonly #host: WardHost;
   readonly #patients = new Map<string, Patient>();
+  /** Readings in a row. */
+  #stranded = 0;
   /** Whose replacement has begun, and the row of crashes that is left to the successor. */
   #chosen: { readonly illness: Illness; readonly runner: WorkerRunner; row: Row | null } | null = null;
 
@@ -103,6 +106,22 @@ export class Ward {
     if (patient.highSamples < memorySamples) return;
     const figures = `${formatBytes(memoryBytes)} of its limit of ${formatBytes(limitBytes)}`;
     this.#fallIll(patient, 'memory-limit', `it used ${figures} in ${memorySamples} samples in a row`);
+  }
+
+  /** So many connections wait at listeners that no worker has: a new worker takes such a listener, so one makes room for it. */
+  takeStranded(connections: number): void {
+    this.#stranded = inARow(this.#stranded, connections > 0);
+    const patients = [...this.#patients.values()];
+    const [eldest] = patients;
+    // Nobody recovers from it: as soon as the successor is started, they are no longer stranded.
+    if (this.#stranded < strandedReadings || eldest === undefined) return;
+    if (patients.some(({ illnesses }) => illnesses.has('stranded'))) return;
+    const wait = connections === 1 ? '1 connection waits' : `${connections} connections wait`;
+    this.#fallIll(
+      eldest,
+      'stranded',
+      `${wait} at a listener that no worker has any more, and its successor will have that`,
+    );
   }
 
   /** Who is to be replaced now; null: nobody. @param ready how many workers are */
@@ -211,6 +230,7 @@ const eventOf = {
   'health': 'worker.unhealthy',
   'memory-limit': 'worker.over_memory',
   'lifetime': 'worker.over_lifetime',
+  'stranded': 'worker.makes_room',
 } as const;
 
 /** What counts as a crash is not started again by `restart: never`: such a worker is left alone. */

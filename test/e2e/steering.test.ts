@@ -251,3 +251,33 @@ test(
     await master.stop();
   },
 );
+
+test('what waits for a worker that hangs, and is replaced by a reload, is served by one that makes room', async (t) => {
+  const site = new Site(t);
+  const port = await site.port();
+  const app = { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`] };
+  const web = { ...app, stop: { timeout: '1s' }, reload: { canary: '50ms' } };
+  site.config({ apps: { web }, resources: { sample_every: '500ms' } });
+  const master = await site.start().serves();
+  // The last one to be replaced: nobody is started after it, who would get its listener.
+  const [serves, hangs = 0] = await master.pids();
+  process.kill(hangs, 'SIGSTOP');
+  const asked = Array.from({ length: 30 }, () => ask({ host: '127.0.0.1', port, timeout: 120_000 }));
+  const answered = await Promise.race([Promise.all(asked), sleep(1_500)]);
+  assert.equal(answered, undefined, 'some wait for the one that hangs');
+  await site.ok('reload');
+  const pids = (await Promise.all(asked)).map(pidIn);
+  assert.ok(!pids.includes(hangs));
+  assert.ok(
+    pids.some((pid) => pid !== serves),
+    'those that waited',
+  );
+  assert.deepEqual(
+    master.eventsOf('worker.makes_room').map(({ action }) => action),
+    ['replace'],
+  );
+  await master.until('one has made room', () =>
+    master.eventsOf('worker.exited').some(({ cause }) => cause === 'stranded'),
+  );
+  await master.stop();
+});

@@ -219,6 +219,8 @@ export class World {
   /** How many connections each worker has; who is missing has none. */
   readonly connections = new Map<string, number | null>();
   /** What waits at the listener of each; a worker that is missing shares one with others. */
+  /** Connections at listeners that no worker has. */
+  stranded = 0;
   readonly queues = new Map<string, number>();
   /** Set to answer counts later, by calling what is in here. */
   slowCounts: (() => void)[] | null = null;
@@ -446,7 +448,8 @@ export class World {
         { pid, connections: connections === undefined ? 0 : connections, queue: this.queues.get(id) ?? null },
       ];
     });
-    return { queue: [...this.queues.values()].reduce((sum, one) => sum + one, 0), workers: new Map(each) };
+    const queue = [...this.queues.values()].reduce((sum, one) => sum + one, this.stranded);
+    return { queue, stranded: this.stranded, workers: new Map(each) };
   }
 
   #ledger(): HookLedger {

@@ -322,6 +322,37 @@ describe('limits', () => {
     assert.deepEqual(it.names(), ['web.1', 'web.2']);
   });
 
+  test('stranded connections: one makes room for a worker that gets their listener, once', () => {
+    const url = 'tcp://127.0.0.1:8000';
+    const it = up({ workers: 2, listen: [{ kind: 'tcp', host: '127.0.0.1', port: 8000, url }] });
+    const readingMs = 10_000;
+    it.stranded = 3;
+    it.after(readingMs);
+    it.stranded = 0;
+    it.after(readingMs);
+    it.stranded = 3;
+    it.after(readingMs);
+    assert.deepEqual(it.names(), ['web.1', 'web.2'], 'one reading is not enough');
+    it.after(readingMs);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'the successor comes first');
+    it.stranded = 0;
+    it.after(readingMs);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'they wait for it now');
+    it.worker('web', 2).becomesReady();
+    it.asked();
+    assert.deepEqual(it.names(), ['web.2', 'web.3']);
+    it.after(10 * readingMs);
+    assert.deepEqual(it.names(), ['web.2', 'web.3']);
+    assert.deepEqual(
+      it.eventsOf('worker.makes_room').map(({ worker, reason }) => [worker, reason]),
+      [['web.1', '3 connections wait at a listener that no worker has any more, and its successor will have that']],
+    );
+    assert.deepEqual(
+      it.eventsOf('worker.exited').map(({ cause }) => cause),
+      ['stranded'],
+    );
+  });
+
   test('lifetime: one at a time, each with its own jitter, and a crash starts the clock anew', () => {
     const it = up({ workers: 3, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
     it.after(30_000);

@@ -182,6 +182,25 @@ describe('workers', () => {
     );
   });
 
+  test('what waits at a listener that no worker has any more is stranded, until the next one starts', async () => {
+    const listen = await tcp();
+    const workers = await started(listen, 2);
+    const [one, two] = workers as [Tried, Tried];
+    await stopped(one);
+    await connected(listen, 30);
+    const { queue } = await until(async () => {
+      const found = await counted(listen, workers);
+      return (found.queue ?? 0) + accepted(two) === 30 ? found : null;
+    });
+    assert.deepEqual([(await counted(listen, workers)).stranded, (queue ?? 0) > 0], [0, true]);
+    process.kill(one.pid, 'SIGKILL');
+    await one.exited;
+    assert.deepEqual([(await counted(listen, [two])).stranded, (await counted(listen, [two])).queue], [queue, queue]);
+    const [three] = await started(listen, 1);
+    await until(() => accepted(three!) === queue);
+    assert.deepEqual([(await counted(listen, [two, three!])).stranded, accepted(two) + accepted(three!)], [0, 30]);
+  });
+
   test('of which the leader is a shell: what its child holds is counted', async () => {
     const listen = await tcp();
     const argv = ['sh', '-c', `python3 ${resolve('test/fixtures/keeps.py')}; true`];

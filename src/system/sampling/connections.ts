@@ -141,7 +141,8 @@ function concluded(app: CountedApp, addresses: readonly Address[], { table, seat
     workers.set(worker, { pid, connections: counts.get(pid) ?? null, queue });
   }
   const all = addresses.flatMap(({ listeners }) => listeners);
-  return { queue: table && waitingAt(all, table), workers };
+  const orphans = all.filter((listener) => !seated.crowd.has(listener));
+  return { queue: table && waitingAt(all, table), stranded: table && waitingAt(orphans, table), workers };
 }
 
 function waitingAt(listeners: readonly string[], { waiting }: ListenerTable): number | null {
