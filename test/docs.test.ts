@@ -47,7 +47,7 @@ function section(start: string, end: string): string {
 
 /** `'a' | 'b'` and `app.${AppState}` -> the strings that they stand for. */
 function typesIn(union: string): string[] {
-  const alternatives = [...union.matchAll(/readonly type: ((?:\s*\|?\s*(?:'[^']+'|`[^`]+`))+)/g)].flatMap(
+  const alternatives = [...union.matchAll(/readonly type:\s+((?:\s*\|?\s*(?:'[^']+'|`[^`]+`))+)/g)].flatMap(
     ([, all = '']) => all.split('|'),
   );
   return alternatives.flatMap((alternative) => {
