@@ -48,7 +48,7 @@ function section(start: string, end: string): string {
 /** `'a' | 'b'` and `app.${AppState}` -> the strings that they stand for. */
 function typesIn(union: string): string[] {
   const alternatives = [...union.matchAll(/readonly type:\s+((?:\s*\|?\s*(?:'[^']+'|`[^`]+`))+)/g)].flatMap(
-    ([, all = '']) => all.split('|'),
+    ([, all = '']) => all.split('|').filter((one) => one.trim() !== ''),
   );
   return alternatives.flatMap((alternative) => {
     const [, prefix = '', states = ''] = /^`(\w+\.)\$\{(\w+)\}`$/.exec(alternative.trim()) ?? [];
