@@ -81,7 +81,7 @@ export class App {
       spawner: host.ports.spawner,
       emit: (body) => host.emit(body),
       served: () => this.#served(),
-      exited: () => this.#walk.fillRotation(),
+      leftRotation: () => this.#walk.fillRotation(),
       changed: (runner, after) => this.#workerChanged(runner, after),
       stalled: (runner, reason) => this.#ward.takeStall(runner.id, reason),
       warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
