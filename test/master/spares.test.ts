@@ -205,6 +205,7 @@ describe('commands', () => {
   test('restart of all: spares too', () => {
     const it = up();
     const reply = it.handle({ type: 'restart', target: { app: 'web', worker: null } });
+    assert.deepEqual(promotions(it), [], 'who is to go as well takes no place');
     it.asked().allReady();
     assert.equal(it.finished(reply)?.ok, true);
     assert.deepEqual(crew(it), ['web.4 ready', 'web.5 ready', 'web.6 spare']);
