@@ -55,6 +55,8 @@ export interface ProcessListener {
 }
 
 export interface WorkerListener extends ProcessListener {
+  /** Once, when its leader has exited, and before `exited`: it serves no more, and what it left behind is still being ended. */
+  gone(): void;
   /** Ready before, it was seen to hang (why, in words), or to go on again (null). Only for an app with `stall`. */
   stalled(reason: string | null): void;
 }

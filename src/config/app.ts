@@ -129,7 +129,9 @@ function checkSpares(app: AppSettings, path: Path, building: Building): void {
             ]
           : app.balance === 'shared'
             ? ['balance: auto or steered', 'shared. Spares would accept from the shared socket like the others']
-            : [];
+            : app.restart !== 'always'
+              ? ['restart: always', `${app.restart}. A spare that has taken a place could not be made good`]
+              : [];
   if (expected !== undefined)
     report(building, [...path, 'spares'], `expected ${expected}, because of spares, found ${found}`);
 }

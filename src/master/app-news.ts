@@ -30,7 +30,7 @@ export class AppNews {
   /** @param up the workers that are not leaving  @param total how many are wanted, spares among them */
   tellRollout(rollout: RunningRollout, up: readonly WorkerRunner[], total: number): void {
     const fresh = up.filter(({ pinned }) => pinned.revision === rollout.to);
-    const replaced = fresh.filter(({ life }) => life.state === 'ready' || life.state === 'completed').length;
+    const replaced = fresh.filter((runner) => runner.state === 'ready' || runner.state === 'completed').length;
     const step = rolloutStep(rollout, fresh);
     const line = `${replaced} of ${total} replaced; ${step}`;
     if (line === this.#line) return;

@@ -58,7 +58,7 @@ export class AppView {
   }
 
   get state(): AppState {
-    const states = this.#crew.up().map(({ life }) => life.state);
+    const states = this.#crew.up().map((runner) => runner.state);
     const { replicas, ...facts } = this.#facts;
     return appStateOf({ ...facts, goal: replicas, states });
   }

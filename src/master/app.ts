@@ -81,7 +81,7 @@ export class App {
       spawner: host.ports.spawner,
       emit: (body) => host.emit(body),
       served: () => this.#served(),
-      exited: () => this.#walk.fillRotation(),
+      leftRotation: () => this.#walk.fillRotation(),
       changed: (runner, after) => this.#workerChanged(runner, after),
       stalled: (runner, reason) => this.#ward.takeStall(runner.id, reason),
       warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
@@ -166,7 +166,9 @@ export class App {
   /** Stops these workers (null: all); each successor takes the slot of its predecessor. */
   restart(worker: string | null): readonly string[] {
     const chosen = this.#crew.chosen(worker);
-    for (const runner of chosen) runner.send({ type: 'stop', cause: 'restart' });
+    // Spares first: none of them is to take a place that it leaves at once.
+    const inOrder = chosen.toSorted((a, b) => Number(a.isAdmitted) - Number(b.isAdmitted));
+    for (const runner of inOrder) runner.send({ type: 'stop', cause: 'restart' });
     this.settle();
     return chosen.map((runner) => runner.id);
   }

@@ -55,7 +55,7 @@ export class Crew {
 
   /** Those that are ready, spares among them. */
   ready(): WorkerRunner[] {
-    return this.up().filter(({ life }) => life.state === 'ready');
+    return this.up().filter(({ state }) => state === 'ready');
   }
 
   /** Those that are ready and in the rotation. */
@@ -78,12 +78,12 @@ export class Crew {
   serveSince(since: number): boolean {
     return this.up()
       .filter((runner) => runner.number > since)
-      .every(({ life }) => life.state === 'ready' || life.state === 'completed');
+      .every(({ state }) => state === 'ready' || state === 'completed');
   }
 
   /** Whether none is on its way: each serves, has completed, or waits for its next start. */
   isStill(): boolean {
-    return this.up().every(({ life }) => !hasProcess(life) || life.state === 'ready');
+    return this.up().every(({ life, state }) => !hasProcess(life) || state === 'ready');
   }
 
   /** Whether each has ended for good. */
@@ -108,14 +108,14 @@ export class Crew {
 
   /** As the judge of a rollout sees them. `isIll`: whether a running one is as bad as a crashed one. */
   seenByJudge(isIll: (worker: string) => boolean = () => false): RolloutWorker[] {
-    return this.all().map(({ id, number, pinned, life, leaving }) => {
+    return this.all().map(({ id, number, pinned, life, state, leaving }) => {
       const failedOnce =
         life.row.crashes > 0 || life.state === 'failed' || life.ending?.cause === 'start-timeout' || isIll(id);
       return {
         id,
         number,
         revision: pinned.revision,
-        state: life.state,
+        state,
         leaving: leaving !== 'no',
         readyMs: life.readyMs,
         failedOnce,
@@ -127,14 +127,14 @@ export class Crew {
   seenByReconcile(rollout: Rollout | null, nowMs: number, doomed?: string): LiveWorker[] {
     const judged = rollout === null ? null : this.seenByJudge();
     return this.all().map((runner, index) => {
-      const { state } = runner.life;
+      const { state } = runner;
       const serves = state === 'ready' || state === 'completed';
       const available = judged === null ? serves : isAvailable(judged[index]!, rollout, judged, nowMs);
       return {
         id: runner.id,
         slot: runner.slot,
         revision: runner.pinned.revision,
-        state: runner.life.state,
+        state,
         leaving: runner.leaving,
         available,
         admitted: runner.isAdmitted,

@@ -2,7 +2,7 @@
  * Performs one worker's life: feeds events into the machine, carries out its effects, keeps its one timer. It decides
  * nothing. What an earlier process of this worker still has to say is dropped: every spawn has its own listener.
  */
-import type { Cause, EventBody, WorkerRef } from '../core/protocol.ts';
+import type { Cause, EventBody, WorkerRef, WorkerState } from '../core/protocol.ts';
 import {
   beginLife,
   hasProcess,
@@ -26,8 +26,8 @@ export interface RunnerHost {
   emit(body: EventBody): void;
   /** Whether the app has ever had a ready worker. */
   served(): boolean;
-  /** Its process is gone, and what follows from that is not done yet: a spawn takes its time. */
-  exited(): void;
+  /** It has left the rotation, because its process has ended. What follows from that is not done yet: it takes its time. */
+  leftRotation(): void;
   /** Its life has changed. `after` is the event that did it. */
   changed(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void;
   warn(worker: string, message: string): void;
@@ -54,6 +54,8 @@ export class WorkerRunner {
   #cancelDeadline: Cancel | null = null;
   /** The process that was let into the rotation. */
   #admitted: RunningProcess | null = null;
+  /** The process whose leader has exited, while what it left behind is being ended. */
+  #gone: RunningProcess | null = null;
 
   constructor(place: Place, host: RunnerHost) {
     this.pinned = place.pinned;
@@ -78,6 +80,12 @@ export class WorkerRunner {
     return this.#life;
   }
 
+  /** Its state as others see it: one whose leader has exited is not ready, though its life goes on until all of it has ended. */
+  get state(): WorkerState {
+    const { state } = this.#life;
+    return state === 'ready' && this.#gone !== null && this.#gone === this.#process ? 'stopping' : state;
+  }
+
   get pid(): number | null {
     return hasProcess(this.#life) ? (this.#process?.pid ?? null) : null;
   }
@@ -90,7 +98,7 @@ export class WorkerRunner {
 
   /** Whether it is in the rotation: ready, and let in. */
   get isAdmitted(): boolean {
-    return this.#life.state === 'ready' && this.#admitted !== null && this.#admitted === this.#process;
+    return this.state === 'ready' && this.#admitted !== null && this.#admitted === this.#process;
   }
 
   /** Whether connections come to it in any case, because its listener is not its own. */
@@ -150,7 +158,7 @@ export class WorkerRunner {
     if (after === 'exited' && before) {
       this.#process = null;
       this.#reportExit(before, pid);
-      this.#host.exited();
+      this.#host.leftRotation();
     }
     for (const effect of next.effects) this.#perform(effect);
     this.#keepDeadline(before);
@@ -178,6 +186,11 @@ export class WorkerRunner {
       exited: (exit) => {
         if (!mine()) return;
         this.send({ type: 'exited', exit });
+      },
+      gone: () => {
+        if (!mine()) return;
+        this.#gone = guard.current;
+        if (this.#life.state === 'ready') this.#host.leftRotation();
       },
       stalled: (reason) => mine() && this.#host.stalled(this, reason),
       warning: (message) => (guard.current === null || mine()) && this.#host.warn(this.id, message),

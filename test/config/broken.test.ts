@@ -484,6 +484,11 @@ const spares: readonly Broken[] = [
     says: '6:13: apps.web.spares: expected balance: auto or steered, because of spares, found shared. Spares would accept from the shared socket like the others',
   },
   {
+    what: 'spares of workers that are not always started again',
+    yaml: app('listen: ":8000"', 'restart: on-failure', 'spares: 1'),
+    says: '6:13: apps.web.spares: expected restart: always, because of spares, found on-failure. A spare that has taken a place could not be made good',
+  },
+  {
     what: 'too many spares',
     yaml: app('listen: ":8000"', 'spares: 101'),
     says: '5:13: apps.web.spares: expected a whole number from 0 to 100, found 101',

@@ -55,6 +55,7 @@ test('after kill -9 of a worker the spare serves in its place while the successo
   assert.deepEqual(load.failures, []);
   assert.deepEqual(sorted([...load.pids]), sorted([other, spares[0]!]));
   assert.equal(promoted.pid, spares[0], 'it is the same process');
+  await master.event('worker.exited');
   const dead = (await master.workers()).find(({ id }) => id === promoted.of);
   assert.deepEqual([dead?.state, dead?.lastExit?.signal], ['starting', 'SIGKILL']);
   assert.deepEqual(master.eventsOf('app.degraded').slice(1), [], 'as many serve as should');

@@ -53,6 +53,8 @@ export interface Tried {
   readonly warnings: string[];
   /** Settles when it is ready; fails when it exits first. */
   readonly ready: Promise<void>;
+  /** Settles when its leader has exited; for a hook never. */
+  readonly gone: Promise<void>;
   readonly exited: Promise<Exit>;
   /** Its lines so far. */
   lines(): string[];
@@ -132,9 +134,11 @@ export class Spawning {
     const reports: string[] = [];
     const warnings: string[] = [];
     let isReady!: () => void;
+    let isGone!: () => void;
     let isExited!: (exit: Exit) => void;
     let noReady!: (error: Error) => void;
     const ready = new Promise<void>((done, failed) => ([isReady, noReady] = [done, failed]));
+    const gone = new Promise<void>((done) => (isGone = done));
     const exited = new Promise<Exit>((done) => (isExited = done));
     ready.catch(() => undefined);
     const process = begin({
@@ -143,6 +147,7 @@ export class Spawning {
         if (!isHeld) process.admit();
         isReady();
       },
+      gone: () => isGone(),
       exited: (exit) => {
         reports.push('exited');
         noReady(new Error(`${source} exited before it was ready: ${JSON.stringify(exit)}`));
@@ -154,7 +159,18 @@ export class Spawning {
     const lines = (): string[] => this.output.recent({ source }, 1000).map((each) => each.line);
     const line = (pattern: RegExp): Promise<string> =>
       until(() => lines().find((each) => pattern.test(each)), `a line like ${pattern}`);
-    const tried: Tried = { source, process, pid: process.pid ?? 0, reports, warnings, ready, exited, lines, line };
+    const tried: Tried = {
+      source,
+      process,
+      pid: process.pid ?? 0,
+      reports,
+      warnings,
+      ready,
+      gone,
+      exited,
+      lines,
+      line,
+    };
     this.#tried.push(tried);
     return tried;
   }

@@ -167,6 +167,11 @@ export class FakeProcess implements RunningProcess {
     this.#listener.ready();
   }
 
+  /** Its leader has exited; `exits` says that all of it has. */
+  isGone(): void {
+    this.#listener.gone?.();
+  }
+
   exits(code: number | null, more: Partial<Exit> = {}): void {
     assert.ok(this.alive, `${this.name} ends twice`);
     this.alive = false;

@@ -85,6 +85,37 @@ describe('a worker that dies', () => {
     assert.equal(it.exitRecords[0]?.spare, null, 'it had no place that could be taken');
   });
 
+  test('the spare takes its place when its leader has exited, though what it left behind is not gone yet', () => {
+    const it = up();
+    const before = it.events.length;
+    const gone = it.worker('web', 0);
+    gone.isGone();
+    assert.deepEqual(serving(it).slice(1), ['web.2', 'web.3']);
+    assert.deepEqual(crew(it), ['web.1 stopping', 'web.2 ready', 'web.3 ready']);
+    assert.deepEqual([snapshot(it).ready, snapshot(it).spares], [2, { goal: 1, ready: 0 }]);
+    it.after(5_000);
+    assert.deepEqual(it.names(), ['web.1', 'web.2', 'web.3'], 'nobody follows before all of it has ended');
+    gone.dies('SIGKILL');
+    assert.deepEqual(
+      it.events.slice(before).map((event) => ('worker' in event ? `${event.worker} ${event.type}` : event.type)),
+      ['web.3 worker.promoted', 'web.1 worker.exited', 'web.1 worker.starting'],
+    );
+    it.worker('web', 0).becomesReady();
+    assert.deepEqual(crew(it), ['web.1 spare', 'web.2 ready', 'web.3 ready']);
+    assert.deepEqual(promotions(it), ['web.3 for web.1']);
+    assert.equal(it.exitRecords[0]?.spare, 'web.3');
+  });
+
+  test('without a spare the app is short of it as soon as its leader has exited', () => {
+    const it = up({ spares: 0 });
+    it.worker('web', 0).isGone();
+    assert.deepEqual([it.appState('web'), snapshot(it).ready], ['degraded', 1]);
+    assert.deepEqual(crew(it), ['web.1 stopping', 'web.2 ready']);
+    it.worker('web', 0).dies('SIGKILL');
+    it.worker('web', 0).becomesReady();
+    assert.deepEqual([it.appState('web'), snapshot(it).ready], ['running', 2]);
+  });
+
   test('with its own backoff', () => {
     const it = up();
     it.worker('web', 0).exits(1);
@@ -174,6 +205,7 @@ describe('commands', () => {
   test('restart of all: spares too', () => {
     const it = up();
     const reply = it.handle({ type: 'restart', target: { app: 'web', worker: null } });
+    assert.deepEqual(promotions(it), [], 'who is to go as well takes no place');
     it.asked().allReady();
     assert.equal(it.finished(reply)?.ok, true);
     assert.deepEqual(crew(it), ['web.4 ready', 'web.5 ready', 'web.6 spare']);

@@ -46,6 +46,18 @@ describe('a stop signal', () => {
     assert.ok(tried.lines().includes('got it'));
   });
 
+  test('that the leader is gone is told before the end of what it leaves behind', async () => {
+    const tried = world.start({ argv: shell(`"${node}" ${fixture('deaf.mjs')}; true`) });
+    await tried.line(/^deaf$/);
+    const rest = world.marked(tried).find((pid) => pid !== tried.pid)!;
+    tried.process.terminate('SIGTERM');
+    await tried.gone;
+    assert.ok(lives(rest) && !tried.reports.includes('exited'));
+    tried.process.kill();
+    await tried.exited;
+    assert.ok(!lives(rest));
+  });
+
   test('goes down a longer chain', async () => {
     const tried = world.start({
       argv: shell(`sh -c 'sh -c "\\"${node}\\" ${fixture('sleeper.mjs')} ${path('two')}; true"; true'; true`),

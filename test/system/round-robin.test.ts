@@ -139,6 +139,57 @@ test('what is on its way to a worker that is killed is answered by another one',
   }
 });
 
+/** How many connections to this port somebody has accepted. */
+function accepted(port: number): number {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const rows = (readText('/proc/net/tcp') ?? '').split('\n').map((row) => row.trim().split(/\s+/));
+  return rows.filter((row) => row[1]?.endsWith(local) && row[3] === '01' && row[9] !== '0').length;
+}
+
+/** Without an answer. What has not been read makes it a reset. */
+async function isClosed(port: number): Promise<void> {
+  await assert.rejects(ask(port), { code: 'ECONNRESET' });
+}
+
+describe('what is on its way to the last worker, as nobody else could answer it, is closed', () => {
+  test('when that is killed', async () => {
+    const port = await freePort();
+    const [last] = await serving(port, 1);
+    process.kill(last!.pid, 'SIGSTOP');
+    const answers = Promise.all(Array.from({ length: 3 }, () => isClosed(port)));
+    await until(() => accepted(port) === 3);
+    process.kill(last!.pid, 'SIGKILL');
+    await answers;
+    await until(() => accepted(port) === 0);
+  });
+
+  test('when that leaves', async () => {
+    const port = await freePort();
+    const [last] = await serving(port, 1, { stop: { signal: 'SIGTERM', timeoutMs: 600_000 } });
+    process.kill(last!.pid, 'SIGSTOP');
+    last!.process.terminate('SIGTERM');
+    // Behind the request to leave: it is refused.
+    const answers = Promise.all(Array.from({ length: 3 }, () => isClosed(port)));
+    await until(() => accepted(port) === 3);
+    process.kill(last!.pid, 'SIGCONT');
+    await answers;
+    assert.equal((await last!.exited).code, 0);
+    await until(() => accepted(port) === 0);
+  });
+
+  test('when that is killed, and one at another port of the app serves on', async () => {
+    const [port, other] = [await freePort(), await freePort()];
+    const [last] = await serving(port, 1);
+    const [staying] = await serving(other, 1);
+    process.kill(last!.pid, 'SIGSTOP');
+    const answer = isClosed(port);
+    await until(() => accepted(port) === 1);
+    process.kill(last!.pid, 'SIGKILL');
+    await answer;
+    assert.equal(await ask(other), String(staying!.pid));
+  });
+});
+
 test('a script that wants another policy is refused, and says why', async () => {
   const port = await freePort();
   const [one] = await serving(port, 1);

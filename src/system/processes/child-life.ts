@@ -16,7 +16,7 @@
 import type { Readable } from 'node:stream';
 import type { Exit } from '../../core/protocol.ts';
 import type { HealthSpec, LogFormat, Signal } from '../../core/spec.ts';
-import type { Cancel, ProcessListener, RunningProcess } from '../../ports.ts';
+import type { Cancel, ProcessListener, RunningProcess, WorkerListener } from '../../ports.ts';
 import type { LogFileSettings } from '../output/log-file.ts';
 import { groupExists, ProcessTree, type Shape } from './process-tree.ts';
 import { hasProcfs } from '../procfs.ts';
@@ -71,6 +71,9 @@ export interface LifeSpec {
   readonly probe: RunningProcess['probe'] | null;
 }
 
+/** A hook has no place that somebody could take: nobody asks when its leader is gone. */
+type LifeListener = Pick<ProcessListener, 'exited'> & Partial<Pick<WorkerListener, 'gone'>>;
+
 const tailLines = 20;
 /** As many as there are: a signal other than that for a stop asks for a dump of stacks, the innermost first. */
 const dumpLines = 200;
@@ -86,7 +89,7 @@ export class ChildLife implements RunningProcess {
   readonly #leader: Leader;
   readonly #spec: LifeSpec;
   readonly #parts: LifeParts;
-  readonly #listener: Pick<ProcessListener, 'exited'>;
+  readonly #listener: LifeListener;
   #stage: Stage = 'running';
   /** What it was asked to end with last. */
   #asked: Signal | null = null;
@@ -107,7 +110,7 @@ export class ChildLife implements RunningProcess {
     child: Child & { pid: number },
     leader: Leader,
     spec: LifeSpec,
-    parts: LifeParts & { listener: Pick<ProcessListener, 'exited'> },
+    parts: LifeParts & { listener: LifeListener },
   ) {
     this.pid = child.pid;
     this.#child = child;
@@ -239,6 +242,7 @@ export class ChildLife implements RunningProcess {
     if (isUnexplained) this.#oom = this.#parts.oom.testimony(this.#leader, this.tree.seen);
     this.#spec.seat.drop();
     this.#tellEnding();
+    this.#listener.gone?.();
     this.#lookForRest();
   }
 
