@@ -252,7 +252,7 @@ describe('workers', () => {
     const answer = await new Promise<ReadonlyMap<string, AppConnections>>((done) =>
       counter.count([{ name: 'web', urls: ['tcp://127.0.0.1:1'], workers: new Map() }], done),
     );
-    assert.deepEqual(answer.get('web'), { queue: 0, workers: new Map() });
+    assert.deepEqual(answer.get('web'), { queue: 0, stranded: 0, workers: new Map() });
   });
 
   test('one reading at a time: a call in between is left out', async () => {
