@@ -229,7 +229,8 @@ export const tickMs = 10;
 /** Milliseconds since boot, the clock that start times are told in; null without /proc. Resolution: 10 ms. */
 export function uptimeMs(): number | null {
   const text = readText('/proc/uptime');
-  return text === null ? null : Number.parseFloat(text) * 1000;
+  // In whole milliseconds: 2.01 * 1000 is a little less than 2010.
+  return text === null ? null : Math.round(Number.parseFloat(text) * 1000);
 }
 
 /** The resident memory (RSS) of a process, 0 for a zombie; null when it is gone. */
