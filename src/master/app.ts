@@ -219,7 +219,9 @@ export class App {
   takeConnections(counted: AppConnections): void {
     const serving = new Map(this.#crew.serving().map(({ id, pid }) => [id, pid]));
     this.#connections.take(counted, serving, this.#host.ports.clock.now());
-    this.#ward.takeStranded(counted.stranded ?? 0);
+    // Who starts next gets their listener.
+    const isComing = this.#crew.up().some(({ life }) => life.state === 'starting' || life.state === 'backoff');
+    this.#ward.takeStranded(isComing ? 0 : (counted.stranded ?? 0));
   }
 
   // -------------------------------------------------------------- what others ask

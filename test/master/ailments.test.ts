@@ -353,6 +353,22 @@ describe('limits', () => {
     );
   });
 
+  test('stranded connections: nobody makes room while a worker waits for its next start, which gets them', () => {
+    const url = 'tcp://127.0.0.1:8000';
+    const it = up({
+      workers: 2,
+      listen: [{ kind: 'tcp', host: '127.0.0.1', port: 8000, url }],
+      backoff: { ...app('x').backoff, initialMs: 60_000, maxMs: 600_000, jitter: 0 },
+    });
+    it.worker('web', 0).exits(1);
+    it.worker('web', 0).becomesReady();
+    it.worker('web', 0).exits(1);
+    it.stranded = 3;
+    it.after(50_000);
+    assert.deepEqual(it.names(), ['web.2'], 'the other one waits');
+    assert.deepEqual(it.eventsOf('worker.makes_room'), []);
+  });
+
   test('lifetime: one at a time, each with its own jitter, and a crash starts the clock anew', () => {
     const it = up({ workers: 3, limits: { memoryBytes: null, lifetimeMs: 60_000, jitter: 0 } });
     it.after(30_000);
