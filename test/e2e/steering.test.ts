@@ -262,6 +262,8 @@ test('what waits for a worker that hangs, and is replaced by a reload, is served
   // The last one to be replaced: nobody is started after it, who would get its listener.
   const [serves, hangs = 0] = await master.pids();
   process.kill(hangs, 'SIGSTOP');
+  // Until then it may accept one more, and that one is lost with it.
+  await master.until('it is stopped', () => isStopped(hangs));
   const asked = Array.from({ length: 30 }, () => ask({ host: '127.0.0.1', port, timeout: 120_000 }));
   const answered = await Promise.race([Promise.all(asked), sleep(1_500)]);
   assert.equal(answered, undefined, 'some wait for the one that hangs');
