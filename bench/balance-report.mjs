@@ -94,7 +94,7 @@ function balanceTable(balance) {
 
 Servers that answer at once with their pid. Busiest worker over the mean, for ${keptCounts.join(', ')} clients that open a connection at the same moment and keep it (in
 parentheses the connections per worker in the last round). Requests per second of ${clients} clients at full speed, each request on a new connection or on
-kept ones, with the ratio to \`${ours}\`; the load generator has the same cores, which brings ratios closer to 1.
+kept ones, with the ratio to \`${ours}\`; the load generator (wrk) has the same cores, which brings ratios closer to 1.
 
 | | | ${keptCounts.map((kept) => `${kept} kept`).join(' | ')} | a connection each | kept connections |
 | --- | --- |${' --- |'.repeat(keptCounts.length)} --- | --- |

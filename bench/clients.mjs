@@ -1,4 +1,5 @@
-/** Clients of the balance bench: each asks one request after the other, and hears who has answered. The load runs in this process. */
+/** Clients of the balance bench: each asks one request after the other, and hears who has answered. This load runs in this process. */
+import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '../build/bench/traffic-connection.js';
 
@@ -51,17 +52,23 @@ export class Clients {
   }
 }
 
-/** Requests per second. */
-export async function rate({ ms, ...options }) {
-  const clients = new Clients(options);
-  await sleep(ms / 4);
-  const before = clients.answered.length;
-  const startMs = performance.now();
-  await sleep(ms);
-  const answered = clients.answered.length - before;
-  const seconds = (performance.now() - startMs) / 1000;
-  await clients.end();
-  return answered / seconds;
+/**
+ * Requests per second of a server under full load, by wrk: a load generator in C leaves the cores to the servers, and is as
+ * fast for the first contender as for the last. @param connection `new`: one for each request; `kept`: one for each client
+ */
+export async function rate({ port, path = '/', clients, connection, ms }) {
+  const header = connection === 'new' ? ['-H', 'Connection: close'] : [];
+  const load = (loadMs) =>
+    output(['wrk', '-t1', `-c${clients}`, `-d${loadMs / 1000}`, ...header, `http://127.0.0.1:${port}${path}`]);
+  // The servers are to be warm: what they compile in the first second is not what is compared.
+  await load(1_000);
+  return Number(/^Requests\/sec:\s+([\d.]+)/m.exec(await load(ms))?.[1] ?? NaN);
+}
+
+function output([program, ...words]) {
+  return new Promise((done, failed) => {
+    execFile(program, words, (error, stdout) => (error === null ? done(stdout) : failed(error)));
+  });
 }
 
 /** How many of so many kept connections, opened at once and used, are on each worker. Largest first; 0 for who has none. */

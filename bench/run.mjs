@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { backAfterKill, balanceOf, burning, lostAtKills } from './balance.mjs';
 import { stopAll } from './contender.mjs';
 import { eightWorkers, firstWorker, idleTogether, manyWorkers, sixtyFourWorkers } from './measures.mjs';
-import { gunicorn, gunicornUvicorn, puma, runit, supervisord, uvicornIsThere } from './peers/debian.mjs';
+import { gunicorn, gunicornUvicorn, install, puma, runit, supervisord, uvicornIsThere } from './peers/debian.mjs';
 import { forkLoop, nodeLoop } from './peers/floors.mjs';
 import { pm2, pm2Cluster, pm2Reload } from './peers/pm2.mjs';
 import { alone, nodeServers, slowBooters, uvicornServers } from './peers/servers.mjs';
@@ -55,6 +55,7 @@ const serverParts = {
   spare: [{ title: 'uvicorn', app: 'uvicorn', measure: backAfterKill, peers: slowBooters }],
   killed: Object.keys(servers).map((app) => ({ title: app, app, measure: lostAtKills })),
 };
+const ratedParts = ['balance', 'burn'];
 const halfTheRounds = Math.max(1, Math.round(rounds / 2));
 
 const place = new Place();
@@ -107,6 +108,12 @@ function hasUvicorn() {
   return false;
 }
 
+function hasWrk() {
+  if (place.find('wrk') || install('wrk')) return true;
+  skipped.set('requests per second', 'wrk is not installed: apt-get install wrk');
+  return false;
+}
+
 function prepare(peers) {
   for (const peer of peers) {
     const { version, skip } = peer.prepare(place);
@@ -145,20 +152,26 @@ async function runReloads() {
 async function runServers(name) {
   for (const { title, app, measure, count, withAlone = false, peers = servers[app] } of serverParts[name]) {
     if (app === 'uvicorn' && !hasUvicorn()) continue;
+    if (ratedParts.includes(name) && !hasWrk()) continue;
     const all = withAlone ? [...peers, alone[app]] : peers;
     prepare(all);
-    const rows = new Map();
+    const rows = new Map(all.filter(isPresent).map((peer) => [peer.name, []]));
     served[name].set(title, rows);
     for (let round = 1; round <= halfTheRounds; round++) {
-      for (const peer of all.filter(isPresent)) {
+      for (const peer of inTurn(all.filter(isPresent), round)) {
         process.stderr.write(`${name} ${round}/${halfTheRounds} ${title}: ${peer.name}\n`);
         const workers = peer === alone[app] ? 1 : count;
-        await tried(peer, async () =>
-          rows.set(peer.name, [...(rows.get(peer.name) ?? []), await measure(peer, place, workers)]),
-        );
+        await tried(peer, async () => rows.get(peer.name).push(await measure(peer, place, workers)));
       }
     }
+    for (const [peer, measured] of rows) if (measured.length === 0) rows.delete(peer);
   }
+}
+
+/** Each round begins with another one. */
+function inTurn(peers, round) {
+  const first = round % peers.length;
+  return [...peers.slice(first), ...peers.slice(0, first)];
 }
 
 function isPresent({ name }) {

@@ -2,7 +2,7 @@
  * What the master needs from outside. system/ implements these against the real OS, test/helpers/ against
  * a fake clock and fake processes. Nothing here is async: what takes time reports through a listener.
  */
-import type { Exit, HostSample, Target } from './core/protocol.ts';
+import type { Exit, HostSample, MemoryKind, Target } from './core/protocol.ts';
 import type { ExitRecord } from './core/record.ts';
 import type { AppSpec, HealthSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
 
@@ -96,6 +96,7 @@ export interface TreeSample {
   /** 100 = one core busy; null at the first sample of a tree. */
   readonly cpuPercent: number | null;
   readonly memoryBytes: number;
+  readonly memoryKind: MemoryKind;
   readonly processes: number;
 }
 

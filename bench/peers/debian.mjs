@@ -16,7 +16,8 @@ function packaged(name, program) {
   };
 }
 
-function install(name) {
+/** @returns whether it is there now */
+export function install(name) {
   if (process.getuid() !== 0) return false;
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   return spawnSync('apt-get', ['install', '-y', '--no-install-recommends', name], { env }).status === 0;

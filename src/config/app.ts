@@ -30,6 +30,7 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
     kind,
     argv,
     workers: app.workers,
+    staffing: { kind: 'fixed' },
     spares: app.spares,
     listen: listenOf(app, path, building),
     cwd: resolve(building.dir, app.cwd ?? '.'),

@@ -42,6 +42,8 @@ export function build(settings: Settings, building: Building): Spec {
     },
     apps: ordered,
     sampleEveryMs: ms(settings.resources.sample_every),
+    memoryBudget: { kind: 'share', share: 0.8 },
+    targetUtilisation: 0.7,
     controlSocket,
   };
 }

@@ -33,6 +33,7 @@ export function diffSpecs(before: Spec, after: Spec): SpecDiff {
 }
 
 function changeOf(before: AppSpec, after: AppSpec): 'none' | 'rescaled' | 'changed' {
-  if (!isDeepStrictEqual({ ...before, workers: after.workers }, after)) return 'changed';
-  return before.workers === after.workers ? 'none' : 'rescaled';
+  const { workers, staffing } = after;
+  if (!isDeepStrictEqual({ ...before, workers, staffing }, after)) return 'changed';
+  return isDeepStrictEqual([before.workers, before.staffing], [workers, staffing]) ? 'none' : 'rescaled';
 }

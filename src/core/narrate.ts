@@ -83,7 +83,14 @@ const sentences: Sentences = {
   'app.stopping': (e) => ['info', `${e.app} is stopping`],
   'app.stopped': (e) => ['info', `${e.app} has stopped`],
   'app.completed': (e) => ['info', `${e.app} has completed its work`],
-  'app.scaled': (e) => ['info', `${e.app} is scaled from ${e.from} to ${counted(e.to, 'worker')}`],
+  'app.scaled': (e) => [
+    'info',
+    `${e.app} is scaled from ${e.from} to ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`,
+  ],
+  'app.would_scale': (e) => [
+    'info',
+    `${e.app} would be scaled from ${e.from} to ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`,
+  ],
   'app.warning': (e) => ['warn', `${e.app}: ${e.message}`],
   'app.unbalanced': (e) => ['warn', `${e.app}: ${e.message}`],
   'app.balanced': (e) => ['info', `${e.app}: connections no longer pile up on one worker`],

@@ -4,7 +4,7 @@
  * adding is fine, renaming is a breaking change.
  */
 import type { SuperviseError } from './errors.ts';
-import type { HookPhase, Signal, Spec } from './spec.ts';
+import type { HookPhase, Signal, Spec, StaffingSpec } from './spec.ts';
 
 // ---------------------------------------------------------------- states
 
@@ -173,7 +173,14 @@ export type EventBody =
   /** Stalled or unhealthy before, it is well again. */
   | ({ readonly type: 'worker.recovered'; readonly from: 'stall' | 'health' } & WorkerRef)
   | { readonly type: `app.${AppState}`; readonly app: string; readonly ready: number; readonly goal: number }
-  | { readonly type: 'app.scaled'; readonly app: string; readonly from: number; readonly to: number }
+  /** `reason`: the arithmetic, where supervise itself decided it; null: somebody asked, or the config says so. */
+  | {
+      readonly type: 'app.scaled' | 'app.would_scale';
+      readonly app: string;
+      readonly from: number;
+      readonly to: number;
+      readonly reason: string | null;
+    }
   | { readonly type: 'app.warning'; readonly app: string; readonly message: string }
   /** Its connections pile up on one worker. `total`: of all its ready workers. */
   | {
@@ -266,6 +273,7 @@ export interface Snapshot {
   readonly configFile: string | null;
   readonly hooks: readonly HookResult[];
   readonly host: HostSample;
+  readonly budget: BudgetSnapshot;
   readonly apps: readonly AppSnapshot[];
 }
 
@@ -281,14 +289,35 @@ export interface HookResult {
   readonly reason: string | null;
 }
 
+/** The host as far as this master may use it: within its affinity and its cgroups. */
 export interface HostSample {
+  /** Whole CPUs that threads may run on. */
   readonly cpus: number;
-  /** 0..1 of all CPUs since the sample before; null: not known yet. */
+  /** CPUs that may be used, with the fractions of a quota. */
+  readonly usableCpus: number;
+  /** What sets that number, in words: "2 CPUs online", "cgroup quota of 1.5 CPUs (/sys/fs/cgroup/...)". */
+  readonly cpuSource: string;
+  /** 0..1 of the usable CPUs since the sample before; null: not known yet. */
   readonly cpuUtilisation: number | null;
+  /** Memory that may be used. */
   readonly memoryBytes: number;
-  /** 0..1 */
+  /** What sets that number, in words. */
+  readonly memorySource: string;
+  /** 0..1 of it is in use, without what the kernel would give back. */
   readonly memoryUtilisation: number | null;
 }
+
+/** The memory of all workers against `resources.memory_budget`. */
+export interface BudgetSnapshot {
+  /** null: not known before the first sample. */
+  readonly budgetBytes: number | null;
+  readonly usedBytes: number | null;
+  readonly level: BudgetLevel;
+}
+
+/** near: nothing is added any more; over: the biggest worker is replaced. */
+export const budgetLevels = ['ok', 'near', 'over'] as const;
+export type BudgetLevel = (typeof budgetLevels)[number];
 
 export interface AppSnapshot {
   readonly name: string;
@@ -297,6 +326,13 @@ export interface AppSnapshot {
   /** Wanted workers, and those of them that are ready and serve. */
   readonly goal: number;
   readonly ready: number;
+  /** Who says how many workers there are, and between which bounds; `reason`: the arithmetic of the last decision. */
+  readonly staffing: {
+    readonly kind: StaffingSpec['kind'];
+    readonly min: number;
+    readonly max: number | null;
+    readonly reason: string | null;
+  };
   /** Wanted spares, and those that are ready and stand by. */
   readonly spares: { readonly goal: number; readonly ready: number };
   readonly revision: number;
@@ -329,6 +365,8 @@ export interface WorkerSnapshot {
   /** 100 = one core busy; the whole tree; null until two samples were taken. */
   readonly cpuPercent: number | null;
   readonly memoryBytes: number | null;
+  /** pss: pages that processes share are counted once, in parts; rss: in each of them; null: not known. */
+  readonly memoryKind: MemoryKind | null;
   readonly processes: number | null;
   /** Client connections that its tree holds, as counted at the app's `countedAt`; null: not known. */
   readonly connections: number | null;
@@ -341,6 +379,8 @@ export interface WorkerSnapshot {
     readonly cause: Cause;
   } | null;
 }
+
+export type MemoryKind = 'pss' | 'rss';
 
 /** One line of a worker, a hook, or the master itself, as `logs` shows it. */
 export interface LogLine {

@@ -18,9 +18,17 @@ export interface Spec {
   /** Each after those that it depends on, else in the order of the config: started in it, stopped in reverse. */
   readonly apps: readonly AppSpec[];
   readonly sampleEveryMs: number;
+  /** How much of the memory that the master may use its workers may have, all apps together. */
+  readonly memoryBudget: MemoryBudgetSpec;
+  /** 0..1: what capacity aims at. */
+  readonly targetUtilisation: number;
   /** The control socket, absolute; null means RUNTIME/control.sock. */
   readonly controlSocket: string | null;
 }
+
+export type MemoryBudgetSpec =
+  /** 0..1 of the usable memory */
+  { readonly kind: 'share'; readonly share: number } | { readonly kind: 'bytes'; readonly bytes: number };
 
 export interface HookSpec {
   readonly phase: HookPhase;
@@ -45,7 +53,9 @@ export interface AppSpec {
   readonly kind: 'command' | 'script';
   /** The words of the command, or the script and its arguments. `{placeholders}` are still in them. */
   readonly argv: readonly string[];
+  /** How many it starts with: N; 1 where `staffing` is auto, the least where it is scaled. */
   readonly workers: number;
+  readonly staffing: StaffingSpec;
   /** Ready workers besides these, out of the rotation. */
   readonly spares: number;
   readonly listen: readonly ListenSpec[];
@@ -74,6 +84,28 @@ export interface AppSpec {
   /** Relative to the resolved cwd, or absolute. A change of one is a reason to reload. */
   readonly tlsFiles: readonly string[];
   readonly logs: LogsSpec;
+}
+
+/** Who says how many workers there are. */
+export type StaffingSpec =
+  /** `workers`, or whoever scales by hand. */
+  | { readonly kind: 'fixed' }
+  /** The usable CPUs, lowered to what fits the memory budget. */
+  | { readonly kind: 'auto' }
+  | ScaledStaffing;
+
+/** Between two bounds, by what the workers have to do. */
+export interface ScaledStaffing {
+  readonly kind: 'scaled';
+  readonly min: number;
+  readonly max: number;
+  /** 0..1 of one core per worker, above 1 for workers of several busy threads. */
+  readonly targetCpu: number;
+  /** 0..1 of the usable memory: what would need more is not added. */
+  readonly targetMemory: number;
+  readonly scaleDownAfterMs: number;
+  /** It is only said what would be done. */
+  readonly dryRun: boolean;
 }
 
 export type ListenSpec =

@@ -5,6 +5,7 @@
 import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState } from '../core/protocol.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
+import type { AppSpec } from '../core/spec.ts';
 import type { TreeSample } from '../ports.ts';
 import { uncounted, type Connections } from './connections.ts';
 import type { Crew, Trouble } from './crew.ts';
@@ -167,6 +168,7 @@ export class AppView {
       goal: this.#facts.replicas,
       ready: this.ready,
       spares: this.#standby(),
+      staffing: staffingOf(app),
       revision,
       listen: app.listen.map((listen) => listen.url),
       ...(app.listen.length > 0 ? connections.figures : uncounted),
@@ -178,4 +180,10 @@ export class AppView {
       }),
     };
   }
+}
+
+function staffingOf({ staffing, workers }: AppSpec): AppSnapshot['staffing'] {
+  const { kind } = staffing;
+  if (kind === 'scaled') return { kind, min: staffing.min, max: staffing.max, reason: null };
+  return { kind, min: kind === 'auto' ? 1 : workers, max: kind === 'auto' ? null : workers, reason: null };
 }

@@ -159,7 +159,7 @@ export class App {
 
   #setReplicas(replicas: number): void {
     if (replicas === this.#replicas) return;
-    this.#emit({ type: 'app.scaled', app: this.name, from: this.#replicas, to: replicas });
+    this.#emit({ type: 'app.scaled', app: this.name, from: this.#replicas, to: replicas, reason: null });
     this.#replicas = replicas;
   }
 

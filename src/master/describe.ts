@@ -39,6 +39,7 @@ export function workerSnapshot(
     uptimeMs: life.startedMs === null ? null : Math.round(nowMs - life.startedMs),
     cpuPercent: seen?.cpuPercent ?? null,
     memoryBytes: seen?.memoryBytes ?? null,
+    memoryKind: seen?.memoryKind ?? null,
     processes: seen?.processes ?? null,
     connections: counted?.connections ?? null,
     queue: counted?.queue ?? null,

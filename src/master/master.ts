@@ -57,7 +57,10 @@ export class Master {
   #reported: MasterState | null = null;
   #how: StopHow = 'graceful';
   #exit: { readonly code: ExitCode; readonly error: SuperviseError | null } = { code: ExitCode.ok, error: null };
-  #host: HostSample = { cpus: 0, cpuUtilisation: null, memoryBytes: 0, memoryUtilisation: null };
+  #host: HostSample = {
+    ...{ cpus: 0, usableCpus: 0, cpuSource: '', cpuUtilisation: null },
+    ...{ memoryBytes: 0, memorySource: '', memoryUtilisation: null },
+  };
   #cancels: Cancel[] = [];
 
   constructor(spec: Spec, ports: Ports, options: MasterOptions) {
@@ -151,6 +154,7 @@ export class Master {
       configFile: this.#spec.file,
       hooks: this.#hooks.results(),
       host: this.#host,
+      budget: { budgetBytes: null, usedBytes: null, level: 'ok' },
       apps: this.#fleet.snapshots(),
     };
   }

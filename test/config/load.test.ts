@@ -60,6 +60,7 @@ describe('a file', () => {
           kind: 'command',
           argv: ['node', 'server.js'],
           workers: 1,
+          staffing: { kind: 'fixed' },
           spares: 0,
           listen: [],
           cwd: dir,
@@ -93,6 +94,8 @@ describe('a file', () => {
         },
       ],
       sampleEveryMs: 2000,
+      memoryBudget: { kind: 'share', share: 0.8 },
+      targetUtilisation: 0.7,
       controlSocket: null,
     } satisfies Spec);
   });
@@ -188,6 +191,7 @@ apps:
       kind: 'script',
       argv: ['server.mjs', '--port', '{port}'],
       workers: 0,
+      staffing: { kind: 'fixed' },
       spares: 0,
       listen: [],
       env: { A: '1', B: 'true', C: '1.10', D: 'x', E: '0x1F' },

@@ -45,7 +45,16 @@ export class FakeMaster implements MasterFace {
           reason: null,
         },
       ],
-      host: { cpus: 2, cpuUtilisation: 0.41, memoryBytes: 1024, memoryUtilisation: 0.5 },
+      budget: { budgetBytes: null, usedBytes: null, level: 'ok' },
+      host: {
+        cpus: 2,
+        usableCpus: 2,
+        cpuSource: '2 CPUs online',
+        memorySource: 'memory of the host',
+        cpuUtilisation: 0.41,
+        memoryBytes: 1024,
+        memoryUtilisation: 0.5,
+      },
       apps: [
         {
           name: 'web',
@@ -53,6 +62,7 @@ export class FakeMaster implements MasterFace {
           state: 'running',
           goal: 1,
           ready: 1,
+          staffing: { kind: 'fixed', min: 1, max: 1, reason: null },
           spares: { goal: 0, ready: 0 },
           revision: 1,
           listen: ['tcp://127.0.0.1:8000'],

@@ -91,7 +91,7 @@ const table: readonly (readonly [EventBody, Narration['level'], string])[] = [
     'info',
     'web: 3 of 4 workers ready; the others are being started',
   ],
-  [{ type: 'app.scaled', app: 'web', from: 4, to: 1 }, 'info', 'web is scaled from 4 to 1 worker'],
+  [{ type: 'app.scaled', app: 'web', from: 4, to: 1, reason: null }, 'info', 'web is scaled from 4 to 1 worker'],
   [{ type: 'app.warning', app: 'web', message: 'readiness is a guess' }, 'warn', 'web: readiness is a guess'],
   [
     {

@@ -14,6 +14,7 @@ export const usualBackoff: BackoffSpec = {
 export const usualApp: Omit<AppSpec, 'name' | 'argv' | 'cwd'> = {
   kind: 'command',
   workers: 1,
+  staffing: { kind: 'fixed' },
   listen: [],
   env: {},
   envFile: null,

@@ -438,7 +438,15 @@ export class World {
       sample: (leaders, done) => {
         this.sampled.push([...leaders.keys()]);
         const answer = () =>
-          done(this.samples, { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 });
+          done(this.samples, {
+            cpus: 2,
+            usableCpus: 2,
+            cpuSource: '2 CPUs online',
+            memorySource: 'memory of the host',
+            cpuUtilisation: 0.5,
+            memoryBytes: 1,
+            memoryUtilisation: 0.5,
+          });
         if (this.slowSamples) this.slowSamples.push(answer);
         else answer();
       },
@@ -500,6 +508,8 @@ export function spec(parts: SpecParts): Spec {
     dir: '/srv',
     env: {},
     sampleEveryMs: 2_000,
+    memoryBudget: { kind: 'share', share: 0.8 },
+    targetUtilisation: 0.7,
     controlSocket: null,
     ...parts,
     hooks: { ...hooks, ...parts.hooks },

@@ -280,7 +280,10 @@ describe('stalls', () => {
 describe('limits', () => {
   const sized = (it: World, sizes: Readonly<Record<string, number>>) => {
     it.samples = new Map(
-      Object.entries(sizes).map(([id, memoryBytes]) => [id, { cpuPercent: 1, memoryBytes, processes: 1 }]),
+      Object.entries(sizes).map(([id, memoryBytes]) => [
+        id,
+        { cpuPercent: 1, memoryBytes, memoryKind: 'rss', processes: 1 },
+      ]),
     );
     return it.after(2_000);
   };

@@ -124,7 +124,7 @@ describe('callbacks of a process that is no longer current', () => {
   test('a sample of an earlier process is not shown for its successor', () => {
     const it = up({ workers: 1 });
     it.slowSamples = [];
-    it.samples.set('web.1', { cpuPercent: 12.5, memoryBytes: 1_000, processes: 3 });
+    it.samples.set('web.1', { cpuPercent: 12.5, memoryBytes: 1_000, memoryKind: 'rss', processes: 3 });
     it.after(2_000);
     it.worker('web', 0).exits(1);
     for (const answer of it.slowSamples) answer();

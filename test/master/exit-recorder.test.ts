@@ -102,7 +102,7 @@ describe('a replacement', () => {
     const backoff: EventBody = { type: 'worker.backoff', ...ref(3, 0), delayMs: 500, crashes: 2, inherited: true };
     const tale = up().take(stall, exited(1, 'stall'), stopped(1), backoff);
     assert.deepEqual(tale.places, ['web.1 stall web.3']);
-    tale.take({ type: 'app.scaled', app: 'web', from: 2, to: 3 }, starting(4, 2), starting(3, 0));
+    tale.take({ type: 'app.scaled', app: 'web', from: 2, to: 3, reason: null }, starting(4, 2), starting(3, 0));
     assert.deepEqual(tale.start('web.3'), { why: 'replacement', of: 'web.1', after: 'it spins' });
     const retired = up().take(stall, exited(1, 'stall'), stopped(1), backoff, stopped(3), starting(3, 0));
     assert.equal(retired.start('web.3').why, 'missing', 'it has never begun');

@@ -208,7 +208,12 @@ class History {
       // Only an app with `stall` is watched.
       if (process.launch?.pinned.app.stall) process.stalls(what === 'hangs' ? 'it waits' : null);
     } else if (what === 'big' || what === 'small') {
-      const sample = { cpuPercent: 1, memoryBytes: what === 'big' ? memoryLimit + 1 : 1, processes: 1 };
+      const sample = {
+        cpuPercent: 1,
+        memoryBytes: what === 'big' ? memoryLimit + 1 : 1,
+        memoryKind: 'rss' as const,
+        processes: 1,
+      };
       this.#world.samples.set(process.name, sample);
     } else if (process.probing !== null) process.answers(what === 'sick' ? 'no answer' : null);
   }

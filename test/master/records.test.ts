@@ -110,7 +110,7 @@ describe('an exit', () => {
   test('keeps the curve of its own process only', () => {
     const it = up({ workers: 1 });
     const sampled = (memoryBytes: number) => {
-      it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes, processes: 1 }]]);
+      it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes, memoryKind: 'rss', processes: 1 }]]);
       it.after(2_000);
     };
     [10, 20, 30, 0].forEach(sampled);
@@ -134,7 +134,7 @@ describe('an exit', () => {
   test('while a sample is being taken: what comes late is not the next process’s', () => {
     const it = up({ workers: 1 });
     it.slowSamples = [];
-    it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes: 99, processes: 1 }]]);
+    it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes: 99, memoryKind: 'rss', processes: 1 }]]);
     it.after(2_000);
     it.worker('web', 0).exits(1);
     it.slowSamples.forEach((answer) => answer());
@@ -237,7 +237,7 @@ describe('a worker that is replaced for what ails it', () => {
 
   test('for its memory: the reason, the curve, and who followed', () => {
     const it = up({ limits: { ...none, memoryBytes: 100 } });
-    it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes: 101, processes: 1 }]]);
+    it.samples = new Map([['web.1', { cpuPercent: 1, memoryBytes: 101, memoryKind: 'rss', processes: 1 }]]);
     it.after(6_000);
     assert.match(it.master.why(target('web.1'), 1).workers[0]?.reason ?? '', /memory/);
     const [[id, why, of, after] = []] = starts(it, 'web.3');

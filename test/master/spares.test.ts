@@ -308,7 +308,7 @@ describe('a reload', () => {
 describe('a worker that is ill', () => {
   const limits = { memoryBytes: 100, lifetimeMs: null, jitter: 0 };
   function grows(it: World, worker: string): void {
-    it.samples.set(worker, { cpuPercent: 1, memoryBytes: 101, processes: 1 });
+    it.samples.set(worker, { cpuPercent: 1, memoryBytes: 101, memoryKind: 'rss', processes: 1 });
     it.after(6_000);
   }
 
@@ -338,7 +338,7 @@ describe('a worker that is ill', () => {
 
   test('two of them, one after the other: never fewer serve than should', () => {
     const it = up({ limits });
-    it.samples.set('web.1', { cpuPercent: 1, memoryBytes: 101, processes: 1 });
+    it.samples.set('web.1', { cpuPercent: 1, memoryBytes: 101, memoryKind: 'rss', processes: 1 });
     grows(it, 'web.2');
     assert.equal(serving(it).length, 2);
     it.asked();

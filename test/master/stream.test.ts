@@ -91,7 +91,7 @@ describe('the snapshot', () => {
     }).start();
     it.after(812).hook('migrate').exits(0);
     it.after(188).allReady();
-    it.samples.set('web.1', { cpuPercent: 12.5, memoryBytes: 48_234_496, processes: 3 });
+    it.samples.set('web.1', { cpuPercent: 12.5, memoryBytes: 48_234_496, memoryKind: 'rss', processes: 3 });
     it.after(11_000);
     assert.deepEqual(it.master.snapshot(), {
       name: 'test',
@@ -143,6 +143,7 @@ describe('the snapshot', () => {
               uptimeMs: 11_188,
               cpuPercent: 12.5,
               memoryBytes: 48_234_496,
+              memoryKind: 'rss',
               processes: 3,
               connections: 0,
               queue: null,
@@ -156,7 +157,7 @@ describe('the snapshot', () => {
 
   test('of a worker that waits to start again', () => {
     const it = new World({ apps: [app('web')] }).start().allReady();
-    it.samples.set('web.1', { cpuPercent: 1, memoryBytes: 1, processes: 1 });
+    it.samples.set('web.1', { cpuPercent: 1, memoryBytes: 1, memoryKind: 'rss', processes: 1 });
     it.after(5_000);
     it.worker('web', 0).exits(1);
     it.after(250).worker('web', 0).dies('SIGSEGV');
@@ -175,6 +176,7 @@ describe('the snapshot', () => {
       uptimeMs: null,
       cpuPercent: null,
       memoryBytes: null,
+      memoryKind: 'rss',
       processes: null,
       connections: null,
       queue: null,

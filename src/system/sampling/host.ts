@@ -22,7 +22,8 @@ export function createHostReader(): (procStat: string | null) => HostSample {
     const now = parseCpuTimes(procStat ?? '') ?? osCpuTimes();
     const cpuUtilisation = before === null ? null : shareBetween(before, now);
     before = now;
-    return { cpus: availableParallelism(), cpuUtilisation, ...memory() };
+    const cpus = availableParallelism();
+    return { cpus, usableCpus: cpus, cpuSource: `${cpus} CPUs online`, cpuUtilisation, ...memory() };
   };
 }
 
@@ -58,14 +59,22 @@ function osCpuTimes(): CpuTimes {
   return { total, busy: total - idle };
 }
 
-function memory(): Pick<HostSample, 'memoryBytes' | 'memoryUtilisation'> {
+function memory(): Pick<HostSample, 'memoryBytes' | 'memorySource' | 'memoryUtilisation'> {
   const text = readText('/proc/meminfo') ?? '';
   const totalKb = kilobytes(text, 'MemTotal');
   const availableKb = kilobytes(text, 'MemAvailable');
   if (totalKb === null || availableKb === null) {
-    return { memoryBytes: totalmem(), memoryUtilisation: rounded(1 - freemem() / totalmem()) };
+    return {
+      memoryBytes: totalmem(),
+      memorySource: 'memory of the host',
+      memoryUtilisation: rounded(1 - freemem() / totalmem()),
+    };
   }
-  return { memoryBytes: totalKb * 1024, memoryUtilisation: rounded(1 - availableKb / totalKb) };
+  return {
+    memoryBytes: totalKb * 1024,
+    memorySource: 'memory of the host',
+    memoryUtilisation: rounded(1 - availableKb / totalKb),
+  };
 }
 
 function kilobytes(meminfo: string, name: string): number | null {

@@ -93,6 +93,7 @@ class TreeSampler implements Sampler {
       samples.set(worker, {
         cpuPercent: cpuPercent(this.#before.get(worker), reading),
         memoryBytes: living.reduce((sum, stat) => sum + measured.get(stat)!.memoryBytes, 0),
+        memoryKind: 'rss',
         processes: living.length,
       });
     }
