@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { LogFace, LogFilter, MasterFace, Reread } from '../../src/control/face.ts';
+import type { LogFace, LogFilter, MasterFace, OwnUsage, Reread } from '../../src/control/face.ts';
 import type { ControlLimits, ControlServer } from '../../src/control/server.ts';
 import { serve } from '../../src/control/server.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
@@ -124,6 +124,14 @@ export class FakeLogs implements LogFace {
   }
 }
 
+/** What the process of such a master is said to use. */
+export const someUsage = (): OwnUsage => ({
+  cpuSeconds: 1.5,
+  residentBytes: 50_000_000,
+  openFiles: 30,
+  loopBusySeconds: 0.5,
+});
+
 export interface Room {
   readonly master: FakeMaster;
   readonly logs: FakeLogs;
@@ -152,6 +160,7 @@ export async function openRoom(
     master,
     logs,
     reread,
+    own: someUsage,
     socketPath,
     link: link === undefined ? null : join(directory, link),
     limits,
