@@ -44,8 +44,9 @@ function checkHost(host: string | undefined, names: readonly string[]): void {
   const name = plain.toLowerCase();
   if (bracketed === undefined ? isIP(name) === 4 : isIP(bracketed) === 6) return;
   if (name === 'localhost' || names.includes(name)) return;
-  const known = ['an IP address', 'localhost', ...names].join(', ');
-  throw new HttpError(403, `Host: expected one of ${known}; found ${host === undefined ? 'none' : 'another name'}`);
+  // the names themselves are not told: who is refused here may be a page that must not learn them
+  const found = host === undefined ? 'none' : 'another name';
+  throw new HttpError(403, `Host: expected an IP address, localhost or the name of this host; found ${found}`);
 }
 
 /** The scheme may be another one: a proxy speaks TLS in front of us. */

@@ -2,8 +2,9 @@
  * The metrics as a text, by prom-client: loaded at the first scrape, so that a master that nobody scrapes neither waits nor pays
  * for it. What stands in it is read anew at each scrape; a worker that is gone leaves no series behind.
  */
-import prom from 'prom-client';
-import type { Counter, Gauge, Registry } from 'prom-client';
+import Counter from 'prom-client/lib/counter.js';
+import Gauge from 'prom-client/lib/gauge.js';
+import Registry from 'prom-client/lib/registry.js';
 import { appFamilies } from './app-families.ts';
 import type { Family, Scene } from './family.ts';
 import type { MetricsFormat } from './format.ts';
@@ -18,19 +19,19 @@ export class Exposition {
   readonly #metrics: readonly { readonly family: Family; readonly metric: Counter | Gauge }[];
 
   constructor(format: MetricsFormat) {
-    const registry = new prom.Registry();
+    const registry = new Registry();
     registry.setContentType(
       // the type of the parameter is that of the format that a registry begins with
       (format === 'openmetrics'
-        ? prom.openMetricsContentType
-        : prom.prometheusContentType) as typeof prom.prometheusContentType,
+        ? Registry.OPENMETRICS_CONTENT_TYPE
+        : Registry.PROMETHEUS_CONTENT_TYPE) as typeof Registry.PROMETHEUS_CONTENT_TYPE,
     );
     this.contentType = registry.contentType;
     this.#registry = registry;
     this.#metrics = families.map((family) => {
       const { name, help, labels } = family;
       const options = { name, help, labelNames: labels, registers: [registry] };
-      return { family, metric: family.type === 'counter' ? new prom.Counter(options) : new prom.Gauge(options) };
+      return { family, metric: family.type === 'counter' ? new Counter(options) : new Gauge(options) };
     });
   }
 
