@@ -26,10 +26,12 @@ export function limitBytes(text: string): number | null {
   return /^\d+\s*$/.test(text) ? Number(text) : null;
 }
 
-/** A line of a file such as memory.stat or cpu.stat: `name number`. */
+/** A line of a file such as memory.stat or cpu.stat: `name number`; of /proc/meminfo: `name: number kB`. */
 export function valueIn(text: string, name: string): number | null {
-  const value = new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1];
-  return value === undefined ? null : Number(value);
+  const at = text.startsWith(`${name} `) ? 0 : text.indexOf(`\n${name} `) + 1;
+  if (at === 0 && !text.startsWith(`${name} `)) return null;
+  const value = Number.parseInt(text.slice(at + name.length), 10);
+  return Number.isNaN(value) ? null : value;
 }
 
 function positive(text: string): number | null {
