@@ -33,14 +33,14 @@ export class Desk {
     this.#served = served;
     this.#limits = limits;
     this.#metrics = new Metrics(served);
-    this.#forget = served.master.subscribe(() => {
+    this.#forget = served.master.subscribe((event) => {
       this.#snapshot = null;
+      this.#metrics.take(event);
     });
   }
 
   close(): void {
     this.#forget();
-    this.#metrics.close();
     for (const stream of this.#streams) stream.end();
   }
 

@@ -135,6 +135,12 @@ export const appFamilies: readonly Family[] = [
     ofApps(({ name }, tally) => ailments.map((ailment) => [tally.ailments.of(ailment), name, ailment])),
   ),
   counter(
+    'app_cpu_seconds_total',
+    'CPU time of the workers of an app with all their processes, from the samples.',
+    ['app'],
+    ({ snapshot, cpuSeconds }) => snapshot.apps.map(({ name }) => [cpuSeconds(name), name]),
+  ),
+  counter(
     'worker_promotions_total',
     'Spares that took a place.',
     ['app'],

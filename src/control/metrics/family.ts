@@ -14,6 +14,8 @@ export interface Scene {
   readonly snapshot: Snapshot;
   readonly tally: Tally;
   readonly own: OwnUsage;
+  /** CPU seconds that the workers of an app have used; null: not known yet. */
+  readonly cpuSeconds: (app: string) => number | null;
   /** How late the event loop came to a callback that was due at once. */
   readonly loopLagSeconds: number;
 }

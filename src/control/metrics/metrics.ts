@@ -1,5 +1,7 @@
 /** The metrics of one master: counts events from its start on, and answers scrapes. */
+import type { Event } from '../../core/protocol.ts';
 import type { Served } from '../face.ts';
+import { CpuTime } from './cpu-time.ts';
 import type { Exposition } from './exposition.ts';
 import { metricsFormat, type MetricsFormat } from './format.ts';
 import { Tally } from './tally.ts';
@@ -12,17 +14,17 @@ export interface MetricsText {
 export class Metrics {
   readonly #served: Served;
   readonly #tally = new Tally();
+  readonly #cpuTime = new CpuTime();
   readonly #expositions = new Map<MetricsFormat, Exposition>();
-  readonly #forget: () => void;
 
   constructor(served: Served) {
     this.#served = served;
     for (const event of served.master.recentEvents()) this.#tally.take(event);
-    this.#forget = served.master.subscribe((event) => this.#tally.take(event));
   }
 
-  close(): void {
-    this.#forget();
+  /** Counts an event that comes after those that the stream had when this was made. */
+  take(event: Event): void {
+    this.#tally.take(event);
   }
 
   /** @param accept the Accept header, which chooses the format */
@@ -30,10 +32,13 @@ export class Metrics {
     const exposition = await this.#exposition(metricsFormat(accept));
     const loopLagSeconds = await loopLag();
     const { master, own } = this.#served;
+    const snapshot = master.snapshot();
+    this.#cpuTime.keep(snapshot.apps.map((app) => app.name));
     const text = await exposition.render({
-      snapshot: master.snapshot(),
+      snapshot,
       tally: this.#tally,
       own: own(),
+      cpuSeconds: (app) => this.#cpuTime.secondsOf(master.history(app, 'fine')),
       loopLagSeconds,
     });
     return { contentType: exposition.contentType, text };
