@@ -1,6 +1,7 @@
 /** GET /metrics: what is counted, what is read at a scrape, and in which format. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { request } from 'node:http';
 import type { Cause, Event, HookState, Snapshot, WorkerSnapshot } from '../../src/core/protocol.ts';
 import type { HistoryPoint } from '../../src/core/history.ts';
@@ -308,6 +309,22 @@ describe('CPU time', () => {
     time.keep([]);
     assert.equal(time.secondsOf(history()), null);
   });
+});
+
+test('nothing of prom-client is loaded before the first scrape', () => {
+  const script = `
+    import { createRequire } from 'node:module';
+    const { cache } = createRequire(import.meta.url);
+    const isLoaded = () => Object.keys(cache).some((file) => file.includes('/prom-client/'));
+    await import('${new URL('../../src/control/server.js', import.meta.url).href}');
+    const before = isLoaded();
+    const { Metrics } = await import('${new URL('../../src/control/metrics/metrics.js', import.meta.url).href}');
+    const snapshot = ${JSON.stringify(new FakeMaster().snapshot())};
+    const master = { snapshot: () => ({ ...snapshot, apps: [] }), recentEvents: () => [] };
+    const { text } = await new Metrics({ master, own: () => ({}) }).scrape('');
+    console.log(JSON.stringify([before, isLoaded(), text.includes('supervise_build_info')]));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.equal(stdout.trim(), '[false,true,true]', stderr);
 });
 
 describe('read by others', () => {

@@ -1,6 +1,5 @@
 /** Metrics of a real master, over its port: true to what happened, and read by Prometheus' own parsers. */
 import { describe, test } from 'node:test';
-import type { TestContext } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
