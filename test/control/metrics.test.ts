@@ -213,6 +213,15 @@ describe('counters', () => {
     assert.equal((await scrape(metrics)).get('supervise_app_unbalanced{app="web"}'), 0);
   });
 
+  test('why a process ended is forgotten with its worker', () => {
+    const [tally, master] = [new Tally(), new FakeMaster()];
+    master.subscribe((event) => tally.take(event));
+    exits(master, 'reload');
+    assert.deepEqual([...tally.app('web').lastCauses], [['web.1', 'reload']]);
+    master.emit({ type: 'worker.stopped', ...slot0 });
+    assert.equal(tally.app('web').lastCauses.size, 0);
+  });
+
   test('of a config that is reloaded for ever with other names only the last thousand are kept', () => {
     const tally = new Tally();
     const warning = (app: string): Event => ({ seq: 1, at: '', type: 'app.warning', app, message: '' });

@@ -43,7 +43,7 @@ export class AppTally {
   rolloutStartedMs: number | null = null;
   lastRolloutMs: number | null = null;
   isUnbalanced = false;
-  /** Why the last process of each worker ended. */
+  /** Why the last process of each worker ended; of those that may be started again. */
   readonly lastCauses = new Map<string, Cause>();
 }
 
@@ -141,7 +141,7 @@ function takeWorkerEvent(app: AppTally, event: WorkerEvent): void {
   if (event.type === 'worker.starting') {
     app.starts += 1;
     const cause = app.lastCauses.get(worker);
-    if (event.attempt > 1 && cause !== undefined) app.restarts.add(cause);
+    if (cause !== undefined) app.restarts.add(cause);
   } else if (event.type === 'worker.ready') {
     app.boots += 1;
     app.bootMs += event.bootMs;
