@@ -40,6 +40,7 @@ import type {
   Sockets,
   Spawner,
   TreeSample,
+  Usable,
 } from '../../src/ports.ts';
 import { usualApp, usualHook } from './specs.ts';
 
@@ -221,6 +222,8 @@ export class World {
   hookLockHolder: string | null = null;
   hookLockHeld = false;
   #grantLock: (() => void) | null = null;
+  /** What may be used of the host. */
+  usable: Usable = { cpus: 2, cpuSource: '2 CPUs online', memoryBytes: 1, memorySource: 'memory of the host' };
   samples = new Map<string, TreeSample>();
   /** Set to answer samples later, by calling what is in here. */
   slowSamples: (() => void)[] | null = null;
@@ -373,6 +376,7 @@ export class World {
   #ports(): Ports {
     return {
       clock: this.clock,
+      host: { usable: () => this.usable },
       sockets: this.#sockets(),
       spawner: this.#spawner(),
       sampler: this.#sampler(),
@@ -446,12 +450,10 @@ export class World {
         this.sampled.push([...leaders.keys()]);
         const answer = () =>
           done(this.samples, {
-            cpus: 2,
-            usableCpus: 2,
-            cpuSource: '2 CPUs online',
-            memorySource: 'memory of the host',
+            ...this.usable,
+            cpus: Math.ceil(this.usable.cpus),
+            usableCpus: this.usable.cpus,
             cpuUtilisation: 0.5,
-            memoryBytes: 1,
             memoryUtilisation: 0.5,
           });
         if (this.slowSamples) this.slowSamples.push(answer);
