@@ -152,13 +152,21 @@ function boundBy({ cpu, memory, band }: CapacityFigures, verdicts: readonly Verd
 
 // ---------------------------------------------------------------- the server
 
-/** CPUs at which p95 is at the target, and p99 within the band; rounded up as CPUs are sold, or quotas are given. */
+/** Whole CPUs of a server; tenths of a quota. */
+function cpuStep(usable: number): number {
+  return Number.isInteger(usable) ? 1 : 0.1;
+}
+
+function roundedUp(cpus: number, step: number): number {
+  return Number((Math.max(1, Math.ceil(cpus / step - epsilon)) * step).toFixed(1));
+}
+
+/** CPUs at which p95 is at the target, and p99 within the band. */
 function cpusNeeded({ cpu, target, band }: CapacityFigures): number {
   const { usage, usable } = cpu;
   if (usage === null) return usable;
-  const step = Number.isInteger(usable) ? 1 : 0.5;
   const needed = Math.max(usage.p95 / target, usage.p99 / band.high) * usable;
-  return Math.max(step, Math.ceil(needed / step - epsilon) * step);
+  return roundedUp(needed, cpuStep(usable));
 }
 
 /** As memory is sold: doubled from 512 MB on; a little of it is never usable. */
@@ -175,7 +183,7 @@ function moreCpus(figures: CapacityFigures): readonly Verdict[] {
   const { usage, usable } = figures.cpu;
   if (usage === null || usage.p95 <= figures.band.high) return [];
   const servers = Math.max(2, Math.ceil(usage.p95 / figures.target - epsilon));
-  const to = Math.max(cpusNeeded(figures), Math.floor(usable) + 1);
+  const to = Math.max(cpusNeeded(figures), roundedUp(usable + cpuStep(usable), cpuStep(usable)));
   return [{ kind: 'more-cpus', cpus: { from: usable, to }, servers, atLimit: usage.p95 >= allBusy }];
 }
 

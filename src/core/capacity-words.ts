@@ -8,7 +8,7 @@ type Sayings = { readonly [K in Verdict['kind']]: (verdict: Of<K>, figures: Capa
 
 /** One verdict with the figures that it was made of. */
 export function inWords<K extends Verdict['kind']>(verdict: Of<K>, figures: CapacityFigures): string {
-  return sayings[verdict.kind as K](verdict, figures);
+  return sayings[verdict.kind](verdict, figures);
 }
 
 /** What binds, as a sentence. */
@@ -74,7 +74,7 @@ const sayings: Sayings = {
     const limit = atLimit
       ? ' All CPUs were busy, so what was really wanted is not known and may be more: look again afterwards.'
       : '';
-    return `${cpuNeed(figures)}. One more server: ${servers} of ${cpusText(cpu.usable)} each would be at ${formatPercent((cpu.usage?.p95 ?? 0) / servers)}; or one of ${cpusText(cpus.to)}. More workers would not help.${limit}`;
+    return `${cpuNeed(figures)}. One more server: ${servers} of ${cpusText(cpu.usable)} each would be at ${formatPercent((cpu.usage?.p95 ?? 0) / servers)}; or ${cpusText(cpus.to)} instead of ${number(cpus.from)}. More workers would not help.${limit}`;
   },
 
   'more-memory': ({ bytes }, figures) =>

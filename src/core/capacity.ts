@@ -218,9 +218,13 @@ function share(value: number | null, whole: number): number | null {
   return value === null || whole <= 0 ? null : value / whole;
 }
 
+/** What is measured at other moments, or in another way, may be a little more than the whole. Pages that are shared, much more. */
+const slack = 0.05;
+
+/** null: it is not known, or the parts cannot be compared with the whole. */
 function partOf(part: number | null, whole: number | null): number | null {
   const found = share(part, whole ?? 0);
-  return found === null ? null : Math.min(1, found);
+  return found === null || found > 1 + slack ? null : Math.min(1, found);
 }
 
 function scaled(levels: Levels | null, factor: number): Levels | null {
@@ -235,13 +239,11 @@ function scaled(levels: Levels | null, factor: number): Levels | null {
   );
 }
 
-/** What the apps leave of the whole; null where one of them is not known. Shared pages may make the parts more than the whole. */
+/** What the apps leave of the whole; null where one of them is not known, or they are more than the whole. */
 function rest(whole: number | null, parts: readonly (Levels | null)[]): number | null {
   if (whole === null || parts.includes(null)) return null;
-  return Math.max(
-    0,
-    parts.reduce((left, part) => left - (part?.mean ?? 0), whole),
-  );
+  const left = parts.reduce((sum, part) => sum - (part?.mean ?? 0), whole);
+  return left < -slack * whole ? null : Math.max(0, left);
 }
 
 // ---------------------------------------------------------------- what is missing
@@ -252,8 +254,10 @@ function missingIn(
 ): readonly string[] {
   const { points, span, gapsMs, gaps, coveredMs, stepMs } = observed;
   if (span === null) return ['nothing was sampled in this time'];
+  // The first sample of each master has no CPU: it takes two.
+  const few = Math.max(1, 0.01 * points);
   const lacks = (name: string, count: number) =>
-    count < points && count > 0
+    points - count > few && count > 0
       ? [`${name} is not known for ${points - count} of ${points} points; they are left out`]
       : [];
   const never = (name: string, isKnown: boolean) => (isKnown ? [] : [`${name} of the host was never known`]);

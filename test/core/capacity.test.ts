@@ -56,9 +56,11 @@ describe('the server', () => {
     assert.deepEqual(kindsOf(report), ['fits']);
   });
 
-  test('a quota is advised in halves', () => {
+  test('a quota is advised in tenths', () => {
     const report = reportOf({ ...good, cpus: 3.5, usedCpus: 0.9, apps: [quiet] });
-    assert.deepEqual(verdict(report, 'smaller-server').cpus, { from: 3.5, to: 1.5 });
+    assert.deepEqual(verdict(report, 'smaller-server').cpus, { from: 3.5, to: 1.3 });
+    const more = verdict(reportOf({ ...good, cpus: 0.3, usedCpus: 0.3, apps: [] }), 'more-cpus');
+    assert.deepEqual(more.cpus, { from: 0.3, to: 0.5 });
   });
 
   test('CPU above the band: one more server, or a bigger one, and no more workers', () => {
@@ -70,7 +72,7 @@ describe('the server', () => {
     assert.deepEqual([more.cpus, more.servers, more.atLimit], [{ from: 4, to: 6 }, 2, false]);
     assert.equal(
       more.text,
-      'CPU p95 is 93% of 4 CPUs = 3.72; at 70% that is 5.31. One more server: 2 of 4 CPUs each would be at 47%; or one of 6 CPUs. More workers would not help.',
+      'CPU p95 is 93% of 4 CPUs = 3.72; at 70% that is 5.31. One more server: 2 of 4 CPUs each would be at 47%; or 6 CPUs instead of 4. More workers would not help.',
     );
   });
 
