@@ -7,13 +7,19 @@ export const lastPort = 65_535;
 
 type Ported = Pick<AppSpec, 'name' | 'listen' | 'port' | 'ready' | 'health' | 'reload'>;
 
+/** How many workers there are ports for; null: it has none of its own. */
+export function roomFor(app: Ported): number | null {
+  const port = Math.max(0, ...portsOf(app));
+  return port === 0 ? null : Math.max(0, lastPort + 1 - port - app.reload.maxSurge);
+}
+
 /** @throws SuperviseError usage: an app of so many workers, and `max_surge` more during a reload, would need ports that do not exist */
 export function checkRoom(app: Ported, workers: number): void {
   const port = Math.max(0, ...portsOf(app));
   const { maxSurge } = app.reload;
   const last = port + Math.max(1, workers + maxSurge) - 1;
-  if (port === 0 || last <= lastPort) return;
-  const most = Math.max(0, lastPort + 1 - port - maxSurge);
+  const most = roomFor(app);
+  if (most === null || last <= lastPort) return;
   const surge = maxSurge === 0 ? '' : `; ${maxSurge} more ${maxSurge === 1 ? 'runs' : 'run'} during a reload`;
   throw new SuperviseError(
     'usage',
