@@ -92,6 +92,7 @@ function contained({ master, logs, reread }: Served): Served {
       recentEvents: () => master.recentEvents(),
       why: (target, n) => master.why(target, n),
       history: (target, span) => master.history(target, span),
+      capacity: (spanMs) => master.capacity(spanMs),
       subscribe: (listener) => master.subscribe(guard(listener)),
     },
     logs: {

@@ -9,11 +9,13 @@
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
 import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
+import { capacityOf, type CapacityReport } from '../core/capacity.ts';
 import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import type { StopHow } from './app.ts';
+import { capacityFacts } from './capacity.ts';
 import { Fleet, isStopped } from './fleet.ts';
 import { Histories } from './history.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
@@ -157,6 +159,18 @@ export class Master {
     throw new SuperviseError('unknown-target', `there is no app or worker ${target}, and no history of one`, {
       hint: `known here: ${[hostTarget, ...apps.map(({ name }) => name)].join(', ')}`,
     });
+  }
+
+  /** How the host was used in the last `spanMs`, and what follows. */
+  capacity(spanMs: number): CapacityReport {
+    const nowMs = this.#ports.clock.now();
+    const { spec } = this;
+    const facts = capacityFacts({
+      ...{ nowMs, spanMs, spec, host: this.#host, apps: this.#fleet.snapshots() },
+      history: (target, span) => this.history(target, span),
+      exits: (target, n) => this.#ports.records.recent(target, n),
+    });
+    return capacityOf(facts, isoTime(nowMs));
   }
 
   snapshot(): Snapshot {
