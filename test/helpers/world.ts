@@ -520,6 +520,7 @@ export function spec(parts: SpecParts): Spec {
     memoryBudget: { kind: 'share', share: 0.8 },
     targetUtilisation: 0.7,
     controlSocket: null,
+    controlHttp: null,
     ...parts,
     hooks: { ...hooks, ...parts.hooks },
   };
