@@ -18,6 +18,7 @@ export interface FleetHost {
   changed(): void;
   /** One of the first apps has never served and is given up. */
   failedToStart(error: SuperviseError): void;
+  sampleNow(): void;
   /** Later hooks, and later starts, follow this spec. */
   useSpec(spec: Spec): void;
 }
@@ -194,7 +195,7 @@ export class Fleet {
       const app = running.get(spec.name)!;
       const since = app.lastNumber;
       app.rescaleTo(spec);
-      return { kind: 'rescaled', app, since, to: spec.workers };
+      return { kind: 'rescaled', app, since, to: app.replicas };
     });
     const others = [
       ...rescaled,
@@ -287,6 +288,7 @@ export class Fleet {
       emit: (body) => this.#host.emit(body),
       changed: () => this.#host.changed(),
       failedToStart: (app, error) => this.#failedToStart(app, error),
+      sampleNow: () => this.#host.sampleNow(),
     };
     return new App(pinned, host, this.#usedBy(pinned.app.name).worker);
   }

@@ -13,6 +13,7 @@ import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import type { StopHow } from './app.ts';
+import { Budget } from './budget.ts';
 import { Commands } from './commands.ts';
 import { Fleet, isStopped } from './fleet.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
@@ -60,6 +61,7 @@ export class Master {
   #how: StopHow = 'graceful';
   #exit: { readonly code: ExitCode; readonly error: SuperviseError | null } = { code: ExitCode.ok, error: null };
   readonly #sampling: Sampling;
+  readonly #budget: Budget;
   #cancelTick: Cancel | null = null;
 
   constructor(spec: Spec, ports: Ports, options: MasterOptions) {
@@ -79,6 +81,7 @@ export class Master {
       operations: this.#operations,
       changed: () => this.#review(),
       failedToStart: (error) => this.#phase === 'booting' && this.#fail(error),
+      sampleNow: () => this.#sampling.now(),
       useSpec: (next) => {
         this.#spec = next;
         this.#hooks.useSpec(next);
@@ -93,6 +96,12 @@ export class Master {
       operations: this.#operations,
       spec: () => this.#spec,
       changed,
+    });
+    this.#budget = new Budget({
+      nowMs: () => ports.clock.now(),
+      spec: () => this.#spec.memoryBudget,
+      apps: () => this.#fleet.apps,
+      emit,
     });
     this.#sampling = new Sampling({
       ports,
@@ -163,7 +172,7 @@ export class Master {
       configFile: this.#spec.file,
       hooks: this.#hooks.results(),
       host: this.#sampling.host,
-      budget: { budgetBytes: null, usedBytes: null, level: 'ok' },
+      budget: this.#budget.snapshot,
       apps: this.#fleet.snapshots(),
     };
   }
@@ -357,9 +366,12 @@ export class Master {
     this.#stream.emit({ type: `master.${state}`, pid: this.#options.pid });
   }
 
-  #sampled({ leaders, trees }: Looked): void {
-    for (const app of this.#fleet.apps) for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
+  #sampled(looked: Looked): void {
+    const { atMs, leaders, trees } = looked;
+    for (const app of this.#fleet.apps)
+      for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree, atMs);
     this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
+    if (!this.#isStopping) this.#budget.take(looked);
   }
 
   /** A reload waits for the end of the start; the other commands need only workers. */

@@ -10,6 +10,7 @@ import { repeat } from './repeat.ts';
 
 /** What was seen in one pass. */
 export interface Looked {
+  readonly why: 'on time' | 'asked';
   /** When it was begun. */
   readonly atMs: number;
   /** Whose trees were looked at: worker -> the pid of its leader. */
@@ -78,7 +79,7 @@ export class Sampling {
     this.#sample('asked');
   }
 
-  #sample(why: 'on time' | 'asked'): void {
+  #sample(why: Looked['why']): void {
     if (this.#state === 'off') return;
     if (this.#sampling !== 'no') {
       if (why === 'asked') this.#sampling = 'again';
@@ -93,7 +94,7 @@ export class Sampling {
       this.#sampling = 'no';
       if (this.#state === 'off') return;
       this.#last = host;
-      this.#host.sampled({ atMs, leaders, trees, host });
+      this.#host.sampled({ why, atMs, leaders, trees, host });
       if (isWanted) this.#sample('asked');
     });
   }

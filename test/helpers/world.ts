@@ -218,6 +218,10 @@ export class World {
   hookLockHolder: string | null = null;
   hookLockHeld = false;
   #grantLock: (() => void) | null = null;
+  /** What may be used of the host. */
+  usable = { cpus: 2, cpuSource: '2 CPUs online', memoryBytes: 8 * 2 ** 30, memorySource: 'memory of the host' };
+  /** How much of that memory is in use, 0..1. */
+  memoryUtilisation: number | null = 0.5;
   samples = new Map<string, TreeSample>();
   /** Set to answer samples later, by calling what is in here. */
   slowSamples: (() => void)[] | null = null;
@@ -439,13 +443,11 @@ export class World {
         this.sampled.push([...leaders.keys()]);
         const answer = () =>
           done(this.samples, {
-            cpus: 2,
-            usableCpus: 2,
-            cpuSource: '2 CPUs online',
-            memorySource: 'memory of the host',
+            ...this.usable,
+            cpus: Math.ceil(this.usable.cpus),
+            usableCpus: this.usable.cpus,
             cpuUtilisation: 0.5,
-            memoryBytes: 1,
-            memoryUtilisation: 0.5,
+            memoryUtilisation: this.memoryUtilisation,
           });
         if (this.slowSamples) this.slowSamples.push(answer);
         else answer();

@@ -118,11 +118,11 @@ describe('the snapshot', () => {
         usableCpus: 2,
         cpuSource: '2 CPUs online',
         cpuUtilisation: 0.5,
-        memoryBytes: 1,
+        memoryBytes: 8_589_934_592,
         memorySource: 'memory of the host',
         memoryUtilisation: 0.5,
       },
-      budget: { budgetBytes: null, usedBytes: null, level: 'ok' },
+      budget: { budgetBytes: 6_871_947_673, usedBytes: 48_234_496, level: 'ok' },
       apps: [
         {
           name: 'web',
@@ -167,7 +167,7 @@ describe('the snapshot', () => {
 
   test('of a worker that waits to start again', () => {
     const it = new World({ apps: [app('web')] }).start().allReady();
-    it.samples.set('web.1', { cpuPercent: 1, memoryBytes: 1, memoryKind: null, processes: 1 });
+    it.samples.set('web.1', { cpuPercent: 1, memoryBytes: 1, memoryKind: 'rss', processes: 1 });
     it.after(5_000);
     it.worker('web', 0).exits(1);
     it.after(250).worker('web', 0).dies('SIGSEGV');
@@ -186,7 +186,7 @@ describe('the snapshot', () => {
       uptimeMs: null,
       cpuPercent: null,
       memoryBytes: null,
-      memoryKind: 'rss',
+      memoryKind: null,
       processes: null,
       connections: null,
       queue: null,
