@@ -10,6 +10,7 @@ import { version } from '../core/version.ts';
 import { Master } from '../master/master.ts';
 import { isoTime } from '../master/stream.ts';
 import { createClock } from '../system/clock.ts';
+import { createUsableHost } from '../system/host/usable.ts';
 import { recordName } from '../system/instance/guard-record.ts';
 import { startGuard } from '../system/instance/guard.ts';
 import { removeMasterInfo, writeMasterInfo } from '../system/instance/instance.ts';
@@ -75,6 +76,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const sockets = createSockets(place.locks);
   const ports = {
     clock: createClock(),
+    host: createUsableHost(),
     sockets,
     sampler: createSampler(),
     connections: createConnectionCounter(sockets),

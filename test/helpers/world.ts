@@ -39,6 +39,7 @@ import type {
   Sockets,
   Spawner,
   TreeSample,
+  Usable,
 } from '../../src/ports.ts';
 import { usualApp, usualHook } from './specs.ts';
 
@@ -219,7 +220,12 @@ export class World {
   hookLockHeld = false;
   #grantLock: (() => void) | null = null;
   /** What may be used of the host. */
-  usable = { cpus: 2, cpuSource: '2 CPUs online', memoryBytes: 8 * 2 ** 30, memorySource: 'memory of the host' };
+  usable: Usable = {
+    cpus: 2,
+    cpuSource: '2 CPUs online',
+    memoryBytes: 8 * 2 ** 30,
+    memorySource: 'memory of the host',
+  };
   /** How much of that memory is in use, 0..1. */
   memoryUtilisation: number | null = 0.5;
   samples = new Map<string, TreeSample>();
@@ -374,6 +380,7 @@ export class World {
   #ports(): Ports {
     return {
       clock: this.clock,
+      host: { usable: () => this.usable },
       sockets: this.#sockets(),
       spawner: this.#spawner(),
       sampler: this.#sampler(),

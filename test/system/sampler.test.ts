@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, describe, test } from 'node:test';
 import type { HostSample } from '../../src/core/protocol.ts';
 import type { Sampler, TreeSample } from '../../src/ports.ts';
-import { parseCpuTimes } from '../../src/system/sampling/host.ts';
+import { parseCpuTimes } from '../../src/system/host/cpu-times.ts';
 import { statOf, treeOf } from '../../src/system/procfs.ts';
 import { createSampler } from '../../src/system/sampling/sampler.ts';
 import { cpuPercent, type ProcessReading, type TreeReading } from '../../src/system/sampling/tree-cpu.ts';

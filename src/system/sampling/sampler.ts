@@ -14,7 +14,8 @@
  */
 import type { HostSample } from '../../core/protocol.ts';
 import type { Sampler, TreeSample } from '../../ports.ts';
-import { createHostReader, parseForks } from './host.ts';
+import { parseForks } from '../host/cpu-times.ts';
+import { createHostReader } from '../host/host-sample.ts';
 import { pageSizeBytes, readText, residentBytes, tickMs, uptimeMs, type ProcStat } from '../procfs.ts';
 import { cpuPercent, type ProcessReading, type TreeReading } from './tree-cpu.ts';
 import { TreeWalk, type Trees } from './tree-walk.ts';
