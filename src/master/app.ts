@@ -256,6 +256,12 @@ export class App {
     return this.#staffing.now.by;
   }
 
+  /** How many it is to have is not known yet: that is worked out at the next sample of those that are ready. */
+  get isUndecided(): boolean {
+    const { stage } = this.#staffing;
+    return (stage === 'open' || stage === 'measuring') && this.#crew.ready().length > 0;
+  }
+
   /** What its workers have, or will have when all of them are there. */
   get memoryBytes(): number {
     const known = [...this.measures.last.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);

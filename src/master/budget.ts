@@ -103,7 +103,7 @@ function asBudgetApp(app: App): BudgetApp {
     staffing: isOurs ? staffing.kind : 'fixed',
     goal: app.replicas,
     min: staffing.kind === 'scaled' ? staffing.min : 1,
-    busy: app.view.isGoing || app.view.isMixed || !app.view.isStill,
+    busy: app.isUndecided || app.view.isGoing || app.view.isMixed || !app.view.isStill,
     workers: app.measures.forBudget(),
   };
 }

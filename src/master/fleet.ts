@@ -195,7 +195,7 @@ export class Fleet {
       const app = running.get(spec.name)!;
       const since = app.lastNumber;
       app.rescaleTo(spec);
-      return { kind: 'rescaled', app, since, to: app.replicas };
+      return { kind: 'rescaled', app, since, to: spec.staffing.kind === 'fixed' ? spec.workers : null };
     });
     const others = [
       ...rescaled,
