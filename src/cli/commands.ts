@@ -10,7 +10,7 @@ export const commands: readonly CommandRow[] = [
     args: '[command...]',
     summary: 'run the master in the foreground: hooks once, then the workers',
     options: [
-      { flags: '-w, --workers <n>', text: 'number of workers (beside a config: it must have one app)' },
+      { flags: '-w, --workers <n>', text: 'number of workers, or auto (beside a config: it must have one app)' },
       {
         flags: '-b, --bind <address>',
         text: 'listen address as 127.0.0.1:8000, :8000, unix:/run/x.sock; repeatable',

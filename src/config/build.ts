@@ -6,11 +6,12 @@ import { resolve } from 'node:path';
 import type { HookPhase, HookSpec, ListenSpec, Spec } from '../core/spec.ts';
 import { buildApp } from './app.ts';
 import { checkPolicies } from './balance.ts';
-import { ms, report, tooLongSocketPath, type Building } from './building.ts';
+import { ms, report, share, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf, programName } from './command.ts';
 import { inDependencyOrder } from './dependencies.ts';
 import type { Variables } from './expand.ts';
 import { checkLogFiles } from './log-files.ts';
+import { memoryBudgetOf } from './staffing.ts';
 import { collide, maxSocketPathBytes } from './listen.ts';
 import type { HookSettings, Settings } from './schema.ts';
 import { describe, formatOrigin, formatPath, nodeAt, originAt, quoted, type Path } from './tree.ts';
@@ -42,8 +43,8 @@ export function build(settings: Settings, building: Building): Spec {
     },
     apps: ordered,
     sampleEveryMs: ms(settings.resources.sample_every),
-    memoryBudget: { kind: 'share', share: 0.8 },
-    targetUtilisation: 0.7,
+    memoryBudget: memoryBudgetOf(settings),
+    targetUtilisation: share(settings.resources.target_utilisation),
     controlSocket,
   };
 }

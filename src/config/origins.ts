@@ -54,7 +54,7 @@ function effective({ settings, spec }: Explainable): View {
       ]),
     ),
     apps: Object.fromEntries(spec.apps.map((app) => [app.name, effectiveApp(app, settings.apps[app.name])])),
-    resources: { sample_every: settings.resources.sample_every },
+    resources: settings.resources,
     control: { socket: spec.controlSocket ?? 'control.sock in the runtime directory' },
   };
 }

@@ -20,11 +20,12 @@ import {
   group,
   jsonHasOneOf,
 } from './fields.ts';
-import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
-import { size, text, usual, whole, wholeOrLater, type Wrong } from './fields.ts';
+import { judged, later, maybe, octal, orNone, percent, section, shaped, signal } from './fields.ts';
+import { size, text, usual, whole, type Wrong } from './fields.ts';
 import { parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
 import { healthSchema, readySchema, whyNoPattern } from './probe-schema.ts';
+import { memoryBudgetSchema, workersSchema } from './staffing-schema.ts';
 
 const name = () => shaped('a name of letters, digits, ., _ and - (at most 63)', namePattern);
 const path = () => filled('a path');
@@ -99,9 +100,6 @@ const listenAddress = () =>
 const listen = z.union([listenAddress(), z.array(listenAddress(), { error: 'a list of addresses' })], {
   error: 'an address or a list of addresses',
 });
-
-const isLaterNumber = (value: unknown): boolean =>
-  value === 'auto' || (typeof value === 'object' && value !== null && !Array.isArray(value));
 
 const backoff = section('backoff', {
   initial: usual(
@@ -213,7 +211,11 @@ const app = section('an app', {
     'A Node script (CommonJS or ESM, unmodified) and its arguments, relative to cwd. Instead of command.',
     command('a script, with its arguments'),
   ),
-  workers: usual('How many workers run.', wholeOrLater(0, 1000, isLaterNumber), 1),
+  workers: usual(
+    'How many workers run. auto: one for each usable CPU, as far as resources.memory_budget allows. A map: between min and max, by CPU and accept queue.',
+    workersSchema,
+    1,
+  ),
   listen: usual(
     'Sockets that all workers share, as fds from 3 on: "127.0.0.1:8000", ":8000", "[::1]:8000", "unix:/run/app.sock".',
     listen,
@@ -319,8 +321,12 @@ export const configSchema = section('the config', {
   resources: group(
     'The resources of the host.',
     section('resources', {
-      memory_budget: laterPercent('How much of the memory workers may use.', '80%'),
-      target_utilisation: laterPercent('What capacity aims at.', '70%'),
+      memory_budget: usual(
+        'How much memory all workers together may have: a share of what this host or its cgroup may use, or a size.',
+        memoryBudgetSchema,
+        '80%',
+      ),
+      target_utilisation: usual('What `supervise capacity` aims at.', percent(1, 100), '70%'),
       sample_every: usual('How often CPU and memory of the workers are sampled.', duration({ ms: 100 }), '2s'),
     }),
     {},
