@@ -4,6 +4,7 @@
  */
 import type { Command, Event, LogLine, Reply, Snapshot, Target } from '../core/protocol.ts';
 import type { History, HistorySpan } from '../core/history.ts';
+import type { CapacityReport } from '../core/capacity.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 
@@ -17,6 +18,8 @@ export interface MasterFace {
   why(target: Target, n: number): Why;
   /** CPU and memory of `host`, an app or a worker. @throws SuperviseError unknown-target */
   history(target: string, span: HistorySpan): History;
+  /** How the host was used in the last `spanMs`, and what follows. */
+  capacity(spanMs: number): CapacityReport;
 }
 
 /** Both null: every line. `source`: a worker's id or `hook.NAME`. */

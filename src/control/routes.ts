@@ -4,6 +4,7 @@
  * Reading routes answer at once; with `follow` they stay open and stream JSON lines. Operations stream JSON lines and
  * end with `{"type":"result", ...}`. Every error is `{"error": {code, message, hint, exitCode, lastLines}}`.
  */
+import { capacitySpan } from '../core/capacity.ts';
 import { SuperviseError } from '../core/errors.ts';
 import { historySpans, hostTarget, type HistorySpan } from '../core/history.ts';
 import type { Command, LogLine, Snapshot } from '../core/protocol.ts';
@@ -111,6 +112,13 @@ export const routes: readonly Route[] = [
     summary: 'CPU and memory of `target` (host, an app or a worker); `span`: fine, the last 10 minutes, or day',
     fields: ['target', 'span'],
     handler: history,
+  },
+  {
+    method: 'GET',
+    path: '/v1/capacity',
+    summary: 'how well the host was used in the last `lastMs`, and what follows: figures, what binds, advice',
+    fields: ['lastMs'],
+    handler: capacity,
   },
   {
     method: 'POST',
@@ -266,6 +274,12 @@ function spanFrom(value: unknown): HistorySpan {
   const span = historySpans.find((one) => one === (value ?? 'fine'));
   if (span !== undefined) return span;
   throw new HttpError(400, `span: expected fine or day, found ${String(JSON.stringify(value)).slice(0, 60)}`);
+}
+
+function capacity({ served, fields, json }: Exchange): void {
+  const { leastMs, mostMs } = capacitySpan;
+  const lastMs = numberFrom(fields.lastMs, 'lastMs', { least: leastMs, most: mostMs, absent: mostMs });
+  json(JSON.stringify(served.master.capacity(lastMs)));
 }
 
 const mostLines = 100_000;

@@ -116,6 +116,7 @@ function contained({ master, logs, reread, own }: Served): Served {
       recentEvents: () => master.recentEvents(),
       why: (target, n) => master.why(target, n),
       history: (target, span) => master.history(target, span),
+      capacity: (spanMs) => master.capacity(spanMs),
       subscribe: (listener) => master.subscribe(guard(listener)),
     },
     logs: {

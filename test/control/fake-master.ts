@@ -8,6 +8,7 @@ import type { HttpDoor } from '../../src/control/http-door.ts';
 import type { ControlLimits, ControlServer } from '../../src/control/server.ts';
 import { serve } from '../../src/control/server.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
+import { capacityOf, type CapacityReport } from '../../src/core/capacity.ts';
 import type { History, HistorySpan } from '../../src/core/history.ts';
 import type { Command, Event, EventBody, LogLine, Reply, Snapshot, Target } from '../../src/core/protocol.ts';
 import type { Why } from '../../src/core/record.ts';
@@ -99,6 +100,20 @@ export class FakeMaster implements MasterFace {
     this.whys.push({ target, n });
     if (target.app !== 'web') throw new SuperviseError('unknown-target', `there is no app ${target.app}`);
     return { target: target.worker ?? target.app, running: true, workers: [], records: [] };
+  }
+
+  /** What `capacity` was asked for: the time to look back. */
+  readonly capacities: number[] = [];
+
+  /** Of a host that nobody has looked at. */
+  capacity(spanMs: number): CapacityReport {
+    this.capacities.push(spanMs);
+    const none = {
+      fine: { target: 'host', stepMs: 2_000, points: [] },
+      day: { target: 'host', stepMs: 60_000, points: [] },
+    };
+    const { host } = this.snapshot();
+    return capacityOf({ nowMs: 0, spanMs, target: 0.7, host, hostHistory: none, apps: [] }, '2026-01-01T00:00:00.000Z');
   }
 
   history(target: string, span: HistorySpan): History {
