@@ -157,7 +157,7 @@ describe('counters', () => {
     const master = new Staffed();
     const metrics = metricsOf(master);
     const ill = { ...slot0, reason: 'x', action: 'replace' } as const;
-    for (const type of ['stalled', 'unhealthy', 'over_memory', 'over_lifetime', 'makes_room'] as const)
+    for (const type of ['stalled', 'unhealthy', 'over_memory', 'over_budget', 'over_lifetime', 'makes_room'] as const)
       master.emit({ type: `worker.${type}`, ...ill });
     master.emit({ type: 'worker.unhealthy', ...ill });
     master.emit({ type: 'worker.promoted', ...slot0, pid: 7, of: null });
@@ -186,6 +186,7 @@ describe('counters', () => {
       'supervise_worker_ailments_total{app="web",ailment="stall"}': 1,
       'supervise_worker_ailments_total{app="web",ailment="health"}': 2,
       'supervise_worker_ailments_total{app="web",ailment="memory-limit"}': 1,
+      'supervise_worker_ailments_total{app="web",ailment="memory-budget"}': 1,
       'supervise_worker_ailments_total{app="web",ailment="lifetime"}': 1,
       'supervise_worker_ailments_total{app="web",ailment="stranded"}': 1,
       'supervise_worker_promotions_total{app="web"}': 1,
