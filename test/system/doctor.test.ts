@@ -12,6 +12,8 @@ describe('the facts of a host', () => {
     assert.equal(unitIn('4:cpu:/x\n0::/system.slice/shop.service\n'), 'shop.service');
     assert.equal(unitIn('0::/user.slice/user-1.slice/user@1.service/app.slice/web.service/child\n'), 'web.service');
     assert.equal(unitIn('1:name=systemd:/user.slice/session-3.scope\n'), 'session-3.scope');
+    assert.equal(unitIn('1:name=systemd:/\n0::/system.slice/it.service\n'), 'it.service');
+    assert.equal(unitIn('1:name=systemd:/system.slice/it.service\n0::/\n'), 'it.service');
     assert.equal(unitIn('0::/\n'), null);
     assert.equal(unitIn(''), null);
   });
