@@ -1,11 +1,13 @@
 /** `supervise doctor` with the built program: real ports, real masters, real leftovers. */
 import { describe, test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import type { Diagnosis, DoctorCheck, FindingLevel } from '../../src/core/doctor.ts';
-import { fixture, Site, until } from '../helpers/e2e-site.ts';
+import { bin, fixture, Site, until } from '../helpers/e2e-site.ts';
+import { limitedCgroup } from '../helpers/limited-cgroup.ts';
 
 interface Examined {
   readonly code: number | null;
@@ -133,6 +135,20 @@ describe('doctor', () => {
     const files = Number(/\d+/.exec(limit)?.[0]);
     if (files < 64 + 500 * 8) assert.match(limit, /^problem /);
     else assert.match(limit, /^ok|^note/);
+  });
+
+  test('in a cgroup with a quota of 1.5 CPUs and 300 MB on its parent: that, and the files that say so', async (t) => {
+    const cgroup = limitedCgroup(t);
+    if (cgroup === null) return;
+    cgroup.setCpus(1.5);
+    cgroup.setMemory(300 * 1024 ** 2);
+    const into = cgroup.procs.map((file) => `echo $$ > ${file}`).join(' && ');
+    const argv = ['-c', `${into} && exec "$0" "$@"`, process.execPath, bin, 'doctor', '--json'];
+    const { stdout } = spawnSync('/bin/sh', argv, { encoding: 'utf8', env: new Site(t).env, timeout: 60_000 });
+    const { findings } = JSON.parse(stdout) as Diagnosis;
+    const of = (wanted: DoctorCheck) => findings.find(({ check }) => check === wanted)?.message;
+    assert.equal(of('cpus'), `1.5 may be used: cgroup quota of 1.5 CPUs (${cgroup.cpuFile})`);
+    assert.equal(of('memory'), `300MB may be used: cgroup limit of 300MB (${cgroup.memoryFile})`);
   });
 
   test('arguments are refused', async (t) => {
