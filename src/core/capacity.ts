@@ -10,6 +10,7 @@ import type { Advice } from './capacity-advice.ts';
 import { advise } from './capacity-advice.ts';
 import {
   growthOf,
+  leastPoints,
   levelsOf,
   observedIn,
   readings,
@@ -20,7 +21,7 @@ import {
   type Observed,
   type Usage,
 } from './capacity-series.ts';
-import type { History } from './history.ts';
+import type { History, HistoryPoint } from './history.ts';
 import type { HostSample } from './protocol.ts';
 import type { StaffingSpec } from './spec.ts';
 import { formatDuration } from './units.ts';
@@ -192,11 +193,18 @@ function appCapacity(
     cpuShare: partOf(cpus?.mean ?? null, host.cpus),
     memoryShare: partOf(memory?.mean ?? null, host.memoryBytes),
     queue: levelsOf(readings(points, ({ queue }) => [queue, queue])),
-    growth: growthOf(points),
+    growth: growthOf(forGrowth(app.history, facts)),
     busiest: busiestOf(app, facts),
     oomKills: app.oomKills,
     recycled: app.recycled,
   };
+}
+
+/** The minutes, or where they are too few the single samples. */
+function forGrowth({ day, fine }: HistoryPair, facts: CapacityFacts): readonly HistoryPoint[] {
+  const none = { ...fine, points: [] };
+  const minutes = recent(day, none, facts).points;
+  return minutes.length >= leastPoints ? minutes : recent({ ...day, points: [] }, fine, facts).points;
 }
 
 const fewLooks = 10;
