@@ -28,6 +28,7 @@ import { takeSignals } from '../system/signals.ts';
 import { createSockets } from '../system/sockets/sockets.ts';
 import { createSpawner } from '../system/processes/spawner.ts';
 import { openStandardSinks, type StandardSinks } from '../system/output/standard-sinks.ts';
+import { bindDoor, type BoundDoor } from './control-http.ts';
 import { controlSocketOf, serveControl } from './control.ts';
 import { followLog } from './log-follower.ts';
 import { ordersFor, stopOnBug } from './orders.ts';
@@ -105,11 +106,14 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   );
   const stopWatching = reloadOnChanges({ master, own: [place.runtime, place.state], warn: say });
   let closeControl = (): void => undefined;
+  let http: BoundDoor | null = null;
   try {
     warn = (message) => master.report({ type: 'master.warning', message });
     early.forEach(warn);
+    http = bindDoor(spec, place, say);
     master.start();
-    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime: place.runtime }, say);
+    const { runtime } = place;
+    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime, http }, say);
     const { exitCode, error } = await ended.promise;
     if (error) throw error;
     return bug.seen() ? ExitCode.bug : exitCode;
@@ -117,6 +121,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     ignoreSignals();
     stopWatching();
     closeControl();
+    http?.close();
     notifier?.close();
     await ports.sampler.settled();
     await ports.connections.settled();

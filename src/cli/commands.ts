@@ -169,6 +169,18 @@ export const commands: readonly CommandRow[] = [
     load: async () => (await import('./commands/hooks.ts')).hooks,
   },
   {
+    name: 'doctor',
+    args: '',
+    summary: 'what this host has and lacks, and what stands in the way of a start; exit 1 for a problem',
+    options: [],
+    examples: [
+      { line: 'supervise doctor', does: 'the config of the usual place, if there is one' },
+      { line: 'supervise doctor -c deploy/supervise.yaml --quiet', does: 'without what is fine' },
+      { line: 'supervise doctor --json | jq \'.findings[] | select(.level != "ok")\'', does: 'for programs' },
+    ],
+    load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+  {
     name: 'capacity',
     args: '',
     summary: 'how well the host is used, and what follows: workers, or a server, more or fewer',
@@ -182,7 +194,6 @@ export const commands: readonly CommandRow[] = [
   },
   later('top', '', 'live dashboard', 'supervise top'),
   later('upgrade', '', 'replace the master on the same sockets', 'supervise upgrade'),
-  later('doctor', '', 'what this host has and lacks', 'supervise doctor'),
   later('init', '', 'write a first config', 'supervise init'),
   later('import', '[file]', 'take over the config of another supervisor', 'supervise import Procfile'),
   later('export', '[format]', 'write a systemd unit, manifests or a Dockerfile', 'supervise export systemd'),

@@ -6,7 +6,7 @@ import { commandOf } from './command.ts';
 import { listOf } from './fields.ts';
 import { parseListen } from './listen.ts';
 import type { AppSettings } from './schema.ts';
-import { mostWorkers } from './staffing.ts';
+import { upperBound } from './staffing.ts';
 import { quoted, type Path } from './tree.ts';
 
 export function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
@@ -133,5 +133,5 @@ export function tooFewPorts(slots: number, port: number): string {
 
 /** How many slots there are at most, as long as nobody scales; `auto` keeps to the ports that there are. */
 export function slotsOf(app: AppSettings): number {
-  return Math.max(1, mostWorkers(app) + app.spares + app.reload.max_surge);
+  return Math.max(1, upperBound(app) + app.spares + app.reload.max_surge);
 }

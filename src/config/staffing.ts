@@ -46,6 +46,6 @@ function checkScaled({ workers, restart }: AppSettings, path: Path, building: Bu
 }
 
 /** The most workers that there may be, as far as the config says. Of `auto` it does not. */
-export function mostWorkers({ workers }: AppSettings): number {
+export function upperBound({ workers }: AppSettings): number {
   return typeof workers === 'number' ? workers : typeof workers === 'string' ? 1 : workers.max;
 }

@@ -37,11 +37,23 @@ export interface LogFace {
 /** Reads the config that the master was started with again. @throws SuperviseError config-invalid, config-not-found */
 export type Reread = () => Promise<Spec>;
 
+/** What the master's own process uses. */
+export interface OwnUsage {
+  /** User and system time since its start. */
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  /** null: not known. */
+  readonly openFiles: number | null;
+  /** Time in which its event loop did not wait. */
+  readonly loopBusySeconds: number;
+}
+
 /** What the routes work with. `reread` is null when the master was started without a config file. */
 export interface Served {
   readonly master: MasterFace;
   readonly logs: LogFace;
   readonly reread: Reread | null;
+  own(): OwnUsage;
 }
 
 /** The body of every answer that is not a success. `code` is one of `errorCodes`. */

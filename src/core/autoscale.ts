@@ -14,7 +14,11 @@
  * take from it (kept connections), so it alone is no reason for more.
  *
  * Why 2: a worker that takes one request at a time makes a newcomer wait for two others by then. One with an event loop takes all that wait
- * at every turn, so a count finds fewer, unless its turns are long. Of the last two counts the lower one is taken: a burst is no queue.
+ * at every turn, so a count finds fewer, unless its turns are long.
+ *
+ * A queue tells that there are too few workers, not how many are missing: with 1 % too few it grows as long as with half of them, only later.
+ * So it asks for as many again at most. Of the last two counts since the number has changed the lower one is taken: a burst is no queue. And one that has got shorter by
+ * a tenth is being worked off: it keeps what is there.
  *
  * Rules
  * - It decides every 15 s, on the mean of the readings since the last decision.
@@ -25,7 +29,8 @@
  * - Memory is a ceiling, never a reason for fewer: nothing is added that, with the mean memory of a ready worker, would bring what is in
  *   use above target_memory, or the workers near their budget (see budget.ts, which alone takes away).
  * - CPU does not tell what workers need that wait for something else. When a queue is why some were added while CPU was below its target,
- *   they stay for 6 times scale_down_after, and then go one by one: else the same load would add and remove them for ever.
+ *   they stay for 6 times scale_down_after, and then go one by one; if a queue comes back, so does one. Else the same load would add and remove
+ *   them for ever.
  * - A goal of 0 was set by hand, and stays.
  */
 import { nearShare } from './budget.ts';
@@ -36,8 +41,12 @@ import { formatBytes, formatDuration, formatPercent } from './units.ts';
 export const decideEveryMs = 15_000;
 export const tolerance = 0.1;
 export const queueTarget = 2;
+/** What floating point may add. */
+const rounding = 1e-9;
 const addAtMost = 4;
 const timesAtMost = 2;
+/** A queue asks for so many times as many workers at most. */
+const queueAtMost = 2;
 /** Workers for a queue stay for so many times scale_down_after. */
 const queueHoldTimes = 6;
 
@@ -77,6 +86,8 @@ export interface ScaleState {
   /** Readings since the last decision, and the sum of their mean CPU (1 = one core). */
   readonly readings: number;
   readonly cpuSum: number;
+  /** When it was last changed here: earlier counts tell nothing. null: never. */
+  readonly changedAtMs: number | null;
   /** The last two counts of what waits, oldest first. */
   readonly counts: readonly { readonly waiting: number; readonly atMs: number }[];
   /** Demands within scale_down_after, oldest first; one that a later and higher one covers is left out. */
@@ -93,7 +104,7 @@ export interface Demand {
 }
 
 export const unscaled: ScaleState = {
-  ...{ decidedAtMs: null, readings: 0, cpuSum: 0, counts: [] },
+  ...{ decidedAtMs: null, readings: 0, cpuSum: 0, changedAtMs: null, counts: [] },
   ...{ demands: [], forQueue: null, said: null },
 };
 
@@ -140,7 +151,8 @@ function whatIsMissing(workers: readonly ScaledWorker[]): string | null {
 
 function counted(state: ScaleState, { queue }: ScaleFacts): ScaleState {
   if (queue === null) return { ...state, counts: [] };
-  if (queue.atMs === state.counts.at(-1)?.atMs) return state;
+  const lastAtMs = state.counts.at(-1)?.atMs ?? state.changedAtMs ?? -Infinity;
+  if (queue.atMs <= lastAtMs) return state;
   return { ...state, counts: [...state.counts.slice(-1), queue] };
 }
 
@@ -161,7 +173,7 @@ interface Figure {
 function decide(spec: ScaledStaffing, state: ScaleState, facts: ScaleFacts): ScaleDecision {
   const { nowMs, goal } = facts;
   const cpu = demandOfCpu(spec, state, facts);
-  const queue = demandOfQueue(state, facts);
+  const queue = demandOfQueue(state, { facts, isProbing: isProbing(spec, state.forQueue, nowMs) });
   const forQueue = queue.workers > goal && cpu.workers <= goal ? within(spec, queue.workers) : null;
   const held = forQueue === null ? state.forQueue : { workers: forQueue, atMs: nowMs };
   const demand = highest([cpu, queue, heldForQueue(spec, held, nowMs)]);
@@ -173,8 +185,9 @@ function decide(spec: ScaledStaffing, state: ScaleState, facts: ScaleFacts): Sca
   const { workers: to, words: reason } = limited(spec, facts, demand, demands);
   const next: ScaleState = { ...state, decidedAtMs: nowMs, readings: 0, cpuSum: 0, demands, forQueue: held };
   if (to === goal) return { state: { ...next, said: null }, kind: 'stay', to, reason };
-  if (!spec.dryRun) return { state: next, kind: 'scale', to, reason };
-  return { state: { ...next, said: to }, kind: state.said === to ? 'stay' : 'would', to, reason };
+  if (!spec.dryRun) return { state: { ...next, counts: [], changedAtMs: nowMs }, kind: 'scale', to, reason };
+  if (state.said === to) return { state: next, kind: 'stay', to: goal, reason };
+  return { state: { ...next, said: to }, kind: 'would', to, reason };
 }
 
 function demandOfCpu({ targetCpu }: ScaledStaffing, state: ScaleState, facts: ScaleFacts): Figure {
@@ -183,12 +196,23 @@ function demandOfCpu({ targetCpu }: ScaledStaffing, state: ScaleState, facts: Sc
   return demandOf(facts, { ratio: mean / targetCpu, words });
 }
 
-function demandOfQueue({ counts }: ScaleState, facts: ScaleFacts): Figure {
+function demandOfQueue(
+  { counts }: ScaleState,
+  { facts, isProbing }: { readonly facts: ScaleFacts; readonly isProbing: boolean },
+): Figure {
   if (counts.length < 2) return { workers: 0, words: 'queue not known' };
+  const { goal } = facts;
   const ready = facts.workers.filter((worker) => worker.ready).length;
-  const perWorker = Math.min(...counts.map(({ waiting }) => waiting)) / ready;
+  const [earlier = 0, latest = 0] = counts.map(({ waiting }) => waiting / ready);
+  const perWorker = Math.min(earlier, latest);
+  const ratio = perWorker / queueTarget;
   const words = `queue ${Math.round(perWorker * 10) / 10} per worker, target ${queueTarget}`;
-  return demandOf(facts, { ratio: perWorker / queueTarget, words });
+  if (ratio > 1 && latest <= (1 - tolerance) * earlier)
+    return { workers: goal, words: `${words}, but it gets shorter` };
+  const capped = ratio > queueAtMost ? `${words}, at most twice as many` : words;
+  const demand = demandOf(facts, { ratio: Math.min(ratio, queueAtMost), words: capped });
+  if (!isProbing || demand.workers <= goal) return demand;
+  return { workers: goal + 1, words: `${words}, since one was taken away` };
 }
 
 /** HPA's formula, with its tolerance and its treatment of workers that are not ready. */
@@ -197,7 +221,7 @@ function demandOf({ goal, workers }: ScaleFacts, { ratio, words }: { ratio: numb
   const others = workers.length - ready;
   const counts = ratio > 1 ? ready + others : ready;
   const spread = (ratio * ready) / counts;
-  const isSmall = Math.abs(1 - spread) <= tolerance || (ratio > 1 && spread < 1);
+  const isSmall = Math.abs(1 - spread) <= tolerance + rounding || (ratio > 1 && spread < 1);
   if (isSmall) return { workers: goal, words: `${words}: no change` };
   const desired = ceil(spread * counts);
   const turned = (spread > 1 && desired < goal) || (spread < 1 && desired > goal);
@@ -205,17 +229,28 @@ function demandOf({ goal, workers }: ScaleFacts, { ratio, words }: { ratio: numb
   return turned ? { workers: goal, words: `${words}: no change` } : { workers: desired, words: `${words}: ${formula}` };
 }
 
-/** Without what floating point adds: 3 x 1.4 is 4.199999999999999 or 4.200000000000001. */
+/** Without what floating point adds: 5 x (0.98 / 0.7) is 7, not 7.000000000000001. */
 function ceil(value: number): number {
-  return Math.ceil(value - 1e-9);
+  return Math.ceil(value - rounding);
 }
 
-function heldForQueue({ scaleDownAfterMs }: ScaledStaffing, held: Demand | null, nowMs: number): Figure {
-  if (held === null) return { workers: 0, words: '' };
+/** How many of those that a queue has asked for are to go by now. */
+function goneForQueue({ scaleDownAfterMs }: ScaledStaffing, held: Demand, nowMs: number): number {
   const beyondMs = nowMs - held.atMs - queueHoldTimes * scaleDownAfterMs;
-  const fewer = beyondMs < 0 ? 0 : Math.floor(beyondMs / Math.max(1, scaleDownAfterMs)) + 1;
-  const workers = Math.max(0, held.workers - fewer);
-  return { workers, words: `a queue needed ${held.workers} ${formatDuration(nowMs - held.atMs)} ago: ${workers}` };
+  return beyondMs < 0 ? 0 : Math.floor(beyondMs / scaleDownAfterMs) + 1;
+}
+
+/** Whether it is being tried how many fewer will do. */
+function isProbing(spec: ScaledStaffing, held: Demand | null, nowMs: number): boolean {
+  if (held === null) return false;
+  const gone = goneForQueue(spec, held, nowMs);
+  return gone > 0 && gone <= held.workers;
+}
+
+function heldForQueue(spec: ScaledStaffing, held: Demand | null, nowMs: number): Figure {
+  if (held === null) return { workers: 0, words: '' };
+  const workers = Math.max(0, held.workers - goneForQueue(spec, held, nowMs));
+  return { workers, words: `a queue needed ${held.workers} ${formatDuration(nowMs - held.atMs)} ago, now ${workers}` };
 }
 
 function highest(figures: readonly Figure[]): Figure {
@@ -242,7 +277,7 @@ function limited(spec: ScaledStaffing, facts: ScaleFacts, demand: Figure, demand
   if (bounded > goal) return limitedUp(spec, facts, { workers: bounded, words });
   const most = within(spec, Math.max(...demands.map(({ workers }) => workers)));
   if (most === bounded || bounded === goal) return { workers: bounded, words };
-  const recent = `, but ${Math.min(goal, most)} within ${formatDuration(spec.scaleDownAfterMs)}`;
+  const recent = `, but ${Math.min(goal, most)} were needed within ${formatDuration(spec.scaleDownAfterMs)}`;
   return { workers: Math.min(within(spec, goal), most), words: `${words}${recent}` };
 }
 
@@ -270,12 +305,13 @@ function ceilingByMemory({ targetMemory }: ScaledStaffing, { workers, memory }: 
   const ofBudget = nearShare * budgetBytes - budgetUsedBytes;
   const room = Math.max(0, Math.min(ofUsable, ofBudget));
   const fits = eachBytes <= 0 ? Infinity : Math.max(0, Math.floor(room / eachBytes) - unmeasured);
-  const limit =
+  const sum =
     ofUsable <= ofBudget
-      ? `${formatPercent(targetMemory)} of ${formatBytes(usableBytes)}`
-      : `${formatPercent(nearShare)} of the ${formatBytes(budgetBytes)} budget`;
+      ? `${formatPercent(targetMemory)} of ${formatBytes(usableBytes)} - ${formatBytes(usedShare * usableBytes)} in use`
+      : `${formatPercent(nearShare)} of the ${formatBytes(budgetBytes)} budget - ${formatBytes(budgetUsedBytes)} of the workers`;
+  const coming = unmeasured === 0 ? '' : ` - ${unmeasured} on their way`;
   return {
     workers: workers.length + fits,
-    words: `memory has room for ${fits} more: ${formatBytes(room)} to ${limit} / ${formatBytes(eachBytes)} each`,
+    words: `memory has room for ${fits} more: (${sum}) / ${formatBytes(eachBytes)} each${coming}`,
   };
 }

@@ -119,7 +119,8 @@ export function judgeBudget(before: BudgetState, facts: BudgetFacts): BudgetJudg
   const levelled = nextLevel(before, reading);
   const settled = withoutPast(levelled, facts);
   const isOver = settled.level === 'over' && reading.says(settled.level) === 'over';
-  const overInARow = isOver ? settled.overInARow + 1 : 0;
+  const isNews = before.level !== 'over';
+  const overInARow = isOver ? (isNews ? samplesInARow : settled.overInARow + 1) : 0;
   const waiting: BudgetState = { ...settled, overInARow };
   const told = tellLevel(before, waiting, reading);
   const common = { usedBytes: reading.usedBytes, level: waiting.level, reason: reading.words };

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { LogFace, LogFilter, MasterFace, Reread } from '../../src/control/face.ts';
+import type { LogFace, LogFilter, MasterFace, OwnUsage, Reread } from '../../src/control/face.ts';
+import type { HttpDoor } from '../../src/control/http-door.ts';
 import type { ControlLimits, ControlServer } from '../../src/control/server.ts';
 import { serve } from '../../src/control/server.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
@@ -149,6 +150,14 @@ export class FakeLogs implements LogFace {
   }
 }
 
+/** What the process of such a master is said to use. */
+export const someUsage = (): OwnUsage => ({
+  cpuSeconds: 1.5,
+  residentBytes: 50_000_000,
+  openFiles: 30,
+  loopBusySeconds: 0.5,
+});
+
 export interface Room {
   readonly master: FakeMaster;
   readonly logs: FakeLogs;
@@ -162,12 +171,13 @@ export interface RoomOptions {
   readonly reread?: Reread | null;
   /** The name of a symlink to the socket, in the same directory. */
   readonly link?: string;
+  readonly http?: HttpDoor;
 }
 
 /** A real server on a fresh socket, with a fake master behind it; closed when the test ends. */
 export async function openRoom(
   test: TestContext,
-  { limits = {}, reread = null, link }: RoomOptions = {},
+  { limits = {}, reread = null, link, http }: RoomOptions = {},
 ): Promise<Room> {
   const directory = mkdtempSync(join(tmpdir(), 'supervise-control-'));
   const socketPath = join(directory, 'control.sock');
@@ -177,6 +187,8 @@ export async function openRoom(
     master,
     logs,
     reread,
+    own: someUsage,
+    http: http ?? null,
     socketPath,
     link: link === undefined ? null : join(directory, link),
     limits,

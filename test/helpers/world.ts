@@ -223,7 +223,14 @@ export class World {
   hookLockHeld = false;
   #grantLock: (() => void) | null = null;
   /** What may be used of the host. */
-  usable: Usable = { cpus: 2, cpuSource: '2 CPUs online', memoryBytes: 1, memorySource: 'memory of the host' };
+  usable: Usable = {
+    cpus: 2,
+    cpuSource: '2 CPUs online',
+    memoryBytes: 8 * 2 ** 30,
+    memorySource: 'memory of the host',
+  };
+  /** How much of that memory is in use, 0..1. */
+  memoryUtilisation: number | null = 0.5;
   samples = new Map<string, TreeSample>();
   /** Set to answer samples later, by calling what is in here. */
   slowSamples: (() => void)[] | null = null;
@@ -454,7 +461,7 @@ export class World {
             cpus: Math.ceil(this.usable.cpus),
             usableCpus: this.usable.cpus,
             cpuUtilisation: 0.5,
-            memoryUtilisation: 0.5,
+            memoryUtilisation: this.memoryUtilisation,
           });
         if (this.slowSamples) this.slowSamples.push(answer);
         else answer();
@@ -520,6 +527,7 @@ export function spec(parts: SpecParts): Spec {
     memoryBudget: { kind: 'share', share: 0.8 },
     targetUtilisation: 0.7,
     controlSocket: null,
+    controlHttp: null,
     ...parts,
     hooks: { ...hooks, ...parts.hooks },
   };

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { availableParallelism, totalmem } from 'node:os';
 import { levelsOf, parseCgroupMounts } from '../../src/system/host/cgroup-tree.ts';
 import { allowedCpus, parseCpuList } from '../../src/system/host/cpu-list.ts';
-import { limitBytes, quotaOfV1, quotaOfV2, valueIn } from '../../src/system/host/limit-texts.ts';
+import { wholeNumber, quotaOfV1, quotaOfV2, valueIn } from '../../src/system/host/limit-texts.ts';
 import { UsableReader, usableResources } from '../../src/system/host/usable.ts';
 import { hostTree, v1At, v2At } from '../helpers/host-tree.ts';
 
@@ -355,7 +355,7 @@ describe('the pieces', () => {
       [1.5, null, null, null, null],
     );
     assert.deepEqual([quotaOfV1('50000\n', '100000\n'), quotaOfV1('-1\n', '100000\n')], [0.5, null]);
-    assert.deepEqual(['0\n', '4096\n', 'max\n', '-1\n'].map(limitBytes), [0, 4096, null, null]);
+    assert.deepEqual(['0\n', '4096\n', 'max\n', '-1\n'].map(wholeNumber), [0, 4096, null, null]);
   });
 
   test('a value is found by its whole name', () => {

@@ -12,7 +12,7 @@
 import { existsSync } from 'node:fs';
 import { readText } from '../procfs.ts';
 import { levelsOf, parseCgroupMounts, type CgroupLevel, type CgroupMount } from './cgroup-tree.ts';
-import { limitBytes, quotaOfV1, quotaOfV2, valueIn } from './limit-texts.ts';
+import { wholeNumber, quotaOfV1, quotaOfV2, valueIn } from './limit-texts.ts';
 
 /** What holds at one level. */
 export interface Limit {
@@ -62,18 +62,23 @@ export class CgroupReader {
   memoryLimit(): Limit | null {
     const levels = this.#levels('memory');
     const seen = smallest(levels, (level) => {
-      if (level.version === 1) return this.#limit(level, 'memory.limit_in_bytes', limitBytes);
-      const [most, high] = ['memory.max', 'memory.high'].map((name) => this.#limit(level, name, limitBytes));
+      if (level.version === 1) return this.#limit(level, 'memory.limit_in_bytes', wholeNumber);
+      const [most, high] = ['memory.max', 'memory.high'].map((name) => this.#limit(level, name, wholeNumber));
       return lesser(most ?? null, high ?? null);
     });
     return lesser(seen, this.#unseenLimit(levels));
+  }
+
+  /** How many processes and threads there may be (pids.max, of v1 and v2); null: as many as one likes. */
+  taskLimit(): Limit | null {
+    return smallest(this.#levels('pids'), (level) => this.#limit(level, 'pids.max', wholeNumber));
   }
 
   /** Memory in use there, without what the kernel would give back (the working set); null: not known. */
   memoryUsed(level: CgroupLevel): number | null {
     const [usage, name] =
       level.version === 1 ? ['memory.usage_in_bytes', 'total_inactive_file'] : ['memory.current', 'inactive_file'];
-    const used = limitBytes(this.#read(level, usage) ?? '');
+    const used = wholeNumber(this.#read(level, usage) ?? '');
     const inactive = valueIn(this.#read(level, 'memory.stat') ?? '', name);
     return used === null || inactive === null ? null : Math.max(0, used - inactive);
   }
@@ -85,7 +90,7 @@ export class CgroupReader {
     const [counted, unified] = ['cpuacct', null].map((controller) =>
       this.#levels(controller).find(({ path }) => path === level.path),
     );
-    const usedNs = counted === undefined ? null : limitBytes(this.#read(counted, 'cpuacct.usage') ?? '');
+    const usedNs = counted === undefined ? null : wholeNumber(this.#read(counted, 'cpuacct.usage') ?? '');
     if (usedNs !== null) return usedNs / 1000;
     return unified === undefined ? null : this.#unifiedUsedUs(unified);
   }

@@ -21,8 +21,8 @@ function cpus(quotaUs: string, periodUs: string): number | null {
   return quota === null || period === null ? null : quota / period;
 }
 
-/** memory.max, memory.high, memory.limit_in_bytes. 0 is a limit: nothing may be used. */
-export function limitBytes(text: string): number | null {
+/** memory.max, memory.high, memory.limit_in_bytes, pids.max. 0 is a limit: nothing may be used. */
+export function wholeNumber(text: string): number | null {
   return /^\d+\s*$/.test(text) ? Number(text) : null;
 }
 
