@@ -133,7 +133,7 @@ export function capacityOf(facts: CapacityFacts, at: string): CapacityReport {
   const history = recent(hostHistory.day, hostHistory.fine, facts);
   const cpu = readings(history.points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]);
   const usableBytes = host.memoryBytes;
-  const memory = readings(usableBytes > 0 ? history.points : [], (point) => [
+  const memory = readings(history.points, (point) => [
     share(point.memoryBytes, usableBytes),
     share(point.memoryMaxBytes, usableBytes),
   ]);
@@ -174,12 +174,11 @@ function appCapacity(
   host: { readonly cpus: number | null; readonly memoryBytes: number | null },
 ): AppCapacity {
   const { points } = recent(app.history.day, app.history.fine, facts);
-  const staffed = points.filter(({ ready }) => ready !== null && ready > 0);
   const cpus = levelsOf(readings(points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]));
   const memory = levelsOf(readings(points, ({ memoryBytes, memoryMaxBytes }) => [memoryBytes, memoryMaxBytes]));
   const perWorker = (value: number | null, ready: number | null) => share(value, ready ?? 0);
   const each = (pick: 'cpuPercent' | 'memoryBytes') =>
-    levelsOf(readings(staffed, (point) => [perWorker(point[pick], point.ready), null]));
+    levelsOf(readings(points, (point) => [perWorker(point[pick], point.ready), null]));
   return {
     name: app.name,
     staffing: app.staffing,

@@ -89,6 +89,11 @@ describe('the server', () => {
     assert.ok(!kindsOf(report).includes('smaller-server'));
   });
 
+  test('memory that is needed for a minute only is needed', () => {
+    const report = reportOf({ ...good, usedBytes: (i) => (i === 600 ? 3.6 * gb : gb), apps: [quiet] });
+    assert.deepEqual(kindsOf(report), ['fits']);
+  });
+
   test('a daily wave is judged by its busy hours, not by the mean', () => {
     const report = reportOf({ ...good, usedCpus: wave(0.1, 2.9), apps: [{ ...quiet, cpus: wave(0, 1.3) }] });
     assert.ok((report.cpu.usage?.mean ?? 1) < 0.5, 'the mean alone would ask for a smaller server');
@@ -315,6 +320,23 @@ describe('workers', () => {
     assert.match(hot.text, /^web: web\.2 uses 0\.98 CPUs, the others 0\.06 each\./);
   });
 
+  test('nor where the workers on average are at one core', () => {
+    const report = reportOf({ ...good, apps: [{ ...quiet, workers: 2, cpus: 1.9, each: [1.5, 0.4] }] });
+    assert.deepEqual(kindsOf(report), ['hot-worker']);
+  });
+
+  test('nobody is said to do more than others of whom too little was seen', () => {
+    const facts = factsOf({ ...good, apps: [{ ...quiet, workers: 3, cpus: 1.1, each: [0.05, 0.98, 0.07] }] });
+    const [web] = facts.apps;
+    assert.ok(web !== undefined);
+    const workers = web.workers.map((one, index) => {
+      const { day, fine } = one.history;
+      return index === 2 ? { ...one, history: { fine, day: { ...day, points: day.points.slice(-9) } } } : one;
+    });
+    const report = capacityOf({ ...facts, apps: [{ ...web, workers }] }, '');
+    assert.deepEqual([report.apps[0]?.busiest, kindsOf(report)], [null, ['fits']]);
+  });
+
   test('connections wait while the workers do', () => {
     const report = reportOf({ ...good, apps: [{ ...quiet, cpus: 0.4, queue: 12 }] });
     assert.deepEqual(kindsOf(report), ['waiting']);
@@ -366,6 +388,7 @@ describe('memory that grows', () => {
   const noLeak: Record<string, (i: number) => number> = {
     'level': () => 300 * mb,
     'a warm-up': (i) => (300 + 200 * Math.min(1, i / 120)) * mb,
+    'a long warm-up': (i) => (300 + 200 * (1 - Math.exp(-i / 300))) * mb,
     'a step': (i) => (i < 700 ? 300 : 500) * mb,
     'up and down': (i) => (300 + 100 * Math.sin(i / 100)) * mb,
     'a little': (i) => (300 + i / 100) * mb,

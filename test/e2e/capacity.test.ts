@@ -34,7 +34,7 @@ describe('capacity', () => {
     const text = await site.ok('capacity', '--last', '10m');
     assert.match(text, /^the last 10m: .* seen, \d+ points? of .*; aim 70%, band 50% to 90%\n/);
     assert.match(text, /^web +2 /m);
-    assert.match(text, /^- Only .* were seen\./m);
+    assert.match(text, /^- Only .* were seen/m);
   });
 
   test('in a cgroup with a quota that is used up: CPU binds, and the quota is the source', async (t) => {
