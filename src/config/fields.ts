@@ -173,21 +173,6 @@ export function signalName(written: string): Signal {
   return upper.startsWith('SIG') ? (upper as Signal) : `SIG${upper}`;
 }
 
-/**
- * A key of a later version. `none`: the values that mean the same as leaving it out, which is what happens today.
- * `instead`: what to do.
- */
-export function later(doc: string, none: readonly unknown[], instead = 'Leave it out') {
-  const check = judged<unknown>((value) => {
-    const written = JSON.stringify(value);
-    return none.some((same) => JSON.stringify(same) === written) ? null : { unsupported: instead };
-  });
-  return maybe(
-    `Not supported yet. ${doc}`,
-    withJson(new z.ZodMiniAny({ type: 'any', checks: [check] }), { enum: none }),
-  );
-}
-
 // ---------------------------------------------------------------- keys and their documentation
 
 /** A key that must be given. */

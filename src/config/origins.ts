@@ -55,7 +55,10 @@ function effective({ settings, spec }: Explainable): View {
     ),
     apps: Object.fromEntries(spec.apps.map((app) => [app.name, effectiveApp(app, settings.apps[app.name])])),
     resources: settings.resources,
-    control: { socket: spec.controlSocket ?? 'control.sock in the runtime directory' },
+    control: {
+      socket: spec.controlSocket ?? 'control.sock in the runtime directory',
+      http: spec.controlHttp?.url ?? null,
+    },
   };
 }
 

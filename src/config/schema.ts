@@ -2,8 +2,7 @@
  * Every key of the config with its documentation, kind and default: the one source of the checks, of the JSON Schema
  * in schema/ and of the reference. What depends on several keys is checked when the Spec is built.
  *
- * `given` keys must be there, `usual` ones have a default, `orNone` and `maybe` ones are not set without a value, and
- * `later` ones are refused as "not supported yet".
+ * `given` keys must be there, `usual` ones have a default, `orNone` and `maybe` ones are not set without a value.
  */
 import * as z from 'zod/mini';
 import { globPattern } from '../core/glob.ts';
@@ -20,9 +19,9 @@ import {
   group,
   jsonHasOneOf,
 } from './fields.ts';
-import { judged, later, maybe, octal, orNone, percent, section, shaped, signal } from './fields.ts';
+import { judged, maybe, octal, orNone, percent, section, shaped, signal } from './fields.ts';
 import { size, text, usual, whole, type Wrong } from './fields.ts';
-import { parseListen } from './listen.ts';
+import { controlForms, parseControlAddress, parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
 import { healthSchema, readySchema, whyNoPattern } from './probe-schema.ts';
 import { memoryBudgetSchema, workersSchema } from './staffing-schema.ts';
@@ -293,6 +292,11 @@ const app = section('an app', {
 
 // ---------------------------------------------------------------- the config
 
+const controlAddress = text(controlForms, (value) => {
+  const parsed = parseControlAddress(value);
+  return 'kind' in parsed ? null : parsed;
+});
+
 function appName(key: string): Wrong | null {
   if (appNamePattern.test(key)) return null;
   const like = appNameLike(key);
@@ -335,7 +339,10 @@ export const configSchema = section('the config', {
     'How the master is controlled.',
     section('control', {
       socket: orNone('The control socket. Default: control.sock in the runtime directory.', path()),
-      http: later('An address for the web dashboard.', [null]),
+      http: orNone(
+        'Serves the control API and metrics over TCP as well, with a token: "127.0.0.1:9700". A port alone is one of 127.0.0.1.',
+        controlAddress,
+      ),
     }),
     {},
   ),

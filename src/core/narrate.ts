@@ -109,6 +109,8 @@ const sentences: Sentences = {
   'master.stopped': (e) => [e.exitCode === 0 ? 'info' : 'error', `supervise ends with exit code ${e.exitCode}`],
   'master.warning': (e) => ['warn', e.message],
 
+  'control.listening': (e) => ['info', `the control API is at ${e.url}; its token is in ${e.tokenFile}`],
+
   'hook.pending': (e) => [e.message === '' ? 'debug' : 'info', `${hookName(e)} ${e.message || 'waits for its turn'}`],
   'hook.running': (e) => ['info', `${hookName(e)} runs${e.attempt > 1 ? ` (attempt ${e.attempt})` : ''}`],
   'hook.succeeded': (e) => ['info', `${hookName(e)} succeeded${took(e)}`],

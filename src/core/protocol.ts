@@ -205,6 +205,8 @@ export type EventBody =
   | { readonly type: `master.${MasterState}`; readonly pid: number }
   | { readonly type: 'master.stopped'; readonly exitCode: number }
   | { readonly type: 'master.warning'; readonly message: string }
+  /** The control API is served over TCP as well. */
+  | { readonly type: 'control.listening'; readonly url: string; readonly tokenFile: string }
   | {
       readonly type: `hook.${HookState}`;
       readonly phase: HookPhase;

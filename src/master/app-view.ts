@@ -8,6 +8,7 @@ import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
 import type { AppSpec } from '../core/spec.ts';
 import { uncounted, type Connections } from './connections.ts';
 import type { Crew, Trouble } from './crew.ts';
+import type { AppNow } from './history.ts';
 import { givenUp, neverReady, workerSnapshot } from './describe.ts';
 import type { Measures } from './measures.ts';
 import type { Revisions } from './revisions.ts';
@@ -165,6 +166,18 @@ export class AppView {
 
   leaders(): [string, number][] {
     return this.#crew.leaders();
+  }
+
+  /** What its history is made of. */
+  now(): AppNow {
+    const { measures, connections } = this.#parts;
+    const workers = this.#crew.all().map(({ id, pid }) => ({
+      id,
+      sample: pid === null ? undefined : measures.last.get(id),
+      queue: connections.of(id, pid)?.queue ?? null,
+    }));
+    const { name } = this.#revisions.goal.app;
+    return { name, ready: this.ready, goal: this.#facts.replicas, queue: connections.figures.queue, workers };
   }
 
   snapshot(): AppSnapshot {

@@ -8,14 +8,18 @@
  * Every phase ends by a callback; nothing here waits.
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
+import { capacityOf, type CapacityReport } from '../core/capacity.ts';
+import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
 import type { Command, Event, EventBody, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import type { StopHow } from './app.ts';
 import { Budget } from './budget.ts';
+import { capacityFacts } from './capacity.ts';
 import { Commands } from './commands.ts';
 import { Fleet, isStopped } from './fleet.ts';
+import { Histories } from './history.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
 import { ExitRecorder } from './records.ts';
@@ -54,6 +58,7 @@ export class Master {
   readonly #commands: Commands;
   readonly #reloads: Reloads;
   readonly #exits: ExitRecorder;
+  readonly #histories: Histories;
   readonly #startedMs: number;
   #spec: Spec;
   #phase: Phase = 'new';
@@ -72,6 +77,7 @@ export class Master {
     this.#stream = new EventStream(ports.clock);
     const emit = this.#stream.emit.bind(this.#stream);
     this.#exits = new ExitRecorder(ports.records);
+    this.#histories = new Histories(ports.history);
     this.#stream.subscribe((event) => this.#exits.take(event));
     this.#hooks = new Hooks(spec, { clock: ports.clock, spawner: ports.spawner, ledger: ports.ledger, emit });
     this.#operations = new Operations(emit);
@@ -158,6 +164,31 @@ export class Master {
   /** What is wrong with an app or a worker, why it was started, and how its last processes ended. @throws SuperviseError unknown-target */
   why(target: Target, n: number): Why {
     return this.#exits.why(target, n, this.snapshot());
+  }
+
+  /** CPU and memory of the host, an app or a worker: of the last minutes, or of the day. @throws SuperviseError unknown-target */
+  history(target: string, span: HistorySpan): History {
+    const nowMs = this.#ports.clock.now();
+    const known = this.#histories.of(target, span, nowMs);
+    if (known !== null) return known;
+    const { apps } = this.#fleet;
+    if (apps.some(({ name, view }) => name === target || view.has(target)))
+      return { target, stepMs: this.#histories.stepMs(span), points: [] };
+    throw new SuperviseError('unknown-target', `there is no app or worker ${target}, and no history of one`, {
+      hint: `known here: ${[hostTarget, ...apps.map(({ name }) => name)].join(', ')}`,
+    });
+  }
+
+  /** How the host was used in the last `spanMs`, and what follows. */
+  capacity(spanMs: number): CapacityReport {
+    const nowMs = this.#ports.clock.now();
+    const { spec } = this;
+    const facts = capacityFacts({
+      ...{ nowMs, spanMs, spec, host: this.#sampling.host, apps: this.#fleet.snapshots() },
+      history: (target, span) => this.history(target, span),
+      exits: (target, n) => this.#ports.records.recent(target, n),
+    });
+    return capacityOf(facts, isoTime(nowMs));
   }
 
   snapshot(): Snapshot {
@@ -296,6 +327,7 @@ export class Master {
     this.#sampling.stop();
     this.#ports.sockets.retain([]);
     this.#phase = 'ended';
+    this.#histories.store(this.#ports.clock.now());
     this.#operations.review();
     const { code, error } = this.#exit;
     this.#stream.emit({ type: 'master.stopped', exitCode: code });
@@ -367,10 +399,13 @@ export class Master {
   }
 
   #sampled(looked: Looked): void {
-    const { atMs, leaders, trees } = looked;
+    const { why, atMs, leaders, trees, host } = looked;
     for (const app of this.#fleet.apps)
       for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree, atMs);
-    this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
+    const nowMs = this.#ports.clock.now();
+    this.#exits.takeSamples(leaders, trees, nowMs);
+    const apps = this.#fleet.apps.map((app) => app.view.now());
+    if (why === 'on time') this.#histories.take(nowMs, this.#spec.sampleEveryMs, host, apps);
     if (!this.#isStopping) this.#budget.take(looked);
   }
 

@@ -97,6 +97,7 @@ describe('a file', () => {
       memoryBudget: { kind: 'share', share: 0.8 },
       targetUtilisation: 0.7,
       controlSocket: null,
+      controlHttp: null,
     } satisfies Spec);
   });
 

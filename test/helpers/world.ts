@@ -11,6 +11,7 @@
 import assert from 'node:assert/strict';
 import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
 import { appStates, workerStates, type Command, type Event, type Exit, type Reply } from '../../src/core/protocol.ts';
+import type { StoredHistory } from '../../src/core/history.ts';
 import type { ExitRecord } from '../../src/core/record.ts';
 import {
   hookPhases,
@@ -205,6 +206,8 @@ export class World {
   readonly recorded: string[] = [];
   /** The records of exits, newest first. */
   readonly exitRecords: ExitRecord[] = [];
+  /** What was stored of the day; set it for what an earlier master has left. */
+  storedHistory: StoredHistory | null = null;
   readonly succeeded = new Map<string, string>();
   readonly master: Master;
   /** The config it was started with. */
@@ -398,6 +401,10 @@ export class World {
           this.exitRecords.filter((one) => one.app === app && (worker === null || one.worker === worker)).slice(0, n),
         apps: () => [...new Set(this.exitRecords.map((one) => one.app))],
       },
+      history: {
+        load: () => this.storedHistory,
+        save: (make) => void (this.storedHistory = make()),
+      },
     };
   }
 
@@ -520,6 +527,7 @@ export function spec(parts: SpecParts): Spec {
     memoryBudget: { kind: 'share', share: 0.8 },
     targetUtilisation: 0.7,
     controlSocket: null,
+    controlHttp: null,
     ...parts,
     hooks: { ...hooks, ...parts.hooks },
   };

@@ -11,8 +11,8 @@
  */
 import { existsSync } from 'node:fs';
 import { readText } from '../procfs.ts';
-import { levelsOf, parseCgroupMounts, type CgroupLevel } from './cgroup-tree.ts';
-import { limitBytes, quotaOfV1, quotaOfV2, valueIn } from './limit-texts.ts';
+import { levelsOf, parseCgroupMounts, type CgroupLevel, type CgroupMount } from './cgroup-tree.ts';
+import { wholeNumber, quotaOfV1, quotaOfV2, valueIn } from './limit-texts.ts';
 
 /** What holds at one level. */
 export interface Limit {
@@ -28,7 +28,9 @@ export class CgroupReader {
   /** Files that were not there when they were last wanted. */
   readonly #missing = new Set<string>();
   #cgroups: string | null = null;
-  #levels: Readonly<Record<'cpu' | 'memory' | 'cpuacct' | 'unified', readonly CgroupLevel[]>> = none;
+  #mounts: readonly CgroupMount[] = [];
+  /** By controller; null: the hierarchy of v2. */
+  readonly #found = new Map<string | null, readonly CgroupLevel[]>();
 
   /** @param root where /proc and /sys are below: '' */
   constructor(root: string) {
@@ -41,18 +43,13 @@ export class CgroupReader {
     if (cgroups === this.#cgroups) return;
     this.#cgroups = cgroups;
     this.#missing.clear();
-    const mounts = parseCgroupMounts(readText(`${this.#root}/proc/self/mountinfo`) ?? '');
-    this.#levels = {
-      cpu: levelsOf('cpu', cgroups, mounts),
-      memory: levelsOf('memory', cgroups, mounts),
-      cpuacct: levelsOf('cpuacct', cgroups, mounts).filter(({ version }) => version === 1),
-      unified: levelsOf(null, cgroups, mounts),
-    };
+    this.#found.clear();
+    this.#mounts = parseCgroupMounts(readText(`${this.#root}/proc/self/mountinfo`) ?? '');
   }
 
   /** In CPUs, with fractions; null: there is none. */
   cpuQuota(): Limit | null {
-    return smallest(this.#levels.cpu, (level) => {
+    return smallest(this.#levels('cpu'), (level) => {
       if (level.version === 2) return this.#limit(level, 'cpu.max', quotaOfV2);
       return this.#limit(level, 'cpu.cfs_quota_us', (quota) =>
         // Without a quota there is no need for the period.
@@ -63,20 +60,25 @@ export class CgroupReader {
 
   /** In bytes; null: there is none. It may be more than the host has. */
   memoryLimit(): Limit | null {
-    const levels = this.#levels.memory;
+    const levels = this.#levels('memory');
     const seen = smallest(levels, (level) => {
-      if (level.version === 1) return this.#limit(level, 'memory.limit_in_bytes', limitBytes);
-      const [most, high] = ['memory.max', 'memory.high'].map((name) => this.#limit(level, name, limitBytes));
+      if (level.version === 1) return this.#limit(level, 'memory.limit_in_bytes', wholeNumber);
+      const [most, high] = ['memory.max', 'memory.high'].map((name) => this.#limit(level, name, wholeNumber));
       return lesser(most ?? null, high ?? null);
     });
     return lesser(seen, this.#unseenLimit(levels));
+  }
+
+  /** How many processes and threads there may be (pids.max, of v1 and v2); null: as many as one likes. */
+  taskLimit(): Limit | null {
+    return smallest(this.#levels('pids'), (level) => this.#limit(level, 'pids.max', wholeNumber));
   }
 
   /** Memory in use there, without what the kernel would give back (the working set); null: not known. */
   memoryUsed(level: CgroupLevel): number | null {
     const [usage, name] =
       level.version === 1 ? ['memory.usage_in_bytes', 'total_inactive_file'] : ['memory.current', 'inactive_file'];
-    const used = limitBytes(this.#read(level, usage) ?? '');
+    const used = wholeNumber(this.#read(level, usage) ?? '');
     const inactive = valueIn(this.#read(level, 'memory.stat') ?? '', name);
     return used === null || inactive === null ? null : Math.max(0, used - inactive);
   }
@@ -85,16 +87,22 @@ export class CgroupReader {
   cpuUsedUs(level: CgroupLevel): number | null {
     if (level.version === 2) return this.#unifiedUsedUs(level);
     // The quota and the count are two controllers, which may be mounted apart: the same path is the same cgroup.
-    const [counted, unified] = [this.#levels.cpuacct, this.#levels.unified].map((levels) =>
-      levels.find(({ path }) => path === level.path),
+    const [counted, unified] = ['cpuacct', null].map((controller) =>
+      this.#levels(controller).find(({ path }) => path === level.path),
     );
-    const usedNs = counted === undefined ? null : limitBytes(this.#read(counted, 'cpuacct.usage') ?? '');
+    const usedNs = counted === undefined ? null : wholeNumber(this.#read(counted, 'cpuacct.usage') ?? '');
     if (usedNs !== null) return usedNs / 1000;
     return unified === undefined ? null : this.#unifiedUsedUs(unified);
   }
 
   #unifiedUsedUs(level: CgroupLevel): number | null {
     return valueIn(this.#read(level, 'cpu.stat') ?? '', 'usage_usec');
+  }
+
+  #levels(controller: string | null): readonly CgroupLevel[] {
+    const found = this.#found.get(controller) ?? levelsOf(controller, this.#cgroups ?? '', this.#mounts);
+    this.#found.set(controller, found);
+    return found;
   }
 
   #unseenLimit(levels: readonly CgroupLevel[]): Limit | null {
@@ -119,8 +127,6 @@ export class CgroupReader {
     return text;
   }
 }
-
-const none = { cpu: [], memory: [], cpuacct: [], unified: [] };
 
 /** `levels`: from the inside out. */
 function smallest(levels: readonly CgroupLevel[], limitOf: (level: CgroupLevel) => Limit | null): Limit | null {

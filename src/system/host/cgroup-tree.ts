@@ -29,13 +29,16 @@ export interface CgroupLevel {
 
 /** The cgroup hierarchies in the text of /proc/PID/mountinfo: fields 4 and 5, and after ` - ` type and options. */
 export function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
-  return mountinfo.split('\n').flatMap((line): CgroupMount[] => {
-    const [before = '', after = ''] = line.split(' - ');
-    const [, , , root = '/', at = ''] = before.split(' ').map(unescaped);
-    const [type, , options = ''] = after.split(' ');
-    if (type === 'cgroup2') return [{ version: 2, controllers: [], root, at }];
-    return type === 'cgroup' ? [{ version: 1, controllers: options.split(','), root, at }] : [];
-  });
+  const mounts: CgroupMount[] = [];
+  for (const line of mountinfo.split('\n')) {
+    const end = line.indexOf(' - cgroup');
+    if (end < 0) continue;
+    const [, , , root = '/', at = ''] = line.slice(0, end).split(' ', 5);
+    const [type, , options = ''] = line.slice(end + 3).split(' ');
+    const controllers = type === 'cgroup2' ? [] : options.split(',');
+    mounts.push({ version: type === 'cgroup2' ? 2 : 1, controllers, root: unescaped(root), at: unescaped(at) });
+  }
+  return mounts;
 }
 
 /**
@@ -49,24 +52,27 @@ export function levelsOf(
   mounts: readonly CgroupMount[],
 ): readonly CgroupLevel[] {
   const found = membershipOf(controller, cgroups);
-  if (found === null || /^\/\.\.(\/|$)/.test(found.path)) return [];
+  if (found === null || found.path === '/..' || found.path.startsWith('/../')) return [];
   const { version, path } = found;
-  const hierarchy = mounts.filter(
-    (mount) => mount.version === version && (version === 2 || mount.controllers.includes(controller ?? '')),
-  );
-  // The one that shows most of what is above; a later one may hide an earlier one at the same place.
-  const mount = hierarchy
-    .filter(({ root }) => isBelow(path, root))
-    .toReversed()
-    .toSorted((one, other) => one.root.length - other.root.length)[0];
-  if (mount === undefined) return hierarchy.slice(-1).map(({ root, at }) => ({ version, path: root, directory: at }));
-  return upwards(mount, path);
+  let [best, last]: [CgroupMount | null, CgroupMount | null] = [null, null];
+  for (const mount of mounts) {
+    if (mount.version !== version || (version === 1 && !mount.controllers.includes(controller ?? ''))) continue;
+    last = mount;
+    // The one that shows most of what is above; of two at the same place the later one hides the earlier.
+    if (isBelow(path, mount.root) && (best === null || mount.root.length <= best.root.length)) best = mount;
+  }
+  if (best !== null) return upwards(best, path);
+  return last === null ? [] : [{ version, path: last.root, directory: last.at }];
 }
 
 function membershipOf(controller: string | null, cgroups: string): Pick<CgroupLevel, 'version' | 'path'> | null {
   let unified: string | null = null;
-  // ID:controllers:path; the path may hold colons
-  for (const [, controllers = '', path = ''] of cgroups.matchAll(/^\d+:([^:\n]*):(\/.*)$/gm)) {
+  for (const line of cgroups.split('\n')) {
+    // ID:controllers:path; the path may hold colons
+    const first = line.indexOf(':');
+    const second = line.indexOf(':', first + 1);
+    if (first < 0 || second < 0) continue;
+    const [controllers, path] = [line.slice(first + 1, second), line.slice(second + 1)];
     if (controllers === '') unified = path;
     else if (controller !== null && controllers.split(',').includes(controller)) return { version: 1, path };
   }
@@ -91,5 +97,6 @@ function isBelow(path: string, root: string): boolean {
 
 /** mountinfo writes a space, a tab, a line feed and a backslash as octal numbers. */
 function unescaped(field: string): string {
+  if (!field.includes('\\')) return field;
   return field.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -21,15 +21,17 @@ function cpus(quotaUs: string, periodUs: string): number | null {
   return quota === null || period === null ? null : quota / period;
 }
 
-/** memory.max, memory.high, memory.limit_in_bytes. 0 is a limit: nothing may be used. */
-export function limitBytes(text: string): number | null {
+/** memory.max, memory.high, memory.limit_in_bytes, pids.max. 0 is a limit: nothing may be used. */
+export function wholeNumber(text: string): number | null {
   return /^\d+\s*$/.test(text) ? Number(text) : null;
 }
 
-/** A line of a file such as memory.stat or cpu.stat: `name number`. */
+/** A line of a file such as memory.stat or cpu.stat: `name number`; of /proc/meminfo: `name: number kB`. */
 export function valueIn(text: string, name: string): number | null {
-  const value = new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1];
-  return value === undefined ? null : Number(value);
+  const at = text.startsWith(`${name} `) ? 0 : text.indexOf(`\n${name} `) + 1;
+  if (at === 0 && !text.startsWith(`${name} `)) return null;
+  const value = Number.parseInt(text.slice(at + name.length), 10);
+  return Number.isNaN(value) ? null : value;
 }
 
 function positive(text: string): number | null {
