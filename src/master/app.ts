@@ -264,8 +264,7 @@ export class App {
 
   /** What its workers have, or will have when all of them are there. */
   get memoryBytes(): number {
-    const known = [...this.measures.last.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
-    return Math.max(known, (this.measures.ofOneBytes ?? 0) * this.view.wanted);
+    return Math.max(this.measures.sumBytes, (this.measures.ofOneBytes ?? 0) * this.view.wanted);
   }
 
   /** How many more should stand by; none where none is to serve. */

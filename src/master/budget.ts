@@ -3,11 +3,19 @@
  * what that says, then lets each app see what room there is for it.
  *
  * Rules
+ * - What else is in use (other programs, the master itself) and does not fit beside the budget is not there for `auto` either.
  * - Each level is an event, with the arithmetic. What else has to be said is a warning of the master.
  * - What was decided by hand counts as fixed, and so does a dry run: nobody is taken away there.
  */
-import { judgeBudget, unusedBudget, type BudgetApp, type BudgetJudgement, type BudgetStep } from '../core/budget.ts';
-import type { BudgetSnapshot, EventBody } from '../core/protocol.ts';
+import {
+  judgeBudget,
+  nearShare,
+  unusedBudget,
+  type BudgetApp,
+  type BudgetJudgement,
+  type BudgetStep,
+} from '../core/budget.ts';
+import type { BudgetSnapshot, EventBody, HostSample } from '../core/protocol.ts';
 import type { MemoryBudgetSpec } from '../core/spec.ts';
 import type { App } from './app.ts';
 import type { Looked } from './sampling.ts';
@@ -73,6 +81,14 @@ export class Budget {
     else app?.shed(step.to, step.reason);
   }
 
+  /** What everything but our workers has in use, beyond the part of the memory that the budget leaves to it. */
+  #elsewhereBytes({ memoryBytes, memoryUtilisation }: HostSample, budgetBytes: number | null): number {
+    if (memoryUtilisation === null || budgetBytes === null) return 0;
+    const ours = this.#host.apps().reduce((sum, { measures }) => sum + measures.sumBytes, 0);
+    const leftBytes = Math.max(0, nearShare * memoryBytes - budgetBytes);
+    return Math.max(0, memoryUtilisation * memoryBytes - ours - leftBytes);
+  }
+
   #tellApps({ why, host }: Looked): void {
     const { usedBytes, level } = this.#snapshot;
     const memory = {
@@ -80,9 +96,10 @@ export class Budget {
       ...{ budgetBytes: this.#bytesOf(host.memoryBytes), budgetUsedBytes: usedBytes },
     };
     const { usableCpus, cpuSource } = host;
+    const elsewhereBytes = this.#elsewhereBytes(host, memory.budgetBytes);
     for (const app of this.#host.apps()) {
       const others = this.#host.apps().filter((one) => one !== app);
-      const othersBytes = others.reduce((sum, one) => sum + one.memoryBytes, 0);
+      const othersBytes = others.reduce((sum, one) => sum + one.memoryBytes, elsewhereBytes);
       app.review({ ...{ why, usableCpus, cpuSource, memory, othersBytes }, nowMs: this.#host.nowMs() });
     }
   }

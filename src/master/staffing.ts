@@ -33,7 +33,7 @@ export interface Room {
   readonly usableCpus: number;
   readonly cpuSource: string;
   readonly memory: ScaleMemory;
-  /** What the workers of all other apps have, or will have when all of them are there. */
+  /** What the workers of all other apps have, or will have when all of them are there, and other programs beyond what is left to them. */
   readonly othersBytes: number;
 }
 
