@@ -133,7 +133,8 @@ test('what takes all memory at once is killed by the kernel, and named so, whate
   await master.stop();
 });
 
-const scaled = { min: 1, max: 3, target_cpu: '50%', target_memory: '80%', scale_down_after: '4s' };
+// So little that a machine with other things to do reaches it too, and far more than an idle worker needs.
+const scaled = { min: 1, max: 3, target_cpu: '5%', target_memory: '80%', scale_down_after: '4s' };
 
 test('scaling: from min to max under load, and back when it ends; no request is lost', async (t) => {
   const stage = await within(t, { cpus: null, memoryMb: 600 }, { workers: scaled, env: { BURN_MS: '20' } });
@@ -149,8 +150,8 @@ test('scaling: from min to max under load, and back when it ends; no request is 
   assert.ok(all.every(({ from, to }) => to >= 1 && to <= 3 && to !== from));
   const directions = all.map(({ from, to }) => Math.sign(to - from));
   assert.deepEqual(directions, directions.toSorted().toReversed(), 'up, then down, and never back and forth');
-  assert.match(all[0]?.reason ?? '', /CPU \d+% per worker, target 50%/);
-  assert.match(all.at(-1)?.reason ?? '', /CPU \d+% per worker, target 50%/);
+  for (const { reason } of all)
+    assert.match(reason ?? '', /^(CPU .* per worker, target 5%|queue .* per worker, target 2)/);
   await master.stop();
 });
 
@@ -161,13 +162,15 @@ test('scaling with dry_run: it says once what it would do, and does nothing', as
   const { master, port, site } = await served(stage);
   const load = new Load(t, port, { clients: 6, pauseMs: 1 });
   const would = await master.event('app.would_scale');
-  assert.deepEqual([would.from, would.to], [1, 2]);
-  assert.match(would.reason ?? '', /CPU \d+% per worker, target 50%: 1 x /);
-  const decided = async () => (await master.app()).staffing.reason;
-  const first = await decided();
-  await master.until('the next decision', async () => (await decided()) !== first, 60_000);
+  assert.ok(would.from === 1 && would.to > 1 && would.to <= 3, `from ${would.from} to ${would.to}`);
+  assert.match(would.reason ?? '', /per worker, target .* = /);
   await load.end();
+  await master.until('a decision without load', async () =>
+    /CPU .*no change|= 1$/.test((await master.app()).staffing.reason ?? ''),
+  );
+  const said = master.eventsOf('app.would_scale').map(({ to }) => to);
+  assert.equal(new Set(said).size, said.length, `each number once: ${said.join()}`);
   assert.deepEqual([load.failures, master.eventsOf('app.scaled'), (await master.app()).workers.length], [[], [], 1]);
-  assert.match(await site.ok('status'), /web: scaled: CPU/);
+  assert.match(await site.ok('status'), /web: scaled: (CPU|queue)/);
   await master.stop();
 });
