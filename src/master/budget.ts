@@ -78,7 +78,7 @@ export class Budget {
     if (step.type === 'warn') return this.#host.emit({ type: 'master.warning', message: step.message });
     const app = this.#host.apps().find(({ name, view }) => name === step.app && !view.isGoing);
     if (step.type === 'recycle') app?.recycle(step.worker, step.reason);
-    else app?.shed(step.to, step.reason);
+    else app?.staffing.shed(step.to, step.reason);
   }
 
   /** What everything but our workers has in use, beyond the part of the memory that the budget leaves to it. */
@@ -99,8 +99,8 @@ export class Budget {
     const elsewhereBytes = this.#elsewhereBytes(host, memory.budgetBytes);
     for (const app of this.#host.apps()) {
       const others = this.#host.apps().filter((one) => one !== app);
-      const othersBytes = others.reduce((sum, one) => sum + one.memoryBytes, elsewhereBytes);
-      app.review({ ...{ why, usableCpus, cpuSource, memory, othersBytes }, nowMs: this.#host.nowMs() });
+      const othersBytes = others.reduce((sum, one) => sum + one.staffing.memoryBytes, elsewhereBytes);
+      app.staffing.review({ ...{ why, usableCpus, cpuSource, memory, othersBytes }, nowMs: this.#host.nowMs() });
     }
   }
 
@@ -114,13 +114,13 @@ export class Budget {
 
 function asBudgetApp(app: App): BudgetApp {
   const { staffing } = app.spec;
-  const isOurs = app.staffedBy === 'config' && !(staffing.kind === 'scaled' && staffing.dryRun);
+  const isOurs = app.staffing.now.by === 'config' && !(staffing.kind === 'scaled' && staffing.dryRun);
   return {
     name: app.name,
     staffing: isOurs ? staffing.kind : 'fixed',
     goal: app.replicas,
     min: staffing.kind === 'scaled' ? staffing.min : 1,
-    busy: app.isUndecided || app.view.isGoing || app.view.isMixed || !app.view.isStill,
+    busy: app.staffing.isUndecided || app.view.isGoing || app.view.isMixed || !app.view.isStill,
     workers: app.measures.forBudget(),
   };
 }
