@@ -3,6 +3,7 @@
  * a fake clock and fake processes. Nothing here is async: what takes time reports through a listener.
  */
 import type { Exit, HostSample, MemoryKind, Target } from './core/protocol.ts';
+import type { StoredHistory } from './core/history.ts';
 import type { ExitRecord } from './core/record.ts';
 import type { AppSpec, HealthSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
 
@@ -157,6 +158,14 @@ export interface Records {
   apps(): readonly string[];
 }
 
+/** The day of the host and of the apps, as an earlier master has left it. */
+export interface HistoryStore {
+  /** null: none was left, or it is of no use; that has been said. */
+  load(): StoredHistory | null;
+  /** Never throws, and never waits: it is made and written soon. */
+  save(make: () => StoredHistory): void;
+}
+
 export interface Ports {
   readonly clock: Clock;
   readonly sockets: Sockets;
@@ -165,4 +174,5 @@ export interface Ports {
   readonly connections: ConnectionCounter;
   readonly ledger: HookLedger;
   readonly records: Records;
+  readonly history: HistoryStore;
 }

@@ -12,6 +12,7 @@ import { isoTime } from '../master/stream.ts';
 import { createClock } from '../system/clock.ts';
 import { recordName } from '../system/instance/guard-record.ts';
 import { startGuard } from '../system/instance/guard.ts';
+import { createHistoryStore } from '../system/instance/history-store.ts';
 import { removeMasterInfo, writeMasterInfo } from '../system/instance/instance.ts';
 import { createLedger } from '../system/instance/ledger.ts';
 import type { Loss } from '../system/output/gap.ts';
@@ -80,6 +81,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     connections: createConnectionCounter(sockets),
     ledger: createLedger(place.state, place.locks, say),
     records: createRecords(place.state, say),
+    history: createHistoryStore(place.state, say),
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
   };
   const master: Master = new Master(spec, ports, {
@@ -117,6 +119,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     await ports.sampler.settled();
     await ports.connections.settled();
     await ports.records.close();
+    await ports.history.close();
     await new Promise<void>((done) => guard.close(done));
     await log.flushed();
     await closeAll(output, sinks);

@@ -3,6 +3,7 @@
  * log lines. The server knows the master by these few methods only, so that tests can put another one there.
  */
 import type { Command, Event, LogLine, Reply, Snapshot, Target } from '../core/protocol.ts';
+import type { History, HistorySpan } from '../core/history.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 
@@ -14,6 +15,8 @@ export interface MasterFace {
   recentEvents(): readonly Event[];
   /** With the last `n` exits. @throws SuperviseError unknown-target */
   why(target: Target, n: number): Why;
+  /** CPU and memory of `host`, an app or a worker. @throws SuperviseError unknown-target */
+  history(target: string, span: HistorySpan): History;
 }
 
 /** Both null: every line. `source`: a worker's id or `hook.NAME`. */

@@ -5,6 +5,7 @@
  * end with `{"type":"result", ...}`. Every error is `{"error": {code, message, hint, exitCode, lastLines}}`.
  */
 import { SuperviseError } from '../core/errors.ts';
+import { historySpans, hostTarget, type HistorySpan } from '../core/history.ts';
 import type { Command, LogLine, Snapshot } from '../core/protocol.ts';
 import type { LogFilter, Served } from './face.ts';
 import type { LineStream } from './line-stream.ts';
@@ -82,6 +83,13 @@ export const routes: readonly Route[] = [
     summary: 'what is wrong with an app or a worker, why it was started, and the records of its last `n` exits',
     fields: ['n'],
     handler: why,
+  },
+  {
+    method: 'GET',
+    path: '/v1/history',
+    summary: 'CPU and memory of `target` (host, an app or a worker); `span`: fine, the last 10 minutes, or day',
+    fields: ['target', 'span'],
+    handler: history,
   },
   {
     method: 'POST',
@@ -209,6 +217,23 @@ const mostRecords = 1_000;
 function why({ served, fields, params, json }: Exchange): void {
   const n = numberFrom(fields.n, 'n', { least: 0, most: mostRecords, absent: 10 });
   json(JSON.stringify(served.master.why(targetFrom(params.target), n)));
+}
+
+function history({ served, fields, json }: Exchange): void {
+  const { target } = fields;
+  const name = target === undefined || target === hostTarget ? hostTarget : targetName(target);
+  json(JSON.stringify(served.master.history(name, spanFrom(fields.span))));
+}
+
+function targetName(value: unknown): string {
+  const { app, worker } = targetFrom(value);
+  return worker ?? app;
+}
+
+function spanFrom(value: unknown): HistorySpan {
+  const span = historySpans.find((one) => one === (value ?? 'fine'));
+  if (span !== undefined) return span;
+  throw new HttpError(400, `span: expected fine or day, found ${String(JSON.stringify(value)).slice(0, 60)}`);
 }
 
 const mostLines = 100_000;

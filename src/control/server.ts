@@ -91,6 +91,7 @@ function contained({ master, logs, reread }: Served): Served {
       handle: (command) => master.handle(command),
       recentEvents: () => master.recentEvents(),
       why: (target, n) => master.why(target, n),
+      history: (target, span) => master.history(target, span),
       subscribe: (listener) => master.subscribe(guard(listener)),
     },
     logs: {

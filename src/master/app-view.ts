@@ -9,6 +9,7 @@ import type { AppSpec } from '../core/spec.ts';
 import type { TreeSample } from '../ports.ts';
 import { uncounted, type Connections } from './connections.ts';
 import type { Crew, Trouble } from './crew.ts';
+import type { AppNow } from './history.ts';
 import { givenUp, neverReady, workerSnapshot } from './describe.ts';
 import type { Revisions } from './revisions.ts';
 import type { Ward } from './ward.ts';
@@ -147,6 +148,18 @@ export class AppView {
 
   leaders(): [string, number][] {
     return this.#crew.leaders();
+  }
+
+  /** What its history is made of. */
+  now(): AppNow {
+    const { samples, connections } = this.#parts;
+    const workers = this.#crew.all().map(({ id, pid }) => ({
+      id,
+      sample: pid === null ? undefined : samples.get(id),
+      queue: connections.of(id, pid)?.queue ?? null,
+    }));
+    const { name } = this.#revisions.goal.app;
+    return { name, ready: this.ready, goal: this.#facts.replicas, queue: connections.figures.queue, workers };
   }
 
   snapshot(): AppSnapshot {

@@ -9,11 +9,13 @@
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
 import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
+import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import type { StopHow } from './app.ts';
 import { Fleet, isStopped } from './fleet.ts';
+import { Histories } from './history.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
 import { ExitRecorder } from './records.ts';
@@ -51,6 +53,7 @@ export class Master {
   readonly #fleet: Fleet;
   readonly #reloads: Reloads;
   readonly #exits: ExitRecorder;
+  readonly #histories: Histories;
   readonly #startedMs: number;
   #spec: Spec;
   #phase: Phase = 'new';
@@ -71,6 +74,7 @@ export class Master {
     this.#stream = new EventStream(ports.clock);
     const emit = this.#stream.emit.bind(this.#stream);
     this.#exits = new ExitRecorder(ports.records);
+    this.#histories = new Histories(ports.history);
     this.#stream.subscribe((event) => this.#exits.take(event));
     this.#hooks = new Hooks(spec, { clock: ports.clock, spawner: ports.spawner, ledger: ports.ledger, emit });
     this.#operations = new Operations(emit);
@@ -140,6 +144,19 @@ export class Master {
   /** What is wrong with an app or a worker, why it was started, and how its last processes ended. @throws SuperviseError unknown-target */
   why(target: Target, n: number): Why {
     return this.#exits.why(target, n, this.snapshot());
+  }
+
+  /** CPU and memory of the host, an app or a worker: of the last minutes, or of the day. @throws SuperviseError unknown-target */
+  history(target: string, span: HistorySpan): History {
+    const nowMs = this.#ports.clock.now();
+    const known = this.#histories.of(target, span, nowMs);
+    if (known !== null) return known;
+    const { apps } = this.#fleet;
+    if (apps.some(({ name, view }) => name === target || view.has(target)))
+      return { target, stepMs: this.#histories.stepMs(span), points: [] };
+    throw new SuperviseError('unknown-target', `there is no app or worker ${target}, and no history of one`, {
+      hint: `known here: ${[hostTarget, ...apps.map(({ name }) => name)].join(', ')}`,
+    });
   }
 
   snapshot(): Snapshot {
@@ -287,6 +304,7 @@ export class Master {
     this.#cancels = [];
     this.#ports.sockets.retain([]);
     this.#phase = 'ended';
+    this.#histories.store(this.#ports.clock.now());
     this.#operations.review();
     const { code, error } = this.#exit;
     this.#stream.emit({ type: 'master.stopped', exitCode: code });
@@ -374,7 +392,10 @@ export class Master {
       this.#host = host;
       for (const app of this.#fleet.apps)
         for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
-      this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
+      const nowMs = this.#ports.clock.now();
+      this.#exits.takeSamples(leaders, trees, nowMs);
+      const apps = this.#fleet.apps.map((app) => app.view.now());
+      this.#histories.take(nowMs, this.#spec.sampleEveryMs, host, apps);
     });
   }
 

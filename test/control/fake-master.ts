@@ -7,6 +7,7 @@ import type { LogFace, LogFilter, MasterFace, Reread } from '../../src/control/f
 import type { ControlLimits, ControlServer } from '../../src/control/server.ts';
 import { serve } from '../../src/control/server.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
+import type { History, HistorySpan } from '../../src/core/history.ts';
 import type { Command, Event, EventBody, LogLine, Reply, Snapshot, Target } from '../../src/core/protocol.ts';
 import type { Why } from '../../src/core/record.ts';
 
@@ -97,6 +98,15 @@ export class FakeMaster implements MasterFace {
     this.whys.push({ target, n });
     if (target.app !== 'web') throw new SuperviseError('unknown-target', `there is no app ${target.app}`);
     return { target: target.worker ?? target.app, running: true, workers: [], records: [] };
+  }
+
+  history(target: string, span: HistorySpan): History {
+    if (!['host', 'web', 'web.1'].includes(target))
+      throw new SuperviseError('unknown-target', `there is no app or worker ${target}, and no history of one`);
+    const known = { cpuPercent: 12.5, cpuMaxPercent: 30, memoryBytes: 1000, memoryMaxBytes: 2000 };
+    const staff = target === 'web' ? { ready: 1, goal: 1 } : { ready: null, goal: null };
+    const queue = target === 'host' ? null : 0;
+    return { target, stepMs: span === 'day' ? 60_000 : 2_000, points: [{ atMs: 60_000, ...known, queue, ...staff }] };
   }
 }
 

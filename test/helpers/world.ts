@@ -11,6 +11,7 @@
 import assert from 'node:assert/strict';
 import { SuperviseError, type ExitCode } from '../../src/core/errors.ts';
 import { appStates, workerStates, type Command, type Event, type Exit, type Reply } from '../../src/core/protocol.ts';
+import type { StoredHistory } from '../../src/core/history.ts';
 import type { ExitRecord } from '../../src/core/record.ts';
 import {
   hookPhases,
@@ -204,6 +205,8 @@ export class World {
   readonly recorded: string[] = [];
   /** The records of exits, newest first. */
   readonly exitRecords: ExitRecord[] = [];
+  /** What was stored of the day; set it for what an earlier master has left. */
+  storedHistory: StoredHistory | null = null;
   readonly succeeded = new Map<string, string>();
   readonly master: Master;
   /** The config it was started with. */
@@ -386,6 +389,10 @@ export class World {
         recent: ({ app, worker }, n) =>
           this.exitRecords.filter((one) => one.app === app && (worker === null || one.worker === worker)).slice(0, n),
         apps: () => [...new Set(this.exitRecords.map((one) => one.app))],
+      },
+      history: {
+        load: () => this.storedHistory,
+        save: (make) => void (this.storedHistory = make()),
       },
     };
   }
