@@ -56,6 +56,17 @@ export const commands: readonly CommandRow[] = [
     load: async () => (await import('./commands/status.ts')).status,
   },
   {
+    name: 'top',
+    args: '',
+    summary: 'live dashboard of apps and workers, with keys to restart, scale, reload, and to read logs and why',
+    options: [],
+    examples: [
+      { line: 'supervise top', does: '? shows the keys, q quits' },
+      { line: 'supervise --no-color top', does: 'without colours' },
+    ],
+    load: async () => (await import('./commands/top.ts')).top,
+  },
+  {
     name: 'stop',
     args: '',
     summary: 'stop the master gracefully and wait for its end; exit 0 when none runs',
@@ -168,7 +179,6 @@ export const commands: readonly CommandRow[] = [
     ],
     load: async () => (await import('./commands/hooks.ts')).hooks,
   },
-  later('top', '', 'live dashboard', 'supervise top'),
   later('capacity', '', 'utilisation against the target, and what follows', 'supervise capacity'),
   later('upgrade', '', 'replace the master on the same sockets', 'supervise upgrade'),
   later('doctor', '', 'what this host has and lacks', 'supervise doctor'),
