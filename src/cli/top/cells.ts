@@ -98,12 +98,12 @@ function cut(text: string, width: number): string {
   return kept;
 }
 
-/** Safe text without its first `columns` columns. */
+/** Safe text without its first `columns` columns; a wide character that begins in them goes too. */
 export function without(text: string, columns: number): string {
-  let left = columns;
-  const kept = cellsOf(text).filter((cell) => {
-    left -= cell.width;
-    return left < 0;
+  let column = 0;
+  const kept = cellsOf(text).filter(({ width }) => {
+    column += width;
+    return column - width >= columns;
   });
   return kept.map((cell) => cell.text).join('');
 }

@@ -84,7 +84,7 @@ export function columnsFor({ snapshot, size }: State, rows: readonly Row[]): rea
     if ((id === 'queue' || id === 'connections') && !serves) continue;
     const column = { id, width: id === 'name' ? Math.min(nameWidth, width) : kinds[id].width };
     const needed = column.width + (chosen.length === 0 ? 0 : 1);
-    if (needed > left) continue;
+    if (needed > left) break;
     left -= needed;
     chosen.push(column);
   }
