@@ -49,7 +49,7 @@ describe('top', { skip }, () => {
     assert.match(picture, new RegExp(`^${site.name} +running +pid ${master.pid} `));
     assert.match(picture, /web +running +2\/2/);
     assert.match(picture, /jobs\.1 +ready/);
-    assert.match(picture, /── events ──[^]*is ready after/);
+    await tmux.shows('events', /── events ──[^]*is ready after/);
     assert.equal(picture.split('\n').length, 24);
     assert.equal(await tmux.fact('alternate_on'), '1');
     assert.equal(await tmux.fact('cursor_flag'), '0');
@@ -57,6 +57,7 @@ describe('top', { skip }, () => {
     await tmux.keys('q');
     await tmux.shows('the exit code, below what was there', /before\ncode 0/);
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -78,6 +79,7 @@ describe('top', { skip }, () => {
     await tmux.shows('what became of it', /\n[^\n]*\n[^\n]*quit$/);
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -100,6 +102,7 @@ describe('top', { skip }, () => {
     await tmux.shows('the new revision', new RegExp(`web: revision ${to}\\b`));
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -123,6 +126,7 @@ describe('top', { skip }, () => {
     await tmux.shows('the table', /▸ +web\.1 +ready/);
     await tmux.keys('C-c');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -137,6 +141,7 @@ describe('top', { skip }, () => {
     await tmux.shows('all columns', /READY\/PID[^]*events[^]*q quit$/);
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -153,6 +158,7 @@ describe('top', { skip }, () => {
     await tmux.shows('that keys are read', /▸ +web\.1/);
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -163,6 +169,7 @@ describe('top', { skip }, () => {
     process.kill(pid, 'SIGTERM');
     await tmux.shows('the exit code', /code 143/);
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -176,6 +183,7 @@ describe('top', { skip }, () => {
     assert.notEqual(await tmux.fact('pane_title'), 'owned');
     await tmux.keys('q', 'q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -192,6 +200,7 @@ describe('top', { skip }, () => {
     );
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await next.stop();
   });
 
@@ -209,6 +218,7 @@ describe('top', { skip }, () => {
     assert.ok((await tmux.picture('-e')).includes('\u001b[32m'), 'running is green');
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 
@@ -240,6 +250,7 @@ describe('top', { skip }, () => {
     assert.ok(!readFileSync(file, 'utf8').includes('\u001b[2J'));
     await tmux.keys('q');
     await tmux.isGivenBack();
+    await tmux.end();
     await master.stop();
   });
 

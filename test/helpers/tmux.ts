@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { isAlive } from './e2e-proc.ts';
 import { bin, until, type Site } from './e2e-site.ts';
 
 const run = promisify(execFile);
@@ -20,6 +21,8 @@ export async function tmuxVersion(): Promise<string | null> {
 export class Tmux {
   readonly #socket = `supervise-test-${randomUUID()}`;
   readonly #site: Site;
+  /** Of the server and of the shell. */
+  #pids: readonly number[] = [];
 
   private constructor(site: Site) {
     this.#site = site;
@@ -46,12 +49,18 @@ export class Tmux {
       site.dir,
       `exec bash --noprofile --rcfile ${file} -i`,
     );
-    const pid = Number(await tmux.#ask('display-message', '-p', '#{pid}'));
-    t.after(() => {
-      process.kill(pid, 'SIGKILL');
-    });
+    tmux.#pids = (await tmux.#ask('display-message', '-p', '#{pid} #{pane_pid}')).split(' ').map(Number);
+    t.after(() => tmux.end());
     await tmux.shows('the prompt', /^\$/m);
     return tmux;
+  }
+
+  /** Ends the server, and with it the shell; waits until both are gone. Again does nothing. */
+  async end(): Promise<void> {
+    const [server] = this.#pids;
+    if (server !== undefined && isAlive(server)) process.kill(server, 'SIGTERM');
+    await until('the end of tmux', () => !this.#pids.some(isAlive));
+    this.#pids = [];
   }
 
   async #ask(...args: readonly string[]): Promise<string> {
