@@ -62,7 +62,7 @@ export const commands: readonly CommandRow[] = [
     options: [],
     examples: [
       { line: 'supervise top', does: '? shows the keys, q quits' },
-      { line: 'supervise --no-color top', does: 'without colours' },
+      { line: 'supervise top --no-color', does: 'without colours' },
     ],
     load: async () => (await import('./commands/top.ts')).top,
   },

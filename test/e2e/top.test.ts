@@ -35,7 +35,7 @@ async function opened(t: TestContext, site: Site, command = 'supervise top'): Pr
 
 /** The process of the dashboard. */
 function pidOfTop(site: Site): number {
-  const found = site.processes().filter((pid) => / top$/.test(commandLine(pid)));
+  const found = site.processes().filter((pid) => commandLine(pid).endsWith(' top'));
   assert.equal(found.length, 1);
   return found[0] ?? 0;
 }

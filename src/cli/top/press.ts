@@ -69,7 +69,7 @@ const longestFilter = 100;
 
 function typed(state: State, { text }: { text: string }, key: string): State {
   if (key === 'escape') return { ...state, prompt: null, filter: '' };
-  const isCharacter = [...key].length === 1;
+  const isCharacter = /^.$/u.test(key);
   if (key !== 'backspace' && !isCharacter) return state;
   const next = key === 'backspace' ? text.slice(0, -1) : (text + key).slice(0, longestFilter);
   return { ...state, prompt: { kind: 'filter', text: next }, filter: next };

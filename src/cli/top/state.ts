@@ -103,7 +103,8 @@ export type Effect =
   | { readonly type: 'reload'; readonly app: string | null }
   | { readonly type: 'scale'; readonly app: string; readonly change: ScaleChange }
   | { readonly type: 'logs' | 'why'; readonly target: string; readonly pane: number }
-  | { readonly type: 'close-pane' | 'redraw' | 'suspend' }
+  | { readonly type: 'close-pane' }
+  | { readonly type: 'redraw' | 'suspend' }
   | { readonly type: 'quit'; readonly how: 'asked' | 'interrupted' };
 
 export interface Step {
