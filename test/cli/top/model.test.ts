@@ -49,6 +49,8 @@ describe('selection', () => {
     assert.equal(scene.selected, 'web.2');
     const replaced = app('web', [worker('web.1'), worker('web.9', { slot: 1 }), worker('web.3')]);
     assert.equal(scene.sees([replaced]).selected, 'web.9');
+    const both = app('web', [worker('web.1'), worker('web.4', { slot: 1 }), worker('web.9', { slot: 1 })]);
+    assert.equal(scene.sees([both]).selected, 'web.9');
     assert.equal(scene.sees([app('web', [worker('web.1')])]).selected, 'web');
     assert.equal(scene.sees([appOf('jobs', 1)]).selected, 'jobs');
     assert.equal(scene.sees([]).selected, 'jobs');
@@ -245,7 +247,7 @@ describe('curves', () => {
 
   test('each bar has the highest of its stretch; what nobody saw is a gap', () => {
     const point = (atMs: number, cpuPercent: number) => ({ atMs, cpuPercent, memoryBytes: null });
-    const track = { stepMs: 100, points: [point(1000, 5), point(1500, 50), point(2200, 7), point(9999, 1)] };
+    const track = { stepMs: 100, points: [point(1000, 50), point(1500, 5), point(2200, 7), point(9999, 1)] };
     assert.deepEqual(bars(track, 5, 9999), [50, 7, null, null, 1]);
     assert.deepEqual(bars(track, 5, 11_999), [7, null, null, 1, 1]);
     assert.deepEqual(bars(undefined, 2, 0), [null, null]);
