@@ -75,6 +75,11 @@ export class Address {
     return this.sockets.seat(app, 'web.1', (message) => this.warnings.push(message));
   }
 
+  /** Ends it with the test. */
+  keep(client: net.Socket): void {
+    this.#clients.push(client);
+  }
+
   seats(count: number): Seat[] {
     return Array.from({ length: count }, () => this.seat());
   }

@@ -6,33 +6,8 @@ import { describe, test } from 'node:test';
 import type { ListenSpec } from '../../src/core/spec.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
 import { createSockets } from '../../src/system/sockets/sockets.ts';
-import { chooseAmong } from '../../src/system/sockets/steering-program.ts';
-import { Address, calls, isNonBlocking, ways } from './lane-address.ts';
+import { Address, isNonBlocking, ways } from './lane-address.ts';
 import { killed, start } from './processes.ts';
-
-describe('the program that the kernel runs', () => {
-  const sets = [[0], [3], [0, 1, 2, 3, 4, 5], [1, 2, 4], [0, 5], [0, 2, 4], [2, 3, 4]];
-  for (const set of sets) {
-    test(`chooses among ${set.join(', ')} of 6`, async (t) => {
-      const address = new Address(t);
-      address.seats(6);
-      assert.equal(calls.chooseBy(address.fds[0]!, chooseAmong(set)), 0);
-      assert.deepEqual(await address.chosen(150), set);
-    });
-  }
-
-  test('chooses each as often as any other', async (t) => {
-    const address = new Address(t);
-    address.seats(4);
-    calls.chooseBy(address.fds[0]!, chooseAmong([0, 2, 3]));
-    const got = await address.connect(600);
-    // Each is expected to get 200, with a deviation of 11.5: six of these are never seen.
-    assert.ok(
-      [0, 2, 3].every((index) => got[index]! > 130 && got[index]! < 270),
-      `${got.join()}`,
-    );
-  });
-});
 
 for (const way of ways) {
   describe(`the rotation (${way})`, () => {
