@@ -104,9 +104,13 @@ export class Site {
     }
   }
 
-  /** `supervise start ARGS` in the foreground. */
-  start(args: readonly string[] = [], more: { env?: Record<string, string>; bin?: string } = {}): Master {
-    const child = spawn(process.execPath, [more.bin ?? bin, 'start', ...args], {
+  /** `supervise start ARGS` in the foreground. `under`: a command that runs the words behind it, in its own process. */
+  start(
+    args: readonly string[] = [],
+    more: { env?: Record<string, string>; bin?: string; under?: readonly string[] } = {},
+  ): Master {
+    const [file = '', ...words] = [...(more.under ?? []), process.execPath, more.bin ?? bin, 'start', ...args];
+    const child = spawn(file, words, {
       cwd: this.dir,
       env: { ...this.env, ...more.env },
       stdio: ['ignore', 'pipe', 'pipe'],
