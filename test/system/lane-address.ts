@@ -99,10 +99,20 @@ export class Address {
   }
 
   /** Connects from the address that reaches this seat. @returns which listeners got it */
-  async reach(seat: Seat, host = '127.0.0.1'): Promise<number[]> {
+  async reach(seat: Seat): Promise<number[]> {
+    const { localAddress } = seat.reach(0) ?? assert.fail('it cannot be reached');
+    return this.from(localAddress);
+  }
+
+  /** Connects from this address, or from any. @returns which listeners got it */
+  async from(localAddress?: string): Promise<number[]> {
     const before = this.queues();
-    const client = net.connect({ port: this.port, host, ...(seat.reach(0) ?? assert.fail('it cannot be reached')) });
-    this.#clients.push(client);
+    const client = net.connect({
+      port: this.port,
+      host: '127.0.0.1',
+      ...(localAddress !== undefined && { localAddress }),
+    });
+    this.keep(client);
     await once(client, 'connect');
     return this.queues().flatMap((length, index) => (length > (before[index] ?? 0) ? [index] : []));
   }

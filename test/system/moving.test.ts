@@ -48,6 +48,16 @@ for (const way of ways) {
       });
     }
 
+    test('lets no source choose a socket that is not there', async (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(3);
+      seats[1]!.enter();
+      seats[0]!.reach(0);
+      for (const localAddress of ['127.77.0.3', '127.77.1.0', '127.76.255.255', '127.78.0.0'])
+        // Without a choice the kernel takes any.
+        for (let round = 0; round < 20; round++) assert.deepEqual(await address.from(localAddress), [1]);
+    });
+
     test('chooses each as often as any other', async (t) => {
       const address = new Address(t, { way });
       const seats = address.seats(4);
