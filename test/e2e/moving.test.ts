@@ -1,18 +1,15 @@
 /** A worker is killed, and its successor boots for as long as the test wants: nobody waits for that boot who waited for the dead one. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { ask, Load, pidIn } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { isStopped, socketsOnPort } from '../helpers/e2e-proc.ts';
-import { fixture, Site, until } from '../helpers/e2e-site.ts';
+import { fixture, isRoot, Site, until, withoutBpf } from '../helpers/e2e-site.ts';
 
 const uvicorn = '/usr/bin/uvicorn';
 const needsUvicorn = !existsSync(uvicorn) && `${uvicorn} is not installed`;
-/** What it takes that queues are moved. */
-const withoutRights = ['setpriv', '--bounding-set', '-bpf,-sys_admin'];
-const needsRoot = process.getuid?.() !== 0 && 'needs root, for CAP_BPF';
+const needsRoot = !isRoot && 'needs root, for CAP_BPF';
 
 type App = (port: number) => Record<string, unknown>;
 const servers: Record<string, { readonly skip: string | false; readonly app: App }> = {
@@ -155,13 +152,12 @@ test(
   'without the right to it they wait for the successor, which an app with spares is told',
   { skip: servers['uvicorn']!.skip },
   async (t) => {
-    assert.equal(spawnSync('setpriv', ['--version']).status, 0);
     const site = new Site(t);
     const { port, master, serving } = await running(
       site,
       servers['uvicorn']!.app,
       { workers: 4, spares: 1 },
-      withoutRights,
+      withoutBpf,
     );
     const [victim = 0, ...others] = serving;
     const { answers, all } = await requestsAlsoFor(victim, port);
@@ -172,8 +168,8 @@ test(
     assert.ok(pidIn(await ask(port, '/0')) !== successor.pid, 'new ones go to the others');
     assert.equal(answers.length, before, 'nobody else has answered them');
     site.write('open', '');
-    const late = (await all).slice();
-    assert.equal(answers.filter((pid) => pid === successor.pid).length, late.length - before);
+    const { length } = await all;
+    assert.equal(answers.filter((pid) => pid === successor.pid).length, length - before);
     assert.ok(answers.slice(0, before).every((pid) => others.includes(pid)));
     assert.match((await master.app()).notes.join(), /what waits for a worker that dies cannot be moved at .*EPERM/);
     await master.stop();

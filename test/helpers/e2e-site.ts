@@ -27,6 +27,11 @@ export function fixture(name: string): string {
 /** Debian's Python: the one that has uvicorn, fastapi and gunicorn. */
 export const python = '/usr/bin/python3';
 
+export const isRoot = process.getuid?.() === 0;
+
+/** Runs the words behind it without the right to bpf(2): what waits at a listener cannot be moved. Only root has it at all. */
+export const withoutBpf: readonly string[] = isRoot ? ['setpriv', '--bounding-set', '-bpf,-sys_admin'] : [];
+
 /** How a run of the program ended. */
 export interface Ended {
   readonly code: number | null;
