@@ -18,7 +18,9 @@ export function balanceGoals({ balance, burn, spare, killed }) {
       );
     for (const [kind, words] of Object.entries(rateKinds)) {
       const ratios = mine.map((each, round) => each[kind] / best(rounds, kind, round)).filter(Number.isFinite);
-      rows.push(goal(`requests/s, ${words}, over the best peer at least 1.0: ${title}`, ratios, { least: 1 }));
+      // The same server differs by so much from one round to the next.
+      const text = `requests/s, ${words}, over the best peer at least 1.0 (within a twentieth): ${title}`;
+      rows.push(goal(text, ratios, { least: 0.95 }));
     }
   }
   for (const [title, rounds] of burn) {

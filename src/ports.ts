@@ -3,6 +3,7 @@
  * a fake clock and fake processes. Nothing here is async: what takes time reports through a listener.
  */
 import type { Exit, HostSample, MemoryKind, Target } from './core/protocol.ts';
+import type { StoredHistory } from './core/history.ts';
 import type { ExitRecord } from './core/record.ts';
 import type { AppSpec, HealthSpec, HookSpec, ListenSpec, Signal } from './core/spec.ts';
 
@@ -157,12 +158,38 @@ export interface Records {
   apps(): readonly string[];
 }
 
+/** The day of the host and of the apps, as an earlier master has left it. */
+export interface HistoryStore {
+  /** null: none was left, or it is of no use; that has been said. */
+  load(): StoredHistory | null;
+  /** Never throws, and never waits: it is made and written soon. */
+  save(make: () => StoredHistory): void;
+}
+
+/** CPUs and memory that this process, and what it starts, may use. */
+export interface Usable {
+  /** With the fractions of a quota. */
+  readonly cpus: number;
+  /** What sets that number, in words. */
+  readonly cpuSource: string;
+  readonly memoryBytes: number;
+  /** What sets that number, in words. */
+  readonly memorySource: string;
+}
+
+export interface UsableHost {
+  /** As it is now, at once and without a sample. Cheap: 0.1 ms, the first time 1 ms. */
+  usable(): Usable;
+}
+
 export interface Ports {
   readonly clock: Clock;
+  readonly host: UsableHost;
   readonly sockets: Sockets;
   readonly spawner: Spawner;
   readonly sampler: Sampler;
   readonly connections: ConnectionCounter;
   readonly ledger: HookLedger;
   readonly records: Records;
+  readonly history: HistoryStore;
 }

@@ -10,8 +10,10 @@ import { version } from '../core/version.ts';
 import { Master } from '../master/master.ts';
 import { isoTime } from '../master/stream.ts';
 import { createClock } from '../system/clock.ts';
+import { createUsableHost } from '../system/host/usable.ts';
 import { recordName } from '../system/instance/guard-record.ts';
 import { startGuard } from '../system/instance/guard.ts';
+import { createHistoryStore } from '../system/instance/history-store.ts';
 import { removeMasterInfo, writeMasterInfo } from '../system/instance/instance.ts';
 import { createLedger } from '../system/instance/ledger.ts';
 import type { Loss } from '../system/output/gap.ts';
@@ -26,6 +28,7 @@ import { takeSignals } from '../system/signals.ts';
 import { createSockets } from '../system/sockets/sockets.ts';
 import { createSpawner } from '../system/processes/spawner.ts';
 import { openStandardSinks, type StandardSinks } from '../system/output/standard-sinks.ts';
+import { bindDoor, type BoundDoor } from './control-http.ts';
 import { controlSocketOf, serveControl } from './control.ts';
 import { followLog } from './log-follower.ts';
 import { ordersFor, stopOnBug } from './orders.ts';
@@ -75,11 +78,13 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const sockets = createSockets(place.locks);
   const ports = {
     clock: createClock(),
+    host: createUsableHost(),
     sockets,
     sampler: createSampler(),
     connections: createConnectionCounter(sockets),
     ledger: createLedger(place.state, place.locks, say),
     records: createRecords(place.state, say),
+    history: createHistoryStore(place.state, say),
     spawner: createSpawner({ sockets, guard, output, masterName: spec.name }),
   };
   const master: Master = new Master(spec, ports, {
@@ -101,11 +106,14 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   );
   const stopWatching = reloadOnChanges({ master, own: [place.runtime, place.state], warn: say });
   let closeControl = (): void => undefined;
+  let http: BoundDoor | null = null;
   try {
     warn = (message) => master.report({ type: 'master.warning', message });
     early.forEach(warn);
+    http = bindDoor(spec, place, say);
     master.start();
-    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime: place.runtime }, say);
+    const { runtime } = place;
+    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime, http }, say);
     const { exitCode, error } = await ended.promise;
     if (error) throw error;
     return bug.seen() ? ExitCode.bug : exitCode;
@@ -113,10 +121,12 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     ignoreSignals();
     stopWatching();
     closeControl();
+    http?.close();
     notifier?.close();
     await ports.sampler.settled();
     await ports.connections.settled();
     await ports.records.close();
+    await ports.history.close();
     await new Promise<void>((done) => guard.close(done));
     await log.flushed();
     await closeAll(output, sinks);

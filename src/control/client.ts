@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { request } from 'node:http';
 import type { ErrorCode } from '../core/errors.ts';
 import { ExitCode, SuperviseError, errorCodes } from '../core/errors.ts';
+import type { History, HistorySpan } from '../core/history.ts';
 import type { ReloadCommand, Event, HookResult, LogLine, ScaleChange, Snapshot } from '../core/protocol.ts';
 import type { ErrorBody, OperationLine, OperationResult } from './face.ts';
 import type { HostUser } from '../core/paths.ts';
@@ -55,6 +56,16 @@ export class ControlClient {
   /** What is wrong with an app or a worker, and its last `n` exits, as it was sent. @throws SuperviseError unknown-target */
   async whyJson(target: string, n: number): Promise<string> {
     return (await this.#text(`/v1/why/${encodeURIComponent(target)}?n=${n}`)).trimEnd();
+  }
+
+  /** CPU and memory of `host`, an app or a worker. @throws SuperviseError unknown-target */
+  async history(target: string, span: HistorySpan): Promise<History> {
+    return this.#parse<History>(await this.#text(`/v1/history?target=${encodeURIComponent(target)}&span=${span}`));
+  }
+
+  /** How the host was used in the last `lastMs`, and what follows, as it was sent. */
+  async capacityJson(lastMs: number): Promise<string> {
+    return (await this.#text(`/v1/capacity?lastMs=${lastMs}`)).trimEnd();
   }
 
   events(query: { since: number; follow: boolean }, waiting: Waiting = {}): AsyncGenerator<Event> {

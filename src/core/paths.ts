@@ -1,7 +1,7 @@
 /**
  * Where a master keeps its files and where a client looks for them. Pure: who asks is passed in.
  *
- * | who | RUNTIME (socket, pid, lock) | STATE (once_per results, exits.ndjson, master.log) |
+ * | who | RUNTIME (socket, pid, lock) | STATE (once_per results, exits.ndjson, history.json, master.log) |
  * | --- | --- | --- |
  * | under systemd | $RUNTIME_DIRECTORY | $STATE_DIRECTORY |
  * | root | /run/supervise/NAME | /var/lib/supervise/NAME |
@@ -15,6 +15,7 @@
 export const controlSocketName = 'control.sock';
 export const masterLogName = 'master.log';
 export const recordsName = 'exits.ndjson';
+export const historyName = 'history.json';
 
 /** The user a master runs as, or a client acts for. */
 export interface HostUser {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ControlClient } from '../../src/control/client.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
 import type { Command, Reply } from '../../src/core/protocol.ts';
 import type { Spec } from '../../src/core/spec.ts';
@@ -80,7 +81,7 @@ test('what is wrong with a request is said, with the field, what was expected an
   const { master, socketPath } = await openRoom(t);
   const cases: readonly (readonly [string, string, unknown, number, RegExp])[] = [
     ['GET', '/v1/nothing', undefined, 404, /no route GET \/v1\/nothing/],
-    ['GET', '/', undefined, 404, /no route/],
+    ['GET', '/nothing', undefined, 404, /no route/],
     ['POST', '/v1/status', {}, 405, /\/v1\/status is asked with GET, found POST/],
     ['GET', '/v1/stop', undefined, 405, /asked with POST, found GET/],
     ['DELETE', '/v1/scale', undefined, 405, /found DELETE/],
@@ -128,6 +129,10 @@ test('what is wrong with a request is said, with the field, what was expected an
     ['GET', '/v1/logs?follow=maybe', undefined, 400, /follow: expected 1 or 0, found "maybe"/],
     ['GET', '/v1/logs?lines=3', undefined, 400, /query: expected no field but target, n, follow, found lines/],
     ['GET', '/v1/events?since=x', undefined, 400, /since: expected a whole number/],
+    ['GET', '/v1/history?span=week', undefined, 400, /span: expected fine or day, found "week"/],
+    ['GET', '/v1/history?target=.1', undefined, 400, /target: expected the name of an app/],
+    ['GET', '/v1/history?since=1', undefined, 400, /query: expected no field but target, span, found since/],
+    ['GET', '/v1/history?target=wep', undefined, 404, /no app or worker wep, and no history/],
     ['GET', '/v1/logs?target=wep', undefined, 404, /no app, worker or hook wep/],
   ];
   for (const [method, route, body, status, message] of cases) {
@@ -233,12 +238,15 @@ test('GET /v1 lists every route with its method and fields', async (t) => {
   };
   const listed = json.routes.map(({ method, path }) => `${method} ${path}`);
   assert.deepEqual(listed, [
+    'GET /',
+    'GET /metrics',
     'GET /v1',
     'GET /v1/status',
     'GET /v1/hooks',
     'GET /v1/events',
     'GET /v1/logs',
     'GET /v1/why/{target}',
+    'GET /v1/history',
     'POST /v1/stop',
     'POST /v1/reload',
     'POST /v1/restart',
@@ -246,6 +254,23 @@ test('GET /v1 lists every route with its method and fields', async (t) => {
     'POST /v1/retry',
     'POST /v1/signal',
   ]);
+});
+
+test('the history is asked for by target and span, and the client asks as the route wants it', async (t) => {
+  const { master, socketPath } = await openRoom(t);
+  const cases = [
+    ['/v1/history', 'host', 'fine'],
+    ['/v1/history?target=web&span=day', 'web', 'day'],
+    ['/v1/history?target=web.1', 'web.1', 'fine'],
+  ] as const;
+  for (const [route, target, span] of cases) {
+    const expected = master.history(target, span);
+    const { status, json } = await ask(socketPath, 'GET', route);
+    assert.equal(status, 200, route);
+    assert.deepEqual(json, expected);
+    assert.deepEqual(await new ControlClient(socketPath).history(target, span), expected);
+  }
+  await assert.rejects(new ControlClient(socketPath).history('wep', 'day'), { code: 'unknown-target' });
 });
 
 test('the snapshot is fresh after every event, whatever was asked before', async (t) => {
