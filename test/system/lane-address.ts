@@ -37,7 +37,7 @@ export const ways: readonly Way[] = cannotMove === false ? ['moving', 'staying']
 /** What a process without CAP_BPF gets. */
 const refused = { ...native.bpf, socketMap: () => -osConstants.errno.EPERM };
 
-function nativeFor(way: Way): Native | null {
+export function nativeFor(way: Way): Native | null {
   if (way === 'none') return null;
   return way === 'moving' ? native : Object.create(native, { bpf: { value: refused } });
 }
@@ -50,7 +50,7 @@ export class Address {
   readonly #t: TestContext;
   readonly #clients: net.Socket[] = [];
 
-  constructor(t: TestContext, { host = '127.0.0.1', way = 'staying' as Way } = {}) {
+  constructor(t: TestContext, { host = '127.0.0.1', way = 'staying' }: { host?: string; way?: Way } = {}) {
     this.#t = t;
     this.sockets = createSockets(createLocks(), undefined, () => nativeFor(way));
     this.spec = { kind: 'tcp', host, port: 0, url: `tcp://${host.includes(':') ? `[${host}]` : host}:0` };
