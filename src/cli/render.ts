@@ -52,6 +52,9 @@ export function statusText(snapshot: Snapshot, colours: Colours): string {
   const notes = apps.flatMap((app) =>
     app.notes.map((note) => `${colours.yellow(`${app.name}: ${printable(note)}`)}\n`),
   );
+  const staffing = apps.flatMap(({ name: app, staffing: { kind, reason } }) =>
+    reason === null ? [] : [colours.dim(`${app}: ${kind}: ${printable(reason)}`) + '\n'],
+  );
   const workers = apps.flatMap((app) => app.workers);
   // Who serves no sockets is not bothered with them.
   const load: Load = apps.some((app) => app.listen.length > 0) ? 'shown' : 'hidden';
@@ -61,7 +64,7 @@ export function statusText(snapshot: Snapshot, colours: Colours): string {
       ['APP', 'STATE', 'READY', 'REVISION', ...(load === 'shown' ? loadHead : []), 'LISTEN'],
       apps.map((app) => appRow(app, load, colours)),
       colours,
-    ) + notes.join(''),
+    ) + [...staffing, ...notes].join(''),
   ];
   if (workers.length > 0)
     parts.push(
@@ -108,7 +111,7 @@ function memoryText({ memoryBytes, memoryKind }: WorkerSnapshot): string {
 }
 
 /** Why it was restarted, when there is nothing more pressing to say. */
-function lastExitText({ lastExit }: WorkerSnapshot): string {
+export function lastExitText({ lastExit }: WorkerSnapshot): string {
   if (lastExit === null) return '';
   const how = lastExit.signal ?? (lastExit.code === null ? 'did not start' : `exit ${lastExit.code}`);
   return `last exit: ${how} (${lastExit.cause})`;
@@ -119,7 +122,14 @@ function hostLine(snapshot: Snapshot): string {
   if (host.cpus === 0) return 'host: not sampled yet\n';
   const cpu = host.cpuUtilisation === null ? '-' : percentText(host.cpuUtilisation * 100);
   const memory = host.memoryUtilisation === null ? '-' : percentText(host.memoryUtilisation * 100);
-  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}${countedText(snapshot)}\n`;
+  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}${budgetText(snapshot)}${countedText(snapshot)}\n`;
+}
+
+function budgetText({ budget }: Snapshot): string {
+  const { budgetBytes, usedBytes, level } = budget;
+  if (budgetBytes === null) return '';
+  const mark = level === 'ok' ? '' : ` (${level})`;
+  return `; workers ${sizeText(usedBytes)} of a budget of ${sizeText(budgetBytes)}${mark}`;
 }
 
 /** How old the numbers of connections are: they are counted now and then. */
@@ -162,8 +172,13 @@ function painted(state: string, colours: Colours): string {
 }
 
 function paintOf(state: string, colours: Colours): Paint | undefined {
-  if (['ready', 'spare', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
-  if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return colours.red;
-  if (['stopped', 'skipped', 'pending'].includes(state)) return colours.dim;
-  return colours.yellow;
+  return colours[toneOf(state)];
+}
+
+/** The colour of a state, of a worker, an app, a hook or the master. */
+export function toneOf(state: string): 'green' | 'red' | 'dim' | 'yellow' {
+  if (['ready', 'spare', 'running', 'succeeded', 'completed'].includes(state)) return 'green';
+  if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return 'red';
+  if (['stopped', 'skipped', 'pending'].includes(state)) return 'dim';
+  return 'yellow';
 }
