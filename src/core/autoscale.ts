@@ -81,7 +81,7 @@ export interface ScaleMemory {
 }
 
 export interface ScaleState {
-  /** null: there was no decision yet; the time of the first reading. */
+  /** When it was decided last, or when the readings for the next decision began; null: there was none. */
   readonly decidedAtMs: number | null;
   /** Readings since the last decision, and the sum of their mean CPU (1 = one core). */
   readonly readings: number;
@@ -125,9 +125,10 @@ export function autoscale(spec: ScaledStaffing, before: ScaleState, facts: Scale
   if (goal === 0)
     return wait({ ...unscaled, said: before.said }, 'scaled to 0 by hand: it stays so until it is scaled again');
   const begun = before.decidedAtMs === null ? begin(before, facts) : before;
-  if (facts.busy) return wait({ ...begun, readings: 0, cpuSum: 0 }, 'its workers are being replaced');
+  if (facts.busy)
+    return wait({ ...begun, readings: 0, cpuSum: 0, decidedAtMs: nowMs }, 'its workers are being replaced');
   const missing = whatIsMissing(facts.workers);
-  if (missing !== null) return wait(counted(begun, facts), missing);
+  if (missing !== null) return wait(counted(late(begun, nowMs), facts), missing);
   const state = taken(counted(begun, facts), facts);
   const sinceMs = nowMs - (state.decidedAtMs ?? nowMs);
   if (sinceMs < decideEveryMs)
@@ -138,6 +139,11 @@ export function autoscale(spec: ScaledStaffing, before: ScaleState, facts: Scale
 /** The number of workers that there are counts as wanted at the start, so that nothing is taken away before scale_down_after. */
 function begin(before: ScaleState, { nowMs, goal }: ScaleFacts): ScaleState {
   return { ...unscaled, said: before.said, decidedAtMs: nowMs, demands: [{ workers: goal, atMs: nowMs }] };
+}
+
+/** What was read is the mean of a while: it begins when there is something to read. */
+function late(state: ScaleState, nowMs: number): ScaleState {
+  return state.readings === 0 ? { ...state, decidedAtMs: nowMs } : state;
 }
 
 function whatIsMissing(workers: readonly ScaledWorker[]): string | null {

@@ -138,8 +138,20 @@ describe('missing data', () => {
   test('readings from while workers are replaced do not count', () => {
     const first = autoscale(spec, unscaled, facts([200, 200]));
     const busy = autoscale(spec, first.state, facts([200, 200], { nowMs: 8000, busy: true }));
-    const after = autoscale(spec, busy.state, facts([70, 70], { nowMs: 16_000 }));
+    const early = autoscale(spec, busy.state, facts([70, 70], { nowMs: 16_000 }));
+    assert.equal(early.kind, 'wait');
+    const after = autoscale(spec, early.state, facts([70, 70], { nowMs: 23_000 }));
     assert.deepEqual([after.kind, after.to], ['stay', 2]);
+  });
+
+  test('after a gap it reads for as long as ever, and does not decide on the first sample', () => {
+    let { state } = decide(facts([70, 70]));
+    for (let nowMs = 20_000; nowMs < minute; nowMs += 2000)
+      ({ state } = autoscale(spec, state, facts([null, 70], { nowMs })));
+    const first = autoscale(spec, state, facts([200, 200], { nowMs: minute }));
+    assert.equal(first.kind, 'wait');
+    const later = autoscale(spec, first.state, facts([70, 70], { nowMs: minute + decideEveryMs }));
+    assert.match(later.reason, /^CPU 135% per worker/);
   });
 });
 
