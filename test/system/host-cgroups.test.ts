@@ -39,7 +39,7 @@ function reader(t: TestContext, before: string) {
     child.stdin.write(`${line}\n`);
     const { value, done } = await lines.next();
     assert.ok(done !== true, `it ended at "${line}"`);
-    return JSON.parse(value as string);
+    return JSON.parse(value);
   };
   return {
     usable: () => ask('usable') as Promise<Usable>,
