@@ -225,8 +225,7 @@ export class Staffing {
     });
   }
 
-  #followLoad(spec: ScaledStaffing, { why, nowMs, memory }: Room): void {
-    if (why !== 'on time') return;
+  #followLoad(spec: ScaledStaffing, { nowMs, memory }: Room): void {
     const { measures, connections } = this.#host;
     const { state, kind, to, reason } = autoscale(spec, this.#scale, {
       ...{ nowMs, memory, goal: this.replicas, busy: this.#host.isRolling() },

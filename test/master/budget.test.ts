@@ -126,6 +126,26 @@ describe('the memory budget', () => {
     }
   });
 
+  test('nor where a dry run has just taken over', () => {
+    const it = up({ workers: 3 });
+    const staffing = { ...scaled, dryRun: true };
+    const spec = { ...it.spec, apps: [{ ...it.spec.apps[0]!, workers: 1, staffing }] };
+    it.handle({ type: 'reload', spec, apps: null, changedOnly: true });
+    have(it, { 'web.1': 200, 'web.2': 200, 'web.3': 200 }, 100);
+    assert.deepEqual([it.master.snapshot().apps[0]?.goal, it.master.snapshot().apps[0]?.staffing.kind], [3, 'scaled']);
+  });
+
+  test('a sample that was asked for is no further one of those in a row that a level takes', () => {
+    const it = up([app('web', { workers: 2 })]);
+    have(it, { 'web.1': 100, 'web.2': 100 });
+    have(it, { 'web.1': 230, 'web.2': 230 }, 2);
+    const staffing = { kind: 'auto' } as const;
+    const spec = { ...it.spec, apps: [{ ...it.spec.apps[0]!, workers: 1, staffing }] };
+    const samples = it.sampled.length;
+    it.handle({ type: 'reload', spec, apps: null, changedOnly: true });
+    assert.deepEqual([it.sampled.length, told(it)], [samples + 1, []]);
+  });
+
   test('near: neither auto nor scaling adds a worker', () => {
     const apps = [app('web', { staffing: scaled }), app('api', { staffing: { kind: 'auto' } })];
     const it = new World({ apps, memoryBudget: { kind: 'bytes', bytes: 500 * mb } });

@@ -277,8 +277,21 @@ describe('another `workers` in the config', () => {
     reload(it, {}, {});
     for (let n = 0; n < 20; n++) all(it, 100 * mb, 1, 1).asked();
     assert.deepEqual([web(it).goal, web(it).revision], [2, 2]);
+    assert.deepEqual(
+      scalings(it).at(-1)?.slice(0, 2),
+      [4, 2],
+      'not one by one, because the budget is used up meanwhile',
+    );
     assert.equal(it.eventsOf('rollout.succeeded').length, 1);
   });
+});
+
+test('auto decides nothing while a rollout is under way', () => {
+  const it = measured(on({ cpus: 4, memoryMb: 300 }, app('web', auto)), 100).allReady();
+  reload(it, { reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 600_000 } }, {});
+  it.usable = { ...it.usable, memoryBytes: 1000 * mb };
+  all(it, 100 * mb, 1, 100);
+  assert.equal(web(it).goal, 2);
 });
 
 describe('scaled', () => {
