@@ -26,7 +26,7 @@ const suites = {
     fileLimitSeconds: 120,
   },
   portable: {
-    match: /^((core|config|master|control|cli)\/|floors\.test|e2e\/smoke)/,
+    match: /^((core|config|master|control|cli)\/|system\/host-|floors\.test|e2e\/smoke)/,
     budgetSeconds: 240,
     fileLimitSeconds: 120,
   },

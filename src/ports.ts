@@ -166,8 +166,25 @@ export interface HistoryStore {
   save(make: () => StoredHistory): void;
 }
 
+/** CPUs and memory that this process, and what it starts, may use. */
+export interface Usable {
+  /** With the fractions of a quota. */
+  readonly cpus: number;
+  /** What sets that number, in words. */
+  readonly cpuSource: string;
+  readonly memoryBytes: number;
+  /** What sets that number, in words. */
+  readonly memorySource: string;
+}
+
+export interface UsableHost {
+  /** As it is now, at once and without a sample. Cheap: 0.1 ms, the first time 1 ms. */
+  usable(): Usable;
+}
+
 export interface Ports {
   readonly clock: Clock;
+  readonly host: UsableHost;
   readonly sockets: Sockets;
   readonly spawner: Spawner;
   readonly sampler: Sampler;

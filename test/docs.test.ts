@@ -10,13 +10,14 @@ import { commands } from '../src/cli/commands.ts';
 import { errorCodes } from '../src/core/errors.ts';
 import { startReasons } from '../src/core/record.ts';
 import { routes } from '../src/control/routes.ts';
-import { appStates, causes, hookStates, masterStates, workerStates } from '../src/core/protocol.ts';
+import { appStates, budgetLevels, causes, hookStates, masterStates, workerStates } from '../src/core/protocol.ts';
 
 const protocol = readFileSync('src/core/protocol.ts', 'utf8') + readFileSync('src/core/record.ts', 'utf8');
 const statesByType: Readonly<Record<string, readonly string[]>> = {
   AppState: appStates,
   MasterState: masterStates,
   HookState: hookStates,
+  BudgetLevel: budgetLevels,
 };
 
 /** The names that a page of the reference lists, all or those under one heading. */

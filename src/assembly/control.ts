@@ -5,13 +5,16 @@ import type { Spec } from '../core/spec.ts';
 import type { Master } from '../master/master.ts';
 import type { Cancel } from '../ports.ts';
 import { socketPath } from '../system/instance/directories.ts';
+import { ownUsage } from '../system/own-usage.ts';
 import type { Output } from '../system/output/output.ts';
+import type { BoundDoor } from './control-http.ts';
 
 export interface ControlParts {
   readonly master: Master;
   readonly output: Output;
   readonly reread: (() => Promise<Spec>) | null;
   readonly runtime: string;
+  readonly http: BoundDoor | null;
 }
 
 /** Where the control socket of this spec is. */
@@ -22,7 +25,7 @@ export function controlSocketOf(spec: Spec, runtime: string): string {
 /** Serves the control socket. Where it cannot, the service goes on without: that is a warning, not an end. */
 export async function serveControl(
   spec: Spec,
-  { master, output, reread, runtime }: ControlParts,
+  { master, output, reread, runtime, http }: ControlParts,
   warn: (message: string) => void,
 ): Promise<Cancel> {
   const own = join(runtime, controlSocketName);
@@ -30,8 +33,12 @@ export async function serveControl(
   try {
     const { serve } = await import('../control/server.ts');
     const logs = { recent: output.recent.bind(output), subscribe: output.subscribe.bind(output) };
-    const server = await serve({ master, logs, reread, socketPath: socketPath(path), link: path === own ? null : own });
+    const server = await serve({
+      ...{ master, logs, reread, own: ownUsage },
+      ...{ socketPath: socketPath(path), link: path === own ? null : own, http: http?.door ?? null },
+    });
     if (server.warning) warn(server.warning);
+    if (http) master.report({ type: 'control.listening', url: http.url, tokenFile: http.door.tokenFile });
     return () => server.close();
   } catch (error) {
     warn(

@@ -10,6 +10,7 @@ import { version } from '../core/version.ts';
 import { Master } from '../master/master.ts';
 import { isoTime } from '../master/stream.ts';
 import { createClock } from '../system/clock.ts';
+import { createUsableHost } from '../system/host/usable.ts';
 import { recordName } from '../system/instance/guard-record.ts';
 import { startGuard } from '../system/instance/guard.ts';
 import { createHistoryStore } from '../system/instance/history-store.ts';
@@ -27,6 +28,7 @@ import { takeSignals } from '../system/signals.ts';
 import { createSockets } from '../system/sockets/sockets.ts';
 import { createSpawner } from '../system/processes/spawner.ts';
 import { openStandardSinks, type StandardSinks } from '../system/output/standard-sinks.ts';
+import { bindDoor, type BoundDoor } from './control-http.ts';
 import { controlSocketOf, serveControl } from './control.ts';
 import { followLog } from './log-follower.ts';
 import { ordersFor, stopOnBug } from './orders.ts';
@@ -76,6 +78,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const sockets = createSockets(place.locks);
   const ports = {
     clock: createClock(),
+    host: createUsableHost(),
     sockets,
     sampler: createSampler(),
     connections: createConnectionCounter(sockets),
@@ -103,11 +106,14 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   );
   const stopWatching = reloadOnChanges({ master, own: [place.runtime, place.state], warn: say });
   let closeControl = (): void => undefined;
+  let http: BoundDoor | null = null;
   try {
     warn = (message) => master.report({ type: 'master.warning', message });
     early.forEach(warn);
+    http = bindDoor(spec, place, say);
     master.start();
-    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime: place.runtime }, say);
+    const { runtime } = place;
+    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime, http }, say);
     const { exitCode, error } = await ended.promise;
     if (error) throw error;
     return bug.seen() ? ExitCode.bug : exitCode;
@@ -115,6 +121,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     ignoreSignals();
     stopWatching();
     closeControl();
+    http?.close();
     notifier?.close();
     await ports.sampler.settled();
     await ports.connections.settled();

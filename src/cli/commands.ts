@@ -10,7 +10,7 @@ export const commands: readonly CommandRow[] = [
     args: '[command...]',
     summary: 'run the master in the foreground: hooks once, then the workers',
     options: [
-      { flags: '-w, --workers <n>', text: 'number of workers (beside a config: it must have one app)' },
+      { flags: '-w, --workers <n>', text: 'number of workers, or auto (beside a config: it must have one app)' },
       {
         flags: '-b, --bind <address>',
         text: 'listen address as 127.0.0.1:8000, :8000, unix:/run/x.sock; repeatable',
@@ -179,9 +179,31 @@ export const commands: readonly CommandRow[] = [
     ],
     load: async () => (await import('./commands/hooks.ts')).hooks,
   },
-  later('capacity', '', 'utilisation against the target, and what follows', 'supervise capacity'),
+  {
+    name: 'doctor',
+    args: '',
+    summary: 'what this host has and lacks, and what stands in the way of a start; exit 1 for a problem',
+    options: [],
+    examples: [
+      { line: 'supervise doctor', does: 'the config of the usual place, if there is one' },
+      { line: 'supervise doctor -c deploy/supervise.yaml --quiet', does: 'without what is fine' },
+      { line: 'supervise doctor --json | jq \'.findings[] | select(.level != "ok")\'', does: 'for programs' },
+    ],
+    load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+  {
+    name: 'capacity',
+    args: '',
+    summary: 'how well the host is used, and what follows: workers, or a server, more or fewer',
+    options: [{ flags: '--last <duration>', text: 'how far to look back, 1m to 24h (default: 24h)' }],
+    examples: [
+      { line: 'supervise capacity', does: 'the last day, in words' },
+      { line: 'supervise capacity --last 1h', does: 'the last hour' },
+      { line: "supervise capacity --json | jq -r '.advice[].kind'", does: 'for programs' },
+    ],
+    load: async () => (await import('./commands/capacity.ts')).capacity,
+  },
   later('upgrade', '', 'replace the master on the same sockets', 'supervise upgrade'),
-  later('doctor', '', 'what this host has and lacks', 'supervise doctor'),
   later('init', '', 'write a first config', 'supervise init'),
   later('import', '[file]', 'take over the config of another supervisor', 'supervise import Procfile'),
   later('export', '[format]', 'write a systemd unit, manifests or a Dockerfile', 'supervise export systemd'),

@@ -90,7 +90,7 @@ function appRow(app: AppSnapshot, load: Load, colours: Colours): readonly (Cell 
 }
 
 function workerRow(worker: WorkerSnapshot, load: Load, colours: Colours): readonly (Cell | string)[] {
-  const { id, pid, state, spare, uptimeMs, restarts, cpuPercent, memoryBytes, reason } = worker;
+  const { id, pid, state, spare, uptimeMs, restarts, cpuPercent, reason } = worker;
   const cells = [
     id,
     pid === null ? '-' : String(pid),
@@ -98,8 +98,13 @@ function workerRow(worker: WorkerSnapshot, load: Load, colours: Colours): readon
     durationText(uptimeMs),
     String(restarts),
   ];
-  const used = [percentText(cpuPercent), sizeText(memoryBytes)];
+  const used = [percentText(cpuPercent), memoryText(worker)];
   return [...cells, ...used, ...loadCells(worker, load), reason ?? lastExitText(worker)];
+}
+
+/** Where pages may have been counted several times, that is said. */
+function memoryText({ memoryBytes, memoryKind }: WorkerSnapshot): string {
+  return `${sizeText(memoryBytes)}${memoryKind === 'rss' ? ' rss' : ''}`;
 }
 
 /** Why it was restarted, when there is nothing more pressing to say. */

@@ -1,6 +1,7 @@
 /**
  * Values and foreign text for human eyes. `-` stands for what is not known; nothing that moves the cursor passes.
  */
+import type { AppSpec } from '../core/spec.ts';
 import { formatBytes, formatDuration, formatPercent } from '../core/units.ts';
 
 /** `3m12s`, `-` for null */
@@ -29,4 +30,12 @@ export function printable(text: string): string {
 /** `1 worker`, `4 workers` */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** `4 workers`, `as many workers as CPUs and memory allow`, `2 to 8 workers` */
+export function staffText({ workers, staffing }: Pick<AppSpec, 'workers' | 'staffing'>): string {
+  if (staffing.kind === 'fixed') return counted(workers, 'worker');
+  if (staffing.kind === 'auto') return 'as many workers as CPUs and memory allow';
+  const { min, max } = staffing;
+  return min === max ? counted(max, 'worker') : `${min} to ${counted(max, 'worker')}`;
 }

@@ -9,6 +9,7 @@ import { listenSpec, maxSocketPathBytes, parseListen } from './listen.ts';
 import { checkPlaceholders } from './placeholders.ts';
 import { healthOf, readyOf, slotsOf, tooFewPorts } from './probes.ts';
 import { watchDefaults, type AppSettings } from './schema.ts';
+import { staffingOf } from './staffing.ts';
 import { nodeAt, quoted, type Path } from './tree.ts';
 
 /** Makes the AppSpec and reports what does not go together. */
@@ -29,8 +30,7 @@ export function buildApp(name: string, app: AppSettings, building: Building): Ap
     name,
     kind,
     argv,
-    workers: app.workers,
-    staffing: { kind: 'fixed' },
+    ...staffingOf(app, path, building),
     spares: app.spares,
     listen: listenOf(app, path, building),
     cwd: resolve(building.dir, app.cwd ?? '.'),

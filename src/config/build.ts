@@ -6,12 +6,13 @@ import { resolve } from 'node:path';
 import type { HookPhase, HookSpec, ListenSpec, Spec } from '../core/spec.ts';
 import { buildApp } from './app.ts';
 import { checkPolicies } from './balance.ts';
-import { ms, report, tooLongSocketPath, type Building } from './building.ts';
+import { ms, report, share, tooLongSocketPath, type Building } from './building.ts';
 import { commandOf, programName } from './command.ts';
 import { inDependencyOrder } from './dependencies.ts';
 import type { Variables } from './expand.ts';
 import { checkLogFiles } from './log-files.ts';
-import { collide, maxSocketPathBytes } from './listen.ts';
+import { memoryBudgetOf } from './staffing.ts';
+import { collide, maxSocketPathBytes, parseControlAddress, tcpListenSpec } from './listen.ts';
 import type { HookSettings, Settings } from './schema.ts';
 import { describe, formatOrigin, formatPath, nodeAt, originAt, quoted, type Path } from './tree.ts';
 
@@ -21,6 +22,7 @@ export function build(settings: Settings, building: Building): Spec {
   checkAddresses(apps, building);
   checkLogFiles(apps, building);
   checkPolicies(apps, building);
+  const controlHttp = buildControlHttp(settings.control.http, apps, building);
   const ordered = inDependencyOrder(apps, building);
   const { socket } = settings.control;
   const controlSocket = socket === null ? null : resolve(building.dir, socket);
@@ -42,9 +44,10 @@ export function build(settings: Settings, building: Building): Spec {
     },
     apps: ordered,
     sampleEveryMs: ms(settings.resources.sample_every),
-    memoryBudget: { kind: 'share', share: 0.8 },
-    targetUtilisation: 0.7,
+    memoryBudget: memoryBudgetOf(settings),
+    targetUtilisation: share(settings.resources.target_utilisation),
     controlSocket,
+    controlHttp,
   };
 }
 
@@ -54,6 +57,20 @@ function baseEnv({ environment, envFile }: Variables): Record<string, string> {
     value === undefined ? [] : [[name, value] as const],
   );
   return { ...Object.fromEntries(inherited), ...envFile };
+}
+
+function buildControlHttp(written: string | null, apps: Spec['apps'], building: Building): Spec['controlHttp'] {
+  if (written === null) return null;
+  const address = parseControlAddress(written);
+  if (!('kind' in address)) return null;
+  const spec = tcpListenSpec(address);
+  for (const app of apps) {
+    const other = app.listen.find((listen) => collide(listen, spec));
+    if (other === undefined) continue;
+    const message = `expected an address of its own, found ${quoted(written)}, which collides with ${other.url} of apps.${app.name}.listen`;
+    report(building, ['control', 'http'], message);
+  }
+  return spec;
 }
 
 // ---------------------------------------------------------------- hooks

@@ -1,5 +1,5 @@
 /** What the parts of a Spec are built with, and how they report what does not go together. */
-import { parseDuration, parseSize } from '../core/units.ts';
+import { parseDuration, parsePercent, parseSize } from '../core/units.ts';
 import { maxSocketPathBytes } from './listen.ts';
 import type { Settling } from './settle.ts';
 import { formatPath, originAt, quoted, type Expanded, type Path, type Tree } from './tree.ts';
@@ -34,6 +34,12 @@ export function ms(text: string): number {
 /** A size that the schema has accepted, in bytes. */
 export function bytes(text: string): number {
   const parsed = parseSize(text);
+  return parsed.ok ? parsed.value : 0;
+}
+
+/** A percentage that the schema has accepted, as a share: 0.7. */
+export function share(text: string): number {
+  const parsed = parsePercent(text, 0, Infinity);
   return parsed.ok ? parsed.value : 0;
 }
 

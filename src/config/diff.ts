@@ -35,5 +35,12 @@ export function diffSpecs(before: Spec, after: Spec): SpecDiff {
 function changeOf(before: AppSpec, after: AppSpec): 'none' | 'rescaled' | 'changed' {
   const { workers, staffing } = after;
   if (!isDeepStrictEqual({ ...before, workers, staffing }, after)) return 'changed';
-  return isDeepStrictEqual([before.workers, before.staffing], [workers, staffing]) ? 'none' : 'rescaled';
+  return changesStaffing(before, after) ? 'rescaled' : 'none';
+}
+
+type Staffed = Pick<AppSpec, 'workers' | 'staffing'>;
+
+/** Whether the number of workers, or who decides on it, differs. */
+export function changesStaffing(before: Staffed, after: Staffed): boolean {
+  return !isDeepStrictEqual([before.workers, before.staffing], [after.workers, after.staffing]);
 }

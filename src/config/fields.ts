@@ -11,6 +11,7 @@ import {
   formatBytes,
   formatDuration,
   parseDuration,
+  parsePercent,
   parseSize,
   percentPattern,
   sizePattern,
@@ -102,6 +103,18 @@ export function size(leastBytes: number, orZero = false) {
   );
 }
 
+/** A percentage within two bounds, which are percentages themselves. */
+export function percent(least: number, most: number) {
+  return text(
+    `a percentage from ${least}% to ${most}%`,
+    (value) => {
+      const parsed = parsePercent(value, least, most);
+      return parsed.ok ? null : wrongUnit(parsed);
+    },
+    { pattern: percentPattern },
+  );
+}
+
 function wrongUnit(parsed: Exclude<Parsed, { ok: true }>): Wrong {
   const { expected, suggestion } = parsed;
   return suggestion === null ? { expected } : { expected, hint: `Did you mean "${suggestion}"?` };
@@ -121,20 +134,6 @@ export function decimal(least: number, most: number) {
 function number(expected: string, isOne: (value: number) => boolean, json: Json): z.ZodMiniNumber {
   const checks = [judged<number>((value) => (isOne(value) ? null : { expected }))];
   return withJson(new z.ZodMiniNumber({ type: 'number', error: () => expected, checks }), json);
-}
-
-/** A whole number of which `later` tells the forms that a later version will understand. */
-export function wholeOrLater(least: number, most: number, later: (value: unknown) => boolean): z.ZodMiniType<number> {
-  const expected = `a whole number from ${least} to ${most}`;
-  const check = judged<unknown>((value) => {
-    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return null;
-    return later(value) ? { unsupported: `Use ${expected}` } : { expected };
-  });
-  return withJson(new z.ZodMiniAny({ type: 'any', checks: [check] }), {
-    type: 'integer',
-    minimum: least,
-    maximum: most,
-  });
 }
 
 export function flag() {
@@ -172,28 +171,6 @@ export function signal() {
 export function signalName(written: string): Signal {
   const upper = written.toUpperCase();
   return upper.startsWith('SIG') ? (upper as Signal) : `SIG${upper}`;
-}
-
-/**
- * A key of a later version. `none`: the values that mean the same as leaving it out, which is what happens today.
- * `instead`: what to do.
- */
-export function later(doc: string, none: readonly unknown[], instead = 'Leave it out') {
-  const check = judged<unknown>((value) => {
-    const written = JSON.stringify(value);
-    return none.some((same) => JSON.stringify(same) === written) ? null : { unsupported: instead };
-  });
-  return maybe(
-    `Not supported yet. ${doc}`,
-    withJson(new z.ZodMiniAny({ type: 'any', checks: [check] }), { enum: none }),
-  );
-}
-
-/** A percentage of a later version, of which only the usual value means nothing new. */
-export function laterPercent(doc: string, usualText: string) {
-  const judge = (value: string): Wrong | null => (value === usualText ? null : { unsupported: 'Leave it out' });
-  const percent = text('a percentage', judge, { pattern: percentPattern, enum: [usualText] });
-  return usual(`Not supported yet. ${doc}`, percent, usualText);
 }
 
 // ---------------------------------------------------------------- keys and their documentation

@@ -13,7 +13,7 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
-import type { ListenSpec } from '../core/spec.ts';
+import type { ListenSpec, TcpListenSpec } from '../core/spec.ts';
 import type { Wrong } from './fields.ts';
 
 /** The longest path that fits sockaddr_un of Linux, in bytes. */
@@ -68,9 +68,25 @@ export function listenSpec(address: Address, unix: { dir: string; mode: number; 
     const path = resolve(unix.dir, address.path);
     return { kind: 'unix', path, mode: unix.mode, group: unix.group, url: `unix:${path}` };
   }
-  const { host, port } = address;
+  return tcpListenSpec(address);
+}
+
+export function tcpListenSpec({ host, port }: Extract<Address, { kind: 'tcp' }>): TcpListenSpec {
   return { kind: 'tcp', host, port, url: `tcp://${host.includes(':') ? `[${host}]` : host}:${port}` };
 }
+
+/**
+ * The address of the control API: as of `listen`, but TCP only, and without a host it is 127.0.0.1. All addresses have to be written
+ * out, as 0.0.0.0 or [::].
+ */
+export function parseControlAddress(text: string): Extract<Address, { kind: 'tcp' }> | Wrong {
+  const parsed = parseListen(/^:?\d+$/.test(text) ? `127.0.0.1:${text.replace(':', '')}` : text);
+  if (!('kind' in parsed))
+    return { ...parsed, ...('expected' in parsed && parsed.expected === forms && { expected: controlForms }) };
+  return parsed.kind === 'tcp' ? parsed : { expected: controlForms, hint: 'control.socket is the unix socket' };
+}
+
+export const controlForms = 'an address such as "127.0.0.1:9700", "[::1]:9700" or "0.0.0.0:9700"';
 
 /** Whether two sockets cannot both be bound, because they are the same or one stands for all addresses of the other. */
 export function collide(a: ListenSpec, b: ListenSpec): boolean {

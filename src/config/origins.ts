@@ -54,8 +54,11 @@ function effective({ settings, spec }: Explainable): View {
       ]),
     ),
     apps: Object.fromEntries(spec.apps.map((app) => [app.name, effectiveApp(app, settings.apps[app.name])])),
-    resources: { sample_every: settings.resources.sample_every },
-    control: { socket: spec.controlSocket ?? 'control.sock in the runtime directory' },
+    resources: settings.resources,
+    control: {
+      socket: spec.controlSocket ?? 'control.sock in the runtime directory',
+      http: spec.controlHttp?.url ?? null,
+    },
   };
 }
 

@@ -6,6 +6,7 @@ import { commandOf } from './command.ts';
 import { listOf } from './fields.ts';
 import { parseListen } from './listen.ts';
 import type { AppSettings } from './schema.ts';
+import { upperBound } from './staffing.ts';
 import { quoted, type Path } from './tree.ts';
 
 export function readyOf(app: AppSettings, path: Path, building: Building): ReadySpec {
@@ -130,7 +131,7 @@ export function tooFewPorts(slots: number, port: number): string {
   return `expected room for ${slots} ports up to 65535 (workers, spares and max_surge), found ${port}`;
 }
 
-/** How many slots there are at most, as long as nobody scales. */
+/** How many slots there are at most, as long as nobody scales; `auto` keeps to the ports that there are. */
 export function slotsOf(app: AppSettings): number {
-  return Math.max(1, app.workers + app.spares + app.reload.max_surge);
+  return Math.max(1, upperBound(app) + app.spares + app.reload.max_surge);
 }

@@ -2,8 +2,7 @@
  * Every key of the config with its documentation, kind and default: the one source of the checks, of the JSON Schema
  * in schema/ and of the reference. What depends on several keys is checked when the Spec is built.
  *
- * `given` keys must be there, `usual` ones have a default, `orNone` and `maybe` ones are not set without a value, and
- * `later` ones are refused as "not supported yet".
+ * `given` keys must be there, `usual` ones have a default, `orNone` and `maybe` ones are not set without a value.
  */
 import * as z from 'zod/mini';
 import { globPattern } from '../core/glob.ts';
@@ -20,11 +19,12 @@ import {
   group,
   jsonHasOneOf,
 } from './fields.ts';
-import { judged, later, laterPercent, maybe, octal, orNone, section, shaped, signal } from './fields.ts';
-import { size, text, usual, whole, wholeOrLater, type Wrong } from './fields.ts';
-import { parseListen } from './listen.ts';
+import { judged, maybe, octal, orNone, percent, section, shaped, signal } from './fields.ts';
+import { size, text, usual, whole, type Wrong } from './fields.ts';
+import { controlForms, parseControlAddress, parseListen } from './listen.ts';
 import { appNameLike, appNamePattern, namePattern } from './names.ts';
 import { healthSchema, readySchema, whyNoPattern } from './probe-schema.ts';
+import { memoryBudgetSchema, workersSchema } from './staffing-schema.ts';
 
 const name = () => shaped('a name of letters, digits, ., _ and - (at most 63)', namePattern);
 const path = () => filled('a path');
@@ -99,9 +99,6 @@ const listenAddress = () =>
 const listen = z.union([listenAddress(), z.array(listenAddress(), { error: 'a list of addresses' })], {
   error: 'an address or a list of addresses',
 });
-
-const isLaterNumber = (value: unknown): boolean =>
-  value === 'auto' || (typeof value === 'object' && value !== null && !Array.isArray(value));
 
 const backoff = section('backoff', {
   initial: usual(
@@ -213,7 +210,11 @@ const app = section('an app', {
     'A Node script (CommonJS or ESM, unmodified) and its arguments, relative to cwd. Instead of command.',
     command('a script, with its arguments'),
   ),
-  workers: usual('How many workers run.', wholeOrLater(0, 1000, isLaterNumber), 1),
+  workers: usual(
+    'How many workers run. auto: one for each usable CPU, as far as resources.memory_budget allows. A map: between min and max, by CPU and accept queue.',
+    workersSchema,
+    1,
+  ),
   listen: usual(
     'Sockets that all workers share, as fds from 3 on: "127.0.0.1:8000", ":8000", "[::1]:8000", "unix:/run/app.sock".',
     listen,
@@ -291,6 +292,11 @@ const app = section('an app', {
 
 // ---------------------------------------------------------------- the config
 
+const controlAddress = text(controlForms, (value) => {
+  const parsed = parseControlAddress(value);
+  return 'kind' in parsed ? null : parsed;
+});
+
 function appName(key: string): Wrong | null {
   if (appNamePattern.test(key)) return null;
   const like = appNameLike(key);
@@ -319,8 +325,12 @@ export const configSchema = section('the config', {
   resources: group(
     'The resources of the host.',
     section('resources', {
-      memory_budget: laterPercent('How much of the memory workers may use.', '80%'),
-      target_utilisation: laterPercent('What capacity aims at.', '70%'),
+      memory_budget: usual(
+        'How much memory all workers together may have: a share of what this host or its cgroup may use, or a size.',
+        memoryBudgetSchema,
+        '80%',
+      ),
+      target_utilisation: usual('What `supervise capacity` aims at.', percent(1, 100), '70%'),
       sample_every: usual('How often CPU and memory of the workers are sampled.', duration({ ms: 100 }), '2s'),
     }),
     {},
@@ -329,7 +339,10 @@ export const configSchema = section('the config', {
     'How the master is controlled.',
     section('control', {
       socket: orNone('The control socket. Default: control.sock in the runtime directory.', path()),
-      http: later('An address for the web dashboard.', [null]),
+      http: orNone(
+        'Serves the control API and metrics over TCP as well, with a token: "127.0.0.1:9700". A port alone is one of 127.0.0.1.',
+        controlAddress,
+      ),
     }),
     {},
   ),

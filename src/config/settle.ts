@@ -77,7 +77,7 @@ type Primitive = 'string' | 'number' | 'boolean';
 /** An expanded text as the first type that the schema accepts and that the text can stand for. */
 function typed(text: string, accepted: ReadonlySet<string>): Scalar {
   const anything = accepted.has('any');
-  if (text === '' && (accepted.has('null') || !accepted.has('string'))) return null;
+  if (text === '' && (accepted.has('null') || accepted.has('number') || !accepted.has('string'))) return null;
   if ((anything || accepted.has('number')) && /^[-+]?\d+(\.\d+)?(e[-+]?\d+)?$/i.test(text)) return Number(text);
   if ((anything || accepted.has('boolean')) && (text === 'true' || text === 'false')) return text === 'true';
   return text;

@@ -63,6 +63,11 @@ export class ControlClient {
     return this.#parse<History>(await this.#text(`/v1/history?target=${encodeURIComponent(target)}&span=${span}`));
   }
 
+  /** How the host was used in the last `lastMs`, and what follows, as it was sent. */
+  async capacityJson(lastMs: number): Promise<string> {
+    return (await this.#text(`/v1/capacity?lastMs=${lastMs}`)).trimEnd();
+  }
+
   events(query: { since: number; follow: boolean }, waiting: Waiting = {}): AsyncGenerator<Event> {
     return this.#stream<Event>(
       'GET',

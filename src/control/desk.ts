@@ -2,10 +2,11 @@
  * Where requests arrive: finds the route, reads the fields, answers; knows the open streams. Whatever goes wrong with a
  * request is the answer to it, and nothing of it goes further.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Served } from './face.ts';
 import type { StreamLimits } from './line-stream.ts';
 import { LineStream } from './line-stream.ts';
+import { Metrics } from './metrics/metrics.ts';
 import type { Exchange } from './routes.ts';
 import { answer, pathFields, routeFor } from './routes.ts';
 import type { Fields } from './wire.ts';
@@ -23,6 +24,7 @@ export class Desk {
   readonly #served: Served;
   readonly #limits: DeskLimits;
   readonly #streams = new Set<LineStream>();
+  readonly #metrics: Metrics;
   readonly #forget: () => void;
   #followers = 0;
   #snapshot: { readonly json: string; readonly atMs: number } | null = null;
@@ -30,8 +32,10 @@ export class Desk {
   constructor(served: Served, limits: DeskLimits) {
     this.#served = served;
     this.#limits = limits;
-    this.#forget = served.master.subscribe(() => {
+    this.#metrics = new Metrics(served);
+    this.#forget = served.master.subscribe((event) => {
       this.#snapshot = null;
+      this.#metrics.take(event);
     });
   }
 
@@ -40,8 +44,12 @@ export class Desk {
     for (const stream of this.#streams) stream.end();
   }
 
-  /** Never rejects. */
-  async receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Never rejects. `admit` throws where this request is not to be answered. */
+  async receive(
+    request: IncomingMessage,
+    response: ServerResponse,
+    admit: (request: IncomingMessage, path: string) => void = () => {},
+  ): Promise<void> {
     request.on('error', () => {});
     response.on('error', () => {});
     response.setTimeout(this.#limits.stallMs * 3, () => {
@@ -49,10 +57,11 @@ export class Desk {
     });
     try {
       const url = urlOf(request);
+      admit(request, url.pathname);
       const route = routeFor(request.method ?? '', url.pathname);
       const fields = route.method === 'GET' ? Object.fromEntries(url.searchParams) : await this.#body(request);
       const params = pathFields(route, url.pathname) ?? {};
-      await answer(route, this.#exchange({ fields, params }, response));
+      await answer(route, this.#exchange({ fields, params }, request, response));
     } catch (error) {
       sendError(response, error);
     }
@@ -62,12 +71,14 @@ export class Desk {
     return parseBody(await readBody(request, this.#limits.maxBodyBytes));
   }
 
-  #exchange(asked: Pick<Exchange, 'fields' | 'params'>, response: ServerResponse): Exchange {
+  #exchange(asked: Pick<Exchange, 'fields' | 'params'>, request: IncomingMessage, response: ServerResponse): Exchange {
     return {
       served: this.#served,
       ...asked,
       snapshotJson: () => this.#snapshotJson(),
       json: (text) => send(response, 200, text),
+      text: (contentType, text) => write(response, 200, { 'content-type': contentType }, text),
+      metrics: () => this.#metrics.scrape(request.headers.accept ?? ''),
       open: (kind) => this.#open(kind, response),
     };
   }
@@ -130,9 +141,12 @@ function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
 }
 
 function send(response: ServerResponse, status: number, text: string): void {
-  const body = `${text}\n`;
+  write(response, status, { 'content-type': 'application/json' }, `${text}\n`);
+}
+
+function write(response: ServerResponse, status: number, headers: OutgoingHttpHeaders, body: string): void {
   response.writeHead(status, {
-    'content-type': 'application/json',
+    ...headers,
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
     'connection': 'close',
@@ -143,5 +157,6 @@ function send(response: ServerResponse, status: number, text: string): void {
 function sendError(response: ServerResponse, error: unknown): void {
   if (response.headersSent) return void response.destroy();
   const { status, body } = errorAnswer(error);
-  send(response, status, JSON.stringify(body));
+  const challenge = status === 401 ? { 'www-authenticate': 'Bearer realm="supervise"' } : {};
+  write(response, status, { 'content-type': 'application/json', ...challenge }, `${JSON.stringify(body)}\n`);
 }

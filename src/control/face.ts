@@ -4,6 +4,7 @@
  */
 import type { Command, Event, LogLine, Reply, Snapshot, Target } from '../core/protocol.ts';
 import type { History, HistorySpan } from '../core/history.ts';
+import type { CapacityReport } from '../core/capacity.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 
@@ -17,6 +18,8 @@ export interface MasterFace {
   why(target: Target, n: number): Why;
   /** CPU and memory of `host`, an app or a worker. @throws SuperviseError unknown-target */
   history(target: string, span: HistorySpan): History;
+  /** How the host was used in the last `spanMs`, and what follows. */
+  capacity(spanMs: number): CapacityReport;
 }
 
 /** Both null: every line. `source`: a worker's id or `hook.NAME`. */
@@ -34,11 +37,23 @@ export interface LogFace {
 /** Reads the config that the master was started with again. @throws SuperviseError config-invalid, config-not-found */
 export type Reread = () => Promise<Spec>;
 
+/** What the master's own process uses. */
+export interface OwnUsage {
+  /** User and system time since its start. */
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  /** null: not known. */
+  readonly openFiles: number | null;
+  /** Time in which its event loop did not wait. */
+  readonly loopBusySeconds: number;
+}
+
 /** What the routes work with. `reread` is null when the master was started without a config file. */
 export interface Served {
   readonly master: MasterFace;
   readonly logs: LogFace;
   readonly reread: Reread | null;
+  own(): OwnUsage;
 }
 
 /** The body of every answer that is not a success. `code` is one of `errorCodes`. */

@@ -4,11 +4,13 @@
  * Reading routes answer at once; with `follow` they stay open and stream JSON lines. Operations stream JSON lines and
  * end with `{"type":"result", ...}`. Every error is `{"error": {code, message, hint, exitCode, lastLines}}`.
  */
+import { capacitySpan } from '../core/capacity.ts';
 import { SuperviseError } from '../core/errors.ts';
 import { historySpans, hostTarget, type HistorySpan } from '../core/history.ts';
 import type { Command, LogLine, Snapshot } from '../core/protocol.ts';
 import type { LogFilter, Served } from './face.ts';
 import type { LineStream } from './line-stream.ts';
+import type { MetricsText } from './metrics/metrics.ts';
 import { runOperation } from './operations.ts';
 import type { Fields } from './wire.ts';
 import { HttpError, flagFrom, namesFrom, numberFrom, onlyKnown, scaleFrom, signalFrom, targetFrom } from './wire.ts';
@@ -23,6 +25,9 @@ export interface Exchange {
   /** The snapshot as JSON; shared by requests that come close together. */
   snapshotJson(): string;
   json(text: string): void;
+  text(contentType: string, text: string): void;
+  /** The metrics, in the format that the client prefers. */
+  metrics(): Promise<MetricsText>;
   /** `short`: it ends by itself. `follow`: it stays open, and only so many may. @throws HttpError 503 */
   open(kind: 'short' | 'follow'): LineStream;
 }
@@ -37,6 +42,23 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/',
+    summary: 'what is to be found here, as text',
+    fields: [],
+    handler: ({ text }) => text(plainText, frontPage),
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    summary: 'metrics for Prometheus, in its text format or as OpenMetrics',
+    fields: [],
+    handler: async ({ metrics, text }) => {
+      const found = await metrics();
+      text(found.contentType, found.text);
+    },
+  },
   {
     method: 'GET',
     path: '/v1',
@@ -92,6 +114,13 @@ export const routes: readonly Route[] = [
     handler: history,
   },
   {
+    method: 'GET',
+    path: '/v1/capacity',
+    summary: 'how well the host was used in the last `lastMs`, and what follows: figures, what binds, advice',
+    fields: ['lastMs'],
+    handler: capacity,
+  },
+  {
     method: 'POST',
     path: '/v1/stop',
     summary: 'stops the master: how = graceful (default), quick or now',
@@ -142,6 +171,17 @@ export const routes: readonly Route[] = [
     },
   },
 ];
+
+const plainText = 'text/plain; charset=utf-8';
+
+const frontPage = `This is supervise: the control API of one master.
+
+GET /v1         lists the routes
+GET /v1/status  the master, its apps and workers
+GET /metrics    metrics for Prometheus
+
+Over TCP all of these need the header "Authorization: Bearer TOKEN"; the master's log says where the token is.
+`;
 
 /** @throws HttpError 404 no such path, 405 no such method there */
 export function routeFor(method: string, path: string): Route {
@@ -234,6 +274,12 @@ function spanFrom(value: unknown): HistorySpan {
   const span = historySpans.find((one) => one === (value ?? 'fine'));
   if (span !== undefined) return span;
   throw new HttpError(400, `span: expected fine or day, found ${String(JSON.stringify(value)).slice(0, 60)}`);
+}
+
+function capacity({ served, fields, json }: Exchange): void {
+  const { leastMs, mostMs } = capacitySpan;
+  const lastMs = numberFrom(fields.lastMs, 'lastMs', { least: leastMs, most: mostMs, absent: mostMs });
+  json(JSON.stringify(served.master.capacity(lastMs)));
 }
 
 const mostLines = 100_000;

@@ -1,16 +1,19 @@
 /**
- * The control server: HTTP/JSON on a unix socket that only its owner can open.
+ * The control server: HTTP/JSON on a unix socket that only its owner can open; and, where the config says so, on a TCP port
+ * with a token (see http-door.ts).
  *
  * A client can do nothing to the master but send it commands: a request has to be complete in time, a body and a head
  * have limits, a connection serves one request, only so many are open and only so many of these may follow a stream,
  * a reader that does not read is dropped, and whatever a handler throws becomes an answer.
  */
-import type { Server } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import type { DeskLimits } from './desk.ts';
 import { Desk } from './desk.ts';
 import type { ErrorBody, Served } from './face.ts';
+import type { HttpDoor } from './http-door.ts';
+import { admission } from './http-door.ts';
 import { linkSocket, listenPrivately, unlinkSocket } from './socket-file.ts';
 
 export interface ControlLimits extends DeskLimits {
@@ -38,6 +41,8 @@ export interface ServeOptions extends Served {
   readonly socketPath: string;
   /** A symlink to make to the socket, for clients that know only the name; null or the same path: none. */
   readonly link?: string | null;
+  /** null: no TCP port. */
+  readonly http?: HttpDoor | null;
   /** For tests; the defaults are the promise. */
   readonly limits?: Partial<ControlLimits>;
 }
@@ -54,6 +59,28 @@ export async function serve(options: ServeOptions): Promise<ControlServer> {
   const limits = { ...defaultLimits, ...options.limits };
   const link = options.link ?? null;
   const desk = new Desk(contained(options), limits);
+  const server = newServer(limits, (request, response) => void desk.receive(request, response));
+  await listenPrivately(server, options.socketPath);
+  // an accept that fails (no fds left) is the client's trouble
+  server.on('error', () => {});
+  const warning = linkSocket(link, options.socketPath);
+  const servers = [server, ...(options.http ? [await openDoor(options.http, desk, limits)] : [])];
+  return { warning, close: () => close(servers, desk, () => unlinkSocket(link, options.socketPath)) };
+}
+
+/** A server of its own, with a count of connections of its own: who floods the port does not keep the operator out of the socket. */
+async function openDoor(door: HttpDoor, desk: Desk, limits: ControlLimits): Promise<Server> {
+  const admit = admission(door);
+  const server = newServer(limits, (request, response) => void desk.receive(request, response, admit));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(door.handle, resolve);
+  });
+  server.on('error', () => {});
+  return server;
+}
+
+function newServer(limits: ControlLimits, receive: RequestListener): Server {
   const server = createServer(
     {
       headersTimeout: limits.headTimeoutMs,
@@ -62,19 +89,15 @@ export async function serve(options: ServeOptions): Promise<ControlServer> {
       keepAliveTimeout: limits.headTimeoutMs,
       requireHostHeader: false,
     },
-    (request, response) => void desk.receive(request, response),
+    receive,
   );
   server.maxConnections = limits.maxConnections;
   server.on('clientError', refuseClient);
-  await listenPrivately(server, options.socketPath);
-  // an accept that fails (no fds left) is the client's trouble
-  server.on('error', () => {});
-  const warning = linkSocket(link, options.socketPath);
-  return { warning, close: () => close(server, desk, () => unlinkSocket(link, options.socketPath)) };
+  return server;
 }
 
 /** What a listener of ours throws must not reach the one who reports. */
-function contained({ master, logs, reread }: Served): Served {
+function contained({ master, logs, reread, own }: Served): Served {
   const guard =
     <T>(fn: (value: T) => void) =>
     (value: T) => {
@@ -86,12 +109,14 @@ function contained({ master, logs, reread }: Served): Served {
     };
   return {
     reread,
+    own,
     master: {
       snapshot: () => master.snapshot(),
       handle: (command) => master.handle(command),
       recentEvents: () => master.recentEvents(),
       why: (target, n) => master.why(target, n),
       history: (target, span) => master.history(target, span),
+      capacity: (spanMs) => master.capacity(spanMs),
       subscribe: (listener) => master.subscribe(guard(listener)),
     },
     logs: {
@@ -101,13 +126,13 @@ function contained({ master, logs, reread }: Served): Served {
   };
 }
 
-function close(server: Server, desk: Desk, unlink: () => void): void {
-  if (!server.listening) return;
+function close(servers: readonly Server[], desk: Desk, unlink: () => void): void {
+  if (!servers.some((server) => server.listening)) return;
   unlink();
-  server.close();
+  for (const server of servers) server.close();
   desk.close();
-  server.closeIdleConnections();
-  setTimeout(() => server.closeAllConnections(), 500).unref();
+  for (const server of servers) server.closeIdleConnections();
+  setTimeout(() => servers.forEach((server) => server.closeAllConnections()), 500).unref();
 }
 
 /** What the parser refuses: no HTTP, an endless head, a head or body that did not come in time. */

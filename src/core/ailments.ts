@@ -7,6 +7,7 @@
  * | `health`       | so many probes in a row have failed                   |
  * | `memory-limit` | so many samples in a row were above limits.memory     |
  * | `lifetime`     | it has reached its lifetime, shortened by its jitter  |
+ * | `memory-budget` | all workers together are over the budget, and it has grown most (budget.ts) |
  * | `stranded`     | nothing is wrong with it: its successor is to serve what waits at a listener that no worker has |
  *
  * Rules
@@ -17,7 +18,14 @@
  */
 import type { Cause } from './protocol.ts';
 
-export const ailments = ['stall', 'health', 'memory-limit', 'stranded', 'lifetime'] as const satisfies readonly Cause[];
+export const ailments = [
+  'stall',
+  'health',
+  'memory-limit',
+  'memory-budget',
+  'stranded',
+  'lifetime',
+] as const satisfies readonly Cause[];
 export type Ailment = (typeof ailments)[number];
 
 export interface Illness {

@@ -70,6 +70,7 @@ const sentences: Sentences = {
   'worker.stalled': (e) => ['warn', `${e.worker} hangs: ${e.reason}; ${whatNext(e)}`],
   'worker.unhealthy': (e) => ['warn', `${e.worker} is not healthy: ${e.reason}; ${whatNext(e)}`],
   'worker.over_memory': (e) => ['warn', `${e.worker} is over its memory limit: ${e.reason}; ${whatNext(e)}`],
+  'worker.over_budget': (e) => ['warn', `${e.worker}: ${e.reason}; ${whatNext(e)}`],
   'worker.over_lifetime': (e) => ['info', `${e.worker}: ${e.reason}; ${whatNext(e)}`],
   'worker.makes_room': (e) => ['warn', `${e.worker}: ${e.reason}; ${whatNext(e)}`],
   'worker.recovered': (e) => ['info', `${e.worker} ${e.from === 'stall' ? 'goes on again' : 'is healthy again'}`],
@@ -85,7 +86,9 @@ const sentences: Sentences = {
   'app.completed': (e) => ['info', `${e.app} has completed its work`],
   'app.scaled': (e) => [
     'info',
-    `${e.app} is scaled from ${e.from} to ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`,
+    e.from === e.to
+      ? `${e.app} stays at ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`
+      : `${e.app} is scaled from ${e.from} to ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`,
   ],
   'app.would_scale': (e) => [
     'info',
@@ -95,12 +98,18 @@ const sentences: Sentences = {
   'app.unbalanced': (e) => ['warn', `${e.app}: ${e.message}`],
   'app.balanced': (e) => ['info', `${e.app}: connections no longer pile up on one worker`],
 
+  'budget.ok': (e) => ['info', e.message],
+  'budget.near': (e) => ['warn', e.message],
+  'budget.over': (e) => ['warn', e.message],
+
   'master.starting': (e) => ['info', `supervise starts (pid ${e.pid})`],
   'master.running': () => ['info', 'all apps are running'],
   'master.reloading': () => ['info', 'reloading'],
   'master.stopping': () => ['info', 'stopping'],
   'master.stopped': (e) => [e.exitCode === 0 ? 'info' : 'error', `supervise ends with exit code ${e.exitCode}`],
   'master.warning': (e) => ['warn', e.message],
+
+  'control.listening': (e) => ['info', `the control API is at ${e.url}; its token is in ${e.tokenFile}`],
 
   'hook.pending': (e) => [e.message === '' ? 'debug' : 'info', `${hookName(e)} ${e.message || 'waits for its turn'}`],
   'hook.running': (e) => ['info', `${hookName(e)} runs${e.attempt > 1 ? ` (attempt ${e.attempt})` : ''}`],
@@ -165,6 +174,7 @@ const causeInWords: Readonly<Record<Cause, string>> = {
   'start-timeout': 'it was not ready in time',
   'oom': 'out of memory',
   'memory-limit': 'over its memory limit',
+  'memory-budget': 'over the memory budget, and it had grown most',
   'lifetime': 'it has reached its lifetime',
   'stranded': 'its successor serves connections that wait where no worker is left',
   'health': 'it was not healthy',

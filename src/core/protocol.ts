@@ -47,6 +47,7 @@ export const causes = [
   'start-timeout', // not ready within ready_timeout
   'oom', // the kernel ended it for want of memory; proved, never guessed
   'memory-limit', // limits.memory
+  'memory-budget', // resources.memory_budget was used up, and it had grown most
   'lifetime', // limits.lifetime
   'stranded', // it made room for a worker that serves what waited at a listener that no worker had
   'health', // its probes failed
@@ -165,6 +166,7 @@ export type EventBody =
         | 'worker.stalled'
         | 'worker.unhealthy'
         | 'worker.over_memory'
+        | 'worker.over_budget'
         | 'worker.over_lifetime'
         | 'worker.makes_room';
       readonly reason: string;
@@ -193,9 +195,18 @@ export type EventBody =
       readonly message: string;
     }
   | { readonly type: 'app.balanced'; readonly app: string }
+  /** The memory of all workers against `resources.memory_budget`. `message`: the arithmetic. */
+  | {
+      readonly type: `budget.${BudgetLevel}`;
+      readonly budgetBytes: number | null;
+      readonly usedBytes: number | null;
+      readonly message: string;
+    }
   | { readonly type: `master.${MasterState}`; readonly pid: number }
   | { readonly type: 'master.stopped'; readonly exitCode: number }
   | { readonly type: 'master.warning'; readonly message: string }
+  /** The control API is served over TCP as well. */
+  | { readonly type: 'control.listening'; readonly url: string; readonly tokenFile: string }
   | {
       readonly type: `hook.${HookState}`;
       readonly phase: HookPhase;

@@ -24,6 +24,8 @@ export interface Spec {
   readonly targetUtilisation: number;
   /** The control socket, absolute; null means RUNTIME/control.sock. */
   readonly controlSocket: string | null;
+  /** Where the control API is served over TCP as well; null: nowhere. */
+  readonly controlHttp: TcpListenSpec | null;
 }
 
 export type MemoryBudgetSpec =
@@ -108,13 +110,16 @@ export interface ScaledStaffing {
   readonly dryRun: boolean;
 }
 
+export interface TcpListenSpec {
+  readonly kind: 'tcp';
+  /** '': IPv6 and IPv4. */
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+}
+
 export type ListenSpec =
-  | {
-      readonly kind: 'tcp';
-      readonly host: string;
-      readonly port: number;
-      /** '' host: IPv6 and IPv4. */ readonly url: string;
-    }
+  | TcpListenSpec
   | {
       readonly kind: 'unix';
       readonly path: string;

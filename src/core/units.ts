@@ -59,16 +59,21 @@ export function parseSize(text: string): Parsed {
   return { ok: true, value: Math.round(Number(count) * scaleBytes) };
 }
 
-/** `80%` -> 0.8; from 0% to 100%. */
-export function parsePercent(text: string): Parsed {
+/** `80%` -> 0.8; within the two bounds, which are percentages. */
+export function parsePercent(text: string, least = 0, most = 100): Parsed {
   const written = text.trim();
-  const value = new RegExp(percentPattern).test(written) ? Number(written.slice(0, -1)) / 100 : Number.NaN;
-  if (value >= 0 && value <= 1) return { ok: true, value };
+  const percent = new RegExp(percentPattern).test(written) ? Number(written.slice(0, -1)) : Number.NaN;
+  if (percent >= least && percent <= most) return { ok: true, value: percent / 100 };
   return {
     ok: false,
-    expected: 'a percentage from 0% to 100%',
-    suggestion: isBareNumber(written) ? `${written}%` : null,
+    expected: `a percentage from ${least}% to ${most}%`,
+    suggestion: isBareNumber(written) ? `${asPercent(Number(written))}%` : null,
   };
+}
+
+/** 0.7 was meant to be a share, 70 a percentage. */
+function asPercent(bare: number): string {
+  return bare > 0 && bare <= 1 ? trimmed(bare * 100, 2) : String(bare);
 }
 
 /**

@@ -150,6 +150,8 @@ function endInWords(record: ExitRecord): readonly [string, string | null] {
       return ['was not ready in time and was ended', `${exit}${withReason(record)}`];
     case 'memory-limit':
       return ['was ended for being over its memory limit', record.reason ?? record.oom];
+    case 'memory-budget':
+      return ['was replaced because all workers together were over the memory budget', record.reason];
     case 'stranded':
       return ['was replaced to make room', record.reason];
     case 'lifetime':

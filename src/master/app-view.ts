@@ -6,19 +6,21 @@ import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState } from '../core/protocol.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
 import type { AppSpec } from '../core/spec.ts';
-import type { TreeSample } from '../ports.ts';
 import { uncounted, type Connections } from './connections.ts';
 import type { Crew, Trouble } from './crew.ts';
 import type { AppNow } from './history.ts';
 import { givenUp, neverReady, workerSnapshot } from './describe.ts';
+import type { Measures } from './measures.ts';
 import type { Revisions } from './revisions.ts';
+import type { Staffing } from './staffing.ts';
 import type { Ward } from './ward.ts';
 
 /** What the app knows at this moment besides its workers. */
 export interface AppFacts {
   readonly phase: AppPhase;
-  /** How many workers should serve, and how many more should stand by. */
+  /** How many workers should serve, who says so, and how many more should stand by. */
   readonly replicas: number;
+  readonly staffing: Pick<Staffing, 'stage' | 'reason'>;
   readonly spares: number;
   /** It has had a ready worker since the master started. */
   readonly served: boolean;
@@ -29,8 +31,7 @@ export interface AppViewParts {
   readonly crew: Crew;
   readonly revisions: Revisions;
   readonly ward: Ward;
-  /** The last sample of each worker. */
-  readonly samples: ReadonlyMap<string, TreeSample>;
+  readonly measures: Measures;
   readonly connections: Connections;
   /** What an operator should know. */
   readonly warnings: ReadonlyMap<string, string>;
@@ -60,9 +61,18 @@ export class AppView {
   }
 
   get state(): AppState {
+    const state = this.#stateOfWorkers;
+    const { stage } = this.#facts.staffing;
+    // The number of workers is not known yet, or they have just been started.
+    const isOneOfMany = stage === 'measuring' && (state === 'completed' || state === 'failed');
+    const isStaffed = stage !== 'measuring' && stage !== 'filling';
+    return isOneOfMany || (!isStaffed && (state === 'running' || state === 'degraded')) ? 'starting' : state;
+  }
+
+  get #stateOfWorkers(): AppState {
     const states = this.#crew.up().map((runner) => runner.state);
-    const { replicas, ...facts } = this.#facts;
-    return appStateOf({ ...facts, goal: replicas, states });
+    const { phase, replicas, spares, served } = this.#facts;
+    return appStateOf({ phase, goal: replicas, spares, served, states });
   }
 
   /** How many serve: they are ready, and in the rotation. */
@@ -118,14 +128,22 @@ export class AppView {
 
   get startIsOver(): boolean {
     if (this.ended !== null) return true;
+    if (this.#facts.staffing.stage === 'measuring') return false;
     const firstBoots = this.#crew.up().filter(({ life }) => life.state === 'starting' && life.restarts === 0).length;
-    return startIsOver(this.state, this.#facts.served, firstBoots);
+    return startIsOver(this.#stateOfWorkers, this.#facts.served, firstBoots);
   }
 
   /** Every worker has ended for good; `failed`: one of them badly. null: something can still run. */
   get ended(): 'completed' | 'failed' | null {
-    const { phase, replicas } = this.#facts;
-    if (phase !== 'active' || replicas === 0 || this.#crew.size < this.wanted || !this.#crew.isOver()) return null;
+    const { phase, replicas, staffing } = this.#facts;
+    if (
+      staffing.stage === 'measuring' ||
+      phase !== 'active' ||
+      replicas === 0 ||
+      this.#crew.size < this.wanted ||
+      !this.#crew.isOver()
+    )
+      return null;
     return this.#crew.all().some(({ life }) => life.state === 'failed') ? 'failed' : 'completed';
   }
 
@@ -152,10 +170,10 @@ export class AppView {
 
   /** What its history is made of. */
   now(): AppNow {
-    const { samples, connections } = this.#parts;
+    const { measures, connections } = this.#parts;
     const workers = this.#crew.all().map(({ id, pid }) => ({
       id,
-      sample: pid === null ? undefined : samples.get(id),
+      sample: pid === null ? undefined : measures.last.get(id),
       queue: connections.of(id, pid)?.queue ?? null,
     }));
     const { name } = this.#revisions.goal.app;
@@ -165,7 +183,7 @@ export class AppView {
   snapshot(): AppSnapshot {
     const workers = this.#crew.all().sort((a, b) => a.slot - b.slot || a.number - b.number);
     const { goal, rollout } = this.#revisions;
-    const { ward, samples, connections, warnings } = this.#parts;
+    const { ward, measures, connections, warnings } = this.#parts;
     const { app, revision } = goal;
     const nowMs = this.#parts.nowMs();
     const notes = [
@@ -181,7 +199,7 @@ export class AppView {
       goal: this.#facts.replicas,
       ready: this.ready,
       spares: this.#standby(),
-      staffing: staffingOf(app),
+      staffing: { ...staffingOf(app), reason: this.#facts.staffing.reason },
       revision,
       listen: app.listen.map((listen) => listen.url),
       ...(app.listen.length > 0 ? connections.figures : uncounted),
@@ -189,14 +207,14 @@ export class AppView {
       workers: workers.map((runner) => {
         const illness = ward.illnessOf(runner.id);
         const counted = connections.of(runner.id, runner.pid);
-        return workerSnapshot(runner, { sample: samples.get(runner.id), illness, counted }, nowMs);
+        return workerSnapshot(runner, { sample: measures.last.get(runner.id), illness, counted }, nowMs);
       }),
     };
   }
 }
 
-function staffingOf({ staffing, workers }: AppSpec): AppSnapshot['staffing'] {
+function staffingOf({ staffing, workers }: AppSpec): Omit<AppSnapshot['staffing'], 'reason'> {
   const { kind } = staffing;
-  if (kind === 'scaled') return { kind, min: staffing.min, max: staffing.max, reason: null };
-  return { kind, min: kind === 'auto' ? 1 : workers, max: kind === 'auto' ? null : workers, reason: null };
+  if (kind === 'scaled') return { kind, min: staffing.min, max: staffing.max };
+  return { kind, min: kind === 'auto' ? 1 : workers, max: kind === 'auto' ? null : workers };
 }

@@ -13,7 +13,9 @@ import { AppView } from './app-view.ts';
 import { Connections } from './connections.ts';
 import { Crew } from './crew.ts';
 import { neverReady } from './describe.ts';
+import { Measures } from './measures.ts';
 import { Revisions, type RolloutEnd } from './revisions.ts';
+import { Staffing, type Room, type Staffed } from './staffing.ts';
 import { Walk } from './walk.ts';
 import { Ward } from './ward.ts';
 import { WorkerRunner, type RunnerHost } from './worker-runner.ts';
@@ -26,6 +28,8 @@ export interface AppHost {
   changed(app: App): void;
   /** It has never served, and it has failed often enough (or in a way that trying again cannot mend). */
   failedToStart(app: App, error: SuperviseError): void;
+  /** Samples all workers at once: more are started when this is known. */
+  sampleNow(): void;
 }
 
 /** Each is faster than the one before: ask; ask, and kill after 2 s; kill. */
@@ -40,7 +44,7 @@ export class App {
   readonly #host: AppHost;
   readonly #runnerHost: RunnerHost;
   readonly #crew = new Crew();
-  readonly #samples = new Map<string, TreeSample>();
+  readonly measures = new Measures(this.#crew);
   readonly #connections: Connections;
   /** What an operator should know -> the worker that it is about; it goes with the worker. */
   readonly #warnings = new Map<string, string>();
@@ -48,7 +52,7 @@ export class App {
   readonly #ward: Ward;
   readonly #walk: Walk;
   readonly #news: AppNews;
-  #replicas: number;
+  readonly #staffing: Staffing;
   #phase: AppPhase = 'waiting';
   /** How it is being stopped; null: it is not. */
   #stopping: StopHow | null = null;
@@ -64,9 +68,13 @@ export class App {
     this.name = pinned.app.name;
     this.#host = host;
     this.#revisions = new Revisions(pinned, (body) => host.emit(body));
-    this.#replicas = pinned.app.workers;
     this.#lastNumber = lastNumber;
     this.#connections = new Connections(this.name, (body) => host.emit(body));
+    this.#staffing = new Staffing(pinned.app, {
+      ...{ crew: this.#crew, measures: this.measures, connections: this.#connections },
+      emit: (body) => host.emit(body),
+      isRolling: () => this.#revisions.rollout !== null || this.view.isMixed,
+    });
     this.#ward = new Ward({
       clock: host.ports.clock,
       emit: (body) => host.emit(body),
@@ -91,10 +99,10 @@ export class App {
   #makeView(): AppView {
     return new AppView({
       ...{ crew: this.#crew, revisions: this.#revisions, ward: this.#ward },
-      ...{ samples: this.#samples, connections: this.#connections, warnings: this.#warnings },
+      ...{ measures: this.measures, connections: this.#connections, warnings: this.#warnings },
       nowMs: () => this.#host.ports.clock.now(),
       facts: () => ({
-        ...{ phase: this.#phase, replicas: this.#replicas, spares: this.spares },
+        ...{ phase: this.#phase, replicas: this.replicas, staffing: this.#staffing, spares: this.spares },
         ...{ served: this.#served(), failedBoots: this.#failedBoots },
       }),
     });
@@ -105,10 +113,10 @@ export class App {
     return new Walk({
       ...{ clock, crew: this.#crew, revisions: this.#revisions, ward: this.#ward },
       emit: (body) => this.#emit(body),
-      staff: () => ({ replicas: this.#replicas, spares: this.spares }),
+      staff: () => ({ replicas: this.replicas, spares: this.spares }),
       isActive: () => this.#phase === 'active',
       add: (slot) => this.#add(slot),
-      goBackTo: (replicas) => this.#setReplicas(replicas),
+      goBackTo: (before) => this.#staffing.giveBack(before),
       forget: (workers) => workers.forEach(({ id }) => this.#forget(id)),
       warn: (worker, message) => this.#warn(worker, message),
       settled: () => this.#settled(),
@@ -128,10 +136,9 @@ export class App {
 
   /** Starts to replace all workers by those of a new revision. An unfinished rollout is superseded. */
   roll(next: Pinned): void {
-    const rescaled = this.#revisions.goal.app.workers !== next.app.workers;
     const inPlace = this.#walk.chooseWay(next);
-    this.#revisions.begin(next, { inPlace, replicasBefore: this.#replicas });
-    if (rescaled) this.#setReplicas(next.app.workers);
+    this.#revisions.begin(next, { inPlace, staffedBefore: this.#staffing.now });
+    this.#staffing.follow(next.app);
     this.settle();
   }
 
@@ -139,28 +146,24 @@ export class App {
   giveUp(revision: number, why: string): void {
     const { rollout } = this.#revisions;
     if (!rollout || !this.#revisions.giveUp(revision, why)) return;
-    this.#setReplicas(rollout.replicasBefore);
+    this.#staffing.giveBack(rollout.staffedBefore);
     this.settle();
   }
 
   /** Changes the number of workers, as the config wants it. The workers that run are not replaced. */
   rescaleTo(app: AppSpec): void {
+    this.#staffing.follow(app);
     this.#revisions.rescaled(app);
-    this.#setReplicas(app.workers);
+    this.#revisions.keepStaffed(this.#staffing.now);
     this.settle();
+    if (this.#staffing.stage === 'open') this.#host.sampleNow();
   }
 
   /** Changes the number of workers by hand. It holds until the config's `workers` changes, also when a rollout fails. */
   rescale(replicas: number): void {
-    this.#revisions.keepReplicas(replicas);
-    this.#setReplicas(replicas);
+    this.#staffing.hold(replicas);
+    this.#revisions.keepStaffed(this.#staffing.now);
     this.settle();
-  }
-
-  #setReplicas(replicas: number): void {
-    if (replicas === this.#replicas) return;
-    this.#emit({ type: 'app.scaled', app: this.name, from: this.#replicas, to: replicas, reason: null });
-    this.#replicas = replicas;
   }
 
   /** Stops these workers (null: all); each successor takes the slot of its predecessor. */
@@ -203,10 +206,27 @@ export class App {
   }
 
   /** `pid`: whose tree was sampled; a sample of an earlier process is of no use. */
-  takeSample(id: string, pid: number, sample: TreeSample): void {
-    if (this.#crew.get(id)?.pid !== pid) return;
-    this.#samples.set(id, sample);
+  takeSample(id: string, pid: number, sample: TreeSample, begunAtMs: number): void {
+    const runner = this.#crew.get(id);
+    if (runner === undefined || runner.pid !== pid) return;
+    this.measures.take(runner, sample, begunAtMs);
     this.#ward.takeSample(id, sample.memoryBytes);
+  }
+
+  /** Draws its conclusions from a sample, when all apps have taken it. */
+  review(room: Room): void {
+    if (this.#phase === 'active' && this.#staffing.review(room)) this.settle();
+  }
+
+  /** Replaces a worker gracefully, for want of memory. */
+  recycle(worker: string, reason: string): void {
+    this.#ward.takeOverBudget(worker, reason);
+  }
+
+  /** Takes a worker away, for want of memory. */
+  shed(to: number, reason: string): void {
+    this.#staffing.shed(to, reason, this.#host.ports.clock.now());
+    this.settle();
   }
 
   /** Whose connections are to be counted; null: it has no sockets. */
@@ -228,12 +248,29 @@ export class App {
 
   /** How many workers should serve. */
   get replicas(): number {
-    return this.#replicas;
+    return this.#staffing.replicas;
+  }
+
+  /** Who says so. */
+  get staffedBy(): Staffed['by'] {
+    return this.#staffing.now.by;
+  }
+
+  /** How many it is to have is not known yet: that is worked out at the next sample of those that are ready. */
+  get isUndecided(): boolean {
+    const { stage } = this.#staffing;
+    return (stage === 'open' || stage === 'measuring') && this.#crew.ready().length > 0;
+  }
+
+  /** What its workers have, or will have when all of them are there. */
+  get memoryBytes(): number {
+    const known = [...this.measures.last.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+    return Math.max(known, (this.measures.ofOneBytes ?? 0) * this.view.wanted);
   }
 
   /** How many more should stand by; none where none is to serve. */
   get spares(): number {
-    return this.#replicas === 0 ? 0 : this.spec.spares;
+    return this.replicas === 0 ? 0 : this.spec.spares;
   }
 
   get spec(): AppSpec {
@@ -273,7 +310,8 @@ export class App {
 
   #settled(): void {
     if (this.#phase === 'stopping' && this.#crew.size === 0) this.#phase = 'stopped';
-    this.#news.tellState(this.view.state, this.view.ready, this.#replicas);
+    if (this.#staffing.stage === 'filling' && this.view.startIsOver) this.#staffing.filled();
+    this.#news.tellState(this.view.state, this.view.ready, this.replicas);
     const { rollout } = this.#revisions;
     if (rollout) this.#news.tellRollout(rollout, this.#crew.up(), this.view.wanted);
     this.#host.changed(this);
@@ -289,7 +327,7 @@ export class App {
   }
 
   #forget(worker: string): void {
-    this.#samples.delete(worker);
+    this.measures.forget(worker);
     for (const [message, about] of this.#warnings) if (about === worker) this.#warnings.delete(message);
   }
 
@@ -302,10 +340,11 @@ export class App {
     }
     if (runner.life.state !== 'ready') this.#ward.discharge(runner.id);
     if (after === 'exited') {
-      this.#samples.delete(runner.id);
+      this.measures.forget(runner.id);
       if (!this.#served()) this.#countFailedBoot(runner);
     }
     this.settle();
+    if (this.#staffing.wantsSample) this.#host.sampleNow();
   }
 
   /** First failure is loud: an app that has never served is not tried for ever. */

@@ -52,6 +52,12 @@ export class Connections {
     return { connections, queue: what.queue, countedAt: isoTime(atMs) };
   }
 
+  /** How many wait to be accepted, and when they were counted; null: not known. */
+  get waiting(): { readonly waiting: number; readonly atMs: number } | null {
+    const queue = this.#counted?.what.queue ?? null;
+    return queue === null ? null : { waiting: queue, atMs: this.#counted!.atMs };
+  }
+
   /** What an operator should know. */
   get note(): string | null {
     const { state, seen } = this.#watch;

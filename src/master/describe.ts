@@ -61,6 +61,7 @@ function inWords({ ailment, reason }: Illness): string {
     'stall': 'hangs',
     'health': 'is not healthy',
     'memory-limit': 'is over its memory limit',
+    'memory-budget': 'is to be replaced',
     'lifetime': 'is to be replaced',
     'stranded': 'is to make room',
   } as const;

@@ -1,17 +1,14 @@
 /**
- * All apps of a master, and the commands that act on them: which apps there are, which come and which go, and what a
- * reload, a restart or a change of the number of workers does to them. It never waits: an operation is asked again
- * after every change until it is over.
+ * All apps of a master: which there are, which come and which go, and what a reload does to them.
  */
-import { SuperviseError } from '../core/errors.ts';
-import { checkRoom } from '../core/own-ports.ts';
-import type { AppSnapshot, Command, EventBody, ReloadCommand, Reply, Target } from '../core/protocol.ts';
+import type { SuperviseError } from '../core/errors.ts';
+import type { AppSnapshot, EventBody, ReloadCommand } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
-import type { Pinned, Ports } from '../ports.ts';
+import type { AppConnections, Pinned, Ports } from '../ports.ts';
 import { App, type AppHost } from './app.ts';
-import type { Operations, Progress } from './operations.ts';
+import type { Operations } from './operations.ts';
 import { Partings } from './partings.ts';
-import { planReload, whenQuiet, type ReloadPlan, type RunningReload } from './reload.ts';
+import { planReload, type ReloadPlan, type RunningReload } from './reload.ts';
 
 /** What the fleet needs of the master. */
 export interface FleetHost {
@@ -21,6 +18,7 @@ export interface FleetHost {
   changed(): void;
   /** One of the first apps has never served and is given up. */
   failedToStart(error: SuperviseError): void;
+  sampleNow(): void;
   /** Later hooks, and later starts, follow this spec. */
   useSpec(spec: Spec): void;
 }
@@ -57,9 +55,14 @@ export class Fleet {
     return this.#apps;
   }
 
+  /** Those that do not go. */
+  get staying(): readonly App[] {
+    return this.#apps.filter((app) => !this.#going.has(app));
+  }
+
   /** What runs, or is being rolled out; without the apps that go. */
   get spec(): Spec {
-    return { ...this.#spec, apps: this.#apps.filter((app) => !this.#going.has(app)).map((app) => app.spec) };
+    return { ...this.#spec, apps: this.staying.map((app) => app.spec) };
   }
 
   /** Pins every app of the spec. @throws SuperviseError for a program that cannot run; nothing was started */
@@ -85,7 +88,7 @@ export class Fleet {
 
   /** Whether the app of this name serves, or has done its work; one that is not there holds up nobody. */
   #serves(name: string): boolean {
-    const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
+    const app = this.staying.find((one) => one.name === name);
     return app === undefined || (app.view.startIsOver && app.view.ended !== 'failed');
   }
 
@@ -117,7 +120,7 @@ export class Fleet {
   #missing(app: App): readonly App[] {
     if (!this.#waiting.has(app)) return [];
     const names = app.spec.dependsOn.filter((name) => !this.#serves(name));
-    return this.#apps.filter((one) => names.includes(one.name) && !this.#going.has(one));
+    return this.staying.filter((one) => names.includes(one.name));
   }
 
   /** It waits for one that has failed for good, or that waits for such a one: it starts when an operator mends that. */
@@ -156,7 +159,7 @@ export class Fleet {
     try {
       this.#host.ports.sockets.bind([...plan.rolled, ...plan.added].flatMap((app) => app.listen));
       const pins = [...plan.rolled, ...plan.added].map((app) => {
-        const running = this.#apps.find((one) => one.name === app.name && !this.#going.has(one));
+        const running = this.staying.find((one) => one.name === app.name);
         return [
           app.name,
           this.#pin(app, running?.takeRevision() ?? this.#usedBy(app.name).revision + 1, plan.spec),
@@ -171,7 +174,7 @@ export class Fleet {
   }
 
   #perform(plan: ReloadPlan, prepared: ReadonlyMap<string, Pinned>): RunningReload[] {
-    const running = new Map(this.#apps.filter((app) => !this.#going.has(app)).map((app) => [app.name, app]));
+    const running = new Map(this.staying.map((app) => [app.name, app]));
     const added = plan.added.map((app) => this.#makeApp(prepared.get(app.name)!));
     const removed = plan.removed.map((name) => running.get(name)!);
     const order = plan.spec.apps.map((app) => app.name);
@@ -192,7 +195,7 @@ export class Fleet {
       const app = running.get(spec.name)!;
       const since = app.lastNumber;
       app.rescaleTo(spec);
-      return { kind: 'rescaled', app, since, to: spec.workers };
+      return { kind: 'rescaled', app, since, to: spec.staffing.kind === 'fixed' ? spec.workers : null };
     });
     const others = [
       ...rescaled,
@@ -271,80 +274,12 @@ export class Fleet {
     this.#host.ports.sockets.retain(this.#apps.flatMap((app) => app.view.listenUrls));
   }
 
-  /** @throws SuperviseError unknown-target */
-  restart(target: Target): Reply {
-    const app = this.#find(target);
-    const since = app.lastNumber;
-    const old = app.restart(target.worker);
-    const message = `restarting ${old.length} of ${app.name}`;
-    const check = () =>
-      whenQuiet(app, since, {
-        doing: message,
-        done: `restarted ${old.length} of ${app.name}`,
-        met: !old.some((id) => app.view.has(id)),
-      });
-    const operation = this.#host.operations.begin('restart', message, check);
-    this.#host.changed();
-    return { ok: true, operation, message };
-  }
-
-  scale({ app: name, change }: Extract<Command, { type: 'scale' }>): Reply {
-    const app = name === null ? this.#apps.find((one) => !this.#going.has(one)) : this.#appNamed(name);
-    if (!app) throw new SuperviseError('unknown-target', 'there is no app to scale');
-    const from = app.replicas;
-    const to = 'to' in change ? change.to : Math.max(Math.min(change.atLeast, from), from + change.by);
-    if (to > from) checkRoom(app.spec, to);
-    const since = app.lastNumber;
-    app.rescale(to);
-    const message = `scaling ${app.name} from ${from} to ${to}`;
-    const superseded: Progress = { type: 'done', ok: false, message: `${message}: changed again meanwhile` };
-    const check = () =>
-      app.replicas === to
-        ? whenQuiet(app, since, { doing: message, done: `${app.name} has ${to} workers`, met: true })
-        : superseded;
-    const operation = this.#host.operations.begin('scale', message, check);
-    this.#host.changed();
-    return { ok: true, operation, message };
-  }
-
-  retry(target: Target | null): Reply {
-    const apps = target === null ? this.#apps : [this.#find(target)];
-    const count = apps.reduce((sum, app) => sum + app.retry(target?.worker ?? null), 0);
-    return {
-      ok: true,
-      operation: null,
-      message:
-        count === 0 ? 'no worker was waiting' : `${count} ${count === 1 ? 'worker starts' : 'workers start'} now`,
-    };
-  }
-
-  signal({ target, signal }: Extract<Command, { type: 'signal' }>): Reply {
-    const count = this.#find(target).signal(target.worker, signal);
-    return { ok: true, operation: null, message: `${signal} sent to ${count} ${count === 1 ? 'worker' : 'workers'}` };
-  }
-
-  #appNamed(name: string): App {
-    const app = this.#apps.find((one) => one.name === name && !this.#going.has(one));
-    if (app) return app;
-    const known =
-      this.#apps
-        .filter((one) => !this.#going.has(one))
-        .map((one) => one.name)
-        .join(', ') || 'none';
-    throw new SuperviseError('unknown-target', `there is no app named ${name}`, { hint: `apps: ${known}` });
-  }
-
-  #find(target: Target): App {
-    const app = this.#appNamed(target.app);
-    if (target.worker === null || app.view.has(target.worker)) return app;
-    const ids =
-      app.view
-        .snapshot()
-        .workers.map((worker) => worker.id)
-        .join(', ') || 'none';
-    throw new SuperviseError('unknown-target', `there is no worker ${target.worker}`, {
-      hint: `workers of ${app.name}: ${ids}`,
-    });
+  /** The counted connections of each app that has some. */
+  takeConnections(counted: ReadonlyMap<string, AppConnections>): void {
+    for (const app of this.#apps) {
+      const one = counted.get(app.name);
+      if (one !== undefined) app.takeConnections(one);
+    }
   }
 
   #makeApp(pinned: Pinned): App {
@@ -353,6 +288,7 @@ export class Fleet {
       emit: (body) => this.#host.emit(body),
       changed: () => this.#host.changed(),
       failedToStart: (app, error) => this.#failedToStart(app, error),
+      sampleNow: () => this.#host.sampleNow(),
     };
     return new App(pinned, host, this.#usedBy(pinned.app.name).worker);
   }

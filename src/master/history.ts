@@ -91,7 +91,9 @@ export class Histories {
     for (const app of apps) {
       add(ringsIn(this.#apps, app.name, 'withStaff'), appReading(app));
       for (const worker of app.workers)
-        if (worker.sample !== undefined) add(ringsIn(this.#workers, worker.id, 'all'), workerReading(worker));
+        // Nothing in memory: it has ended, and was not waited for yet.
+        if (worker.sample !== undefined && worker.sample.memoryBytes > 0)
+          add(ringsIn(this.#workers, worker.id, 'all'), workerReading(worker));
     }
     this.#bury(apps);
     this.#storedMs ??= nowMs;

@@ -8,18 +8,24 @@
  * Every phase ends by a callback; nothing here waits.
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
-import type { Command, Event, EventBody, HostSample, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
+import type { Command, Event, EventBody, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
+import { capacityOf, type CapacityReport } from '../core/capacity.ts';
 import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
 import type { StopHow } from './app.ts';
+import { Budget } from './budget.ts';
+import { capacityFacts } from './capacity.ts';
+import { Commands } from './commands.ts';
 import { Fleet, isStopped } from './fleet.ts';
 import { Histories } from './history.ts';
 import { Hooks, type HooksOutcome } from './hooks.ts';
 import { Operations, type Progress } from './operations.ts';
 import { ExitRecorder } from './records.ts';
 import { Reloads } from './reloads.ts';
+import { repeat } from './repeat.ts';
+import { Sampling, type Looked } from './sampling.ts';
 import { EventStream, isoTime } from './stream.ts';
 
 export interface MasterOptions {
@@ -41,8 +47,6 @@ type Phase =
   | 'ended';
 
 const tickMs = 1_000;
-/** Connections are counted so many times more seldom than memory is sampled. */
-const samplesPerCount = 5;
 
 export class Master {
   readonly #ports: Ports;
@@ -51,6 +55,7 @@ export class Master {
   readonly #hooks: Hooks;
   readonly #operations: Operations;
   readonly #fleet: Fleet;
+  readonly #commands: Commands;
   readonly #reloads: Reloads;
   readonly #exits: ExitRecorder;
   readonly #histories: Histories;
@@ -60,11 +65,9 @@ export class Master {
   #reported: MasterState | null = null;
   #how: StopHow = 'graceful';
   #exit: { readonly code: ExitCode; readonly error: SuperviseError | null } = { code: ExitCode.ok, error: null };
-  #host: HostSample = {
-    ...{ cpus: 0, usableCpus: 0, cpuSource: '', cpuUtilisation: null },
-    ...{ memoryBytes: 0, memorySource: '', memoryUtilisation: null },
-  };
-  #cancels: Cancel[] = [];
+  readonly #sampling: Sampling;
+  readonly #budget: Budget;
+  #cancelTick: Cancel | null = null;
 
   constructor(spec: Spec, ports: Ports, options: MasterOptions) {
     this.#spec = spec;
@@ -84,18 +87,35 @@ export class Master {
       operations: this.#operations,
       changed: () => this.#review(),
       failedToStart: (error) => this.#phase === 'booting' && this.#fail(error),
+      sampleNow: () => this.#sampling.now(),
       useSpec: (next) => {
         this.#spec = next;
         this.#hooks.useSpec(next);
       },
     });
+    const changed = () => this.#review();
+    this.#commands = new Commands({ fleet: this.#fleet, operations: this.#operations, changed });
     this.#reloads = new Reloads({
       clock: ports.clock,
       fleet: this.#fleet,
       hooks: this.#hooks,
       operations: this.#operations,
       spec: () => this.#spec,
-      changed: () => this.#review(),
+      changed,
+    });
+    this.#budget = new Budget({
+      nowMs: () => ports.clock.now(),
+      spec: () => this.#spec.memoryBudget,
+      apps: () => this.#fleet.apps,
+      emit,
+    });
+    this.#sampling = new Sampling({
+      ports,
+      everyMs: () => this.#spec.sampleEveryMs,
+      leaders: () => this.#fleet.apps.flatMap((app) => app.view.leaders()),
+      sampled: (looked) => this.#sampled(looked),
+      toBeCounted: () => this.#fleet.apps.flatMap((app) => app.toBeCounted ?? []),
+      counted: (apps) => this.#fleet.takeConnections(apps),
     });
   }
 
@@ -122,13 +142,13 @@ export class Master {
         case 'reload':
           return this.#reloads.begin(command);
         case 'restart':
-          return this.#fleet.restart(command.target);
+          return this.#commands.restart(command.target);
         case 'scale':
-          return this.#fleet.scale(command);
+          return this.#commands.scale(command);
         case 'retry':
-          return this.#fleet.retry(command.target);
+          return this.#commands.retry(command.target);
         case 'signal':
-          return this.#fleet.signal(command);
+          return this.#commands.signal(command);
       }
     } catch (error) {
       if (error instanceof SuperviseError) return { ok: false, error };
@@ -159,6 +179,18 @@ export class Master {
     });
   }
 
+  /** How the host was used in the last `spanMs`, and what follows. */
+  capacity(spanMs: number): CapacityReport {
+    const nowMs = this.#ports.clock.now();
+    const { spec } = this;
+    const facts = capacityFacts({
+      ...{ nowMs, spanMs, spec, host: this.#sampling.host, apps: this.#fleet.snapshots() },
+      history: (target, span) => this.history(target, span),
+      exits: (target, n) => this.#ports.records.recent(target, n),
+    });
+    return capacityOf(facts, isoTime(nowMs));
+  }
+
   snapshot(): Snapshot {
     const now = this.#ports.clock.now();
     return {
@@ -170,8 +202,8 @@ export class Master {
       uptimeMs: Math.round(now - this.#startedMs),
       configFile: this.#spec.file,
       hooks: this.#hooks.results(),
-      host: this.#host,
-      budget: { budgetBytes: null, usedBytes: null, level: 'ok' },
+      host: this.#sampling.host,
+      budget: this.#budget.snapshot,
       apps: this.#fleet.snapshots(),
     };
   }
@@ -194,18 +226,9 @@ export class Master {
     }
     this.#enter('booting');
     this.#fleet.start();
-    this.#every(
-      () => tickMs,
-      () => this.#fleet.apps.forEach((app) => app.settle()),
-    );
-    this.#every(
-      () => this.#spec.sampleEveryMs,
-      () => this.#sample(),
-    );
-    this.#every(
-      () => this.#spec.sampleEveryMs * samplesPerCount,
-      () => this.#count(),
-    );
+    const settle = () => this.#fleet.apps.forEach((app) => app.settle());
+    this.#cancelTick = repeat(this.#ports.clock, () => tickMs, settle);
+    this.#sampling.start();
   }
 
   #reviewStart(): void {
@@ -300,8 +323,8 @@ export class Master {
   }
 
   #finish(): void {
-    for (const cancel of this.#cancels) cancel();
-    this.#cancels = [];
+    this.#cancelTick?.();
+    this.#sampling.stop();
     this.#ports.sockets.retain([]);
     this.#phase = 'ended';
     this.#histories.store(this.#ports.clock.now());
@@ -375,40 +398,14 @@ export class Master {
     this.#stream.emit({ type: `master.${state}`, pid: this.#options.pid });
   }
 
-  #every(periodMs: () => number, fn: () => void): void {
-    const { clock } = this.#ports;
-    let cancel: Cancel;
-    const again = () => {
-      fn();
-      if (this.#phase !== 'ended') cancel = clock.schedule(periodMs(), again);
-    };
-    cancel = clock.schedule(periodMs(), again);
-    this.#cancels.push(() => cancel());
-  }
-
-  #sample(): void {
-    const leaders = new Map(this.#fleet.apps.flatMap((app) => app.view.leaders()));
-    this.#ports.sampler.sample(leaders, (trees, host) => {
-      this.#host = host;
-      for (const app of this.#fleet.apps)
-        for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree);
-      const nowMs = this.#ports.clock.now();
-      this.#exits.takeSamples(leaders, trees, nowMs);
-      const apps = this.#fleet.apps.map((app) => app.view.now());
-      this.#histories.take(nowMs, this.#spec.sampleEveryMs, host, apps);
-    });
-  }
-
-  #count(): void {
-    const wanted = this.#fleet.apps.flatMap((app) => app.toBeCounted ?? []);
-    if (wanted.length === 0) return;
-    this.#ports.connections.count(wanted, (counted) => {
-      if (this.#phase === 'ended') return;
-      for (const app of this.#fleet.apps) {
-        const one = counted.get(app.name);
-        if (one !== undefined) app.takeConnections(one);
-      }
-    });
+  #sampled(looked: Looked): void {
+    const { atMs, leaders, trees } = looked;
+    for (const app of this.#fleet.apps)
+      for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree, atMs);
+    this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
+    const apps = this.#fleet.apps.map((app) => app.view.now());
+    this.#histories.take(this.#ports.clock.now(), this.#spec.sampleEveryMs, looked.host, apps);
+    if (!this.#isStopping) this.#budget.take(looked);
   }
 
   /** A reload waits for the end of the start; the other commands need only workers. */

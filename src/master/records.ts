@@ -139,6 +139,7 @@ export class ExitRecorder {
       case 'worker.stalled':
       case 'worker.unhealthy':
       case 'worker.over_memory':
+      case 'worker.over_budget':
       case 'worker.over_lifetime':
       case 'worker.makes_room':
         worker.reasons.set(causeOf[event.type], event.reason);
@@ -293,6 +294,7 @@ const causeOf = {
   'worker.stalled': 'stall',
   'worker.unhealthy': 'health',
   'worker.over_memory': 'memory-limit',
+  'worker.over_budget': 'memory-budget',
   'worker.over_lifetime': 'lifetime',
   'worker.makes_room': 'stranded',
 } as const satisfies Partial<Record<EventType, Cause>>;

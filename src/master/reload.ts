@@ -63,7 +63,8 @@ function inOrder(apps: readonly AppSpec[], order: readonly AppSpec[]): AppSpec[]
 export type RunningReload = { readonly app: App; readonly since: number } & (
   | { readonly kind: 'rolled'; readonly revision: number }
   | { readonly kind: 'added'; readonly error: () => SuperviseError | null; readonly blocked: () => string | null }
-  | { readonly kind: 'rescaled'; readonly to: number }
+  /** null: supervise decides itself. */
+  | { readonly kind: 'rescaled'; readonly to: number | null }
   /** It goes when the rest of the reload has succeeded; if that fails, it stays. */
   | { readonly kind: 'removed'; readonly fate: () => 'waits' | 'goes' | 'stays' }
 );
@@ -93,9 +94,13 @@ function partProgress(part: RunningReload): Progress {
     return { type: 'going', message: `${app.name} ${fate === 'goes' ? 'stops' : 'is removed when the others serve'}` };
   }
   if (part.kind === 'rescaled') {
-    const words = { doing: `scaling ${app.name} to ${part.to}`, done: `${app.name} has ${part.to} workers`, met: true };
-    if (app.replicas !== part.to)
-      return { type: 'done', ok: false, message: `${words.doing}: changed again meanwhile` };
+    const to = part.to ?? app.replicas;
+    const words = {
+      doing: `scaling ${app.name} to ${to}`,
+      done: `${app.name} has ${to} workers`,
+      met: !app.isUndecided,
+    };
+    if (app.replicas !== to) return { type: 'done', ok: false, message: `${words.doing}: changed again meanwhile` };
     return whenQuiet(app, part.since, words);
   }
   if (part.kind === 'added') {

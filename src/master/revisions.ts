@@ -6,6 +6,7 @@ import type { EventBody } from '../core/protocol.ts';
 import type { AppSpec } from '../core/spec.ts';
 import { judge, type Rollout, type RolloutWorker, type Verdict } from '../core/rollout.ts';
 import type { Pinned } from '../ports.ts';
+import type { Staffed } from './staffing.ts';
 
 export type RolloutEnd =
   | { readonly type: 'succeeded'; readonly revision: number }
@@ -25,7 +26,7 @@ export interface RolloutFailure {
 
 /** A rollout in progress, and what it has to give back when it fails. */
 export interface RunningRollout extends Rollout {
-  readonly replicasBefore: number;
+  readonly staffedBefore: Staffed;
   readonly inPlace: boolean;
 }
 
@@ -76,9 +77,9 @@ export class Revisions {
   }
 
   /** Begins to try a revision. One that was being tried is superseded. */
-  begin(next: Pinned, how: { readonly inPlace: boolean; readonly replicasBefore: number }): void {
+  begin(next: Pinned, how: { readonly inPlace: boolean; readonly staffedBefore: Staffed }): void {
     // What is given back is what was there before the first of several tries.
-    const replicasBefore = this.#rollout?.replicasBefore ?? how.replicasBefore;
+    const staffedBefore = this.#rollout?.staffedBefore ?? how.staffedBefore;
     this.#close('superseded');
     const { maxSurge, canaryMs } = next.app.reload;
     const canaries = how.inPlace ? 1 : Math.max(1, maxSurge);
@@ -88,7 +89,7 @@ export class Revisions {
       canaryMs,
       canaries,
       inPlace: how.inPlace,
-      replicasBefore,
+      staffedBefore,
     };
     this.#goal = next;
     this.#emit({ type: 'rollout.started', app: this.#app, from: this.#good.revision, to: next.revision });
@@ -111,16 +112,17 @@ export class Revisions {
     return verdict;
   }
 
-  /** The config has another number of workers now, and is the same revision else. */
+  /** The config has another number of workers now, and is the same revision else: a rollback keeps the number. */
   rescaled(app: AppSpec): void {
+    const { workers, staffing } = app;
     this.#goal = { ...this.#goal, app };
-    if (!this.#rollout) this.#good = this.#goal;
-    this.keepReplicas(app.workers);
+    this.#good = this.#rollout ? { ...this.#good, app: { ...this.#good.app, workers, staffing } } : this.#goal;
   }
 
-  /** The number of workers was changed by hand: a rollback keeps it. */
-  keepReplicas(replicasBefore: number): void {
-    if (this.#rollout) this.#rollout = { ...this.#rollout, replicasBefore };
+  /** The number of workers was changed meanwhile: a rollback keeps it. */
+  keepStaffed(now: Staffed): void {
+    if (!this.#rollout) return;
+    this.#rollout = { ...this.#rollout, staffedBefore: { ...now, app: this.#good.app } };
   }
 
   /** Ends a rollout without a verdict, and in silence: the app stops. Whoever waits for its end is told. */

@@ -10,6 +10,7 @@ import type { Crew } from './crew.ts';
 import { rolloutFailure } from './describe.ts';
 import type { Revisions } from './revisions.ts';
 import { Rotation } from './rotation.ts';
+import type { Staffed } from './staffing.ts';
 import type { Ward } from './ward.ts';
 import type { WorkerRunner } from './worker-runner.ts';
 
@@ -26,8 +27,8 @@ export interface WalkHost {
   isActive(): boolean;
   /** Starts a new worker of the goal's revision in this slot. */
   add(slot: number): void;
-  /** A rollout has failed: so many workers are wanted again. */
-  goBackTo(replicas: number): void;
+  /** A rollout has failed: as many workers are wanted again as before it. */
+  goBackTo(before: Staffed): void;
   /** These are gone for good. */
   forget(workers: readonly WorkerRunner[]): void;
   warn(worker: string, message: string): void;
@@ -158,7 +159,7 @@ export class Walk {
     );
     this.#cancelWake?.();
     this.#cancelWake = null;
-    if (verdict?.type === 'failed') this.#host.goBackTo(rollout.replicasBefore);
+    if (verdict?.type === 'failed') this.#host.goBackTo(rollout.staffedBefore);
     if (verdict?.type !== 'rolling' || verdict.againMs === null) return;
     this.#cancelWake = clock.schedule(Math.max(0, verdict.againMs - clock.now()), () => this.settle());
   }

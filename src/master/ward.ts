@@ -108,6 +108,12 @@ export class Ward {
     this.#fallIll(patient, 'memory-limit', `it used ${figures} in ${memorySamples} samples in a row`);
   }
 
+  /** The workers of all apps together are over their budget, and this one has grown most. Nobody recovers from it. */
+  takeOverBudget(worker: string, reason: string): void {
+    const patient = this.#patients.get(worker);
+    if (patient !== undefined) this.#fallIll(patient, 'memory-budget', reason);
+  }
+
   /** So many connections wait at listeners that no worker has: a new worker takes such a listener, so one makes room for it. */
   takeStranded(connections: number): void {
     this.#stranded = inARow(this.#stranded, connections > 0);
@@ -229,6 +235,7 @@ const eventOf = {
   'stall': 'worker.stalled',
   'health': 'worker.unhealthy',
   'memory-limit': 'worker.over_memory',
+  'memory-budget': 'worker.over_budget',
   'lifetime': 'worker.over_lifetime',
   'stranded': 'worker.makes_room',
 } as const;

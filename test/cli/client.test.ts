@@ -245,7 +245,18 @@ test('check: ok with a summary, or every problem at its place', async (t) => {
     err: '',
   });
   const ok = JSON.parse((await stage.run('check', '--json')).out) as { ok: boolean; apps: unknown };
-  assert.deepEqual([ok.ok, ok.apps], [true, [{ name: 'web', workers: 2, listen: ['tcp://:18080'] }]]);
+  assert.deepEqual(
+    [ok.ok, ok.apps],
+    [true, [{ name: 'web', workers: 2, staffing: { kind: 'fixed' }, listen: ['tcp://:18080'] }]],
+  );
+  for (const [workers, says] of [
+    ['auto', 'as many workers as CPUs and memory allow'],
+    ['{min: 2, max: 8}', '2 to 8 workers'],
+    ['{min: 2, max: 2}', '2 workers'],
+  ]) {
+    writeFileSync(file, `name: shop\napps:\n  web: {command: sleep 9, workers: ${workers}}\n`);
+    assert.equal((await stage.run('check')).out, `supervise.yaml: ok (shop; web: ${says})\n`);
+  }
   writeFileSync(file, 'apps:\n  web: {command: sleep 9, wrokers: 2}\n');
   const broken = await stage.run('check');
   assert.deepEqual([broken.code, broken.out], [78, '']);
@@ -268,6 +279,10 @@ test('start --dry-run starts nothing, and shows where values come from, with sec
   assert.match(out, /- migrate|- touch: touch started/);
   assert.match(out, /- web: 3 workers of sleep 9/);
   assert.match(out, /^apps\.web\.workers +3 +flag -w$/m);
+  const auto = (await stage.run('start', '--dry-run', '-w', 'auto')).out;
+  assert.match(auto, /- web: as many workers as CPUs and memory allow of sleep 9/);
+  assert.match(auto, /^apps\.web\.workers +auto +flag -w$/m);
+  assert.match(auto, /^resources\.memory_budget +80% +default$/m);
   assert.match(out, /^apps\.web\.stop\.timeout +30s +default$/m);
   assert.match(out, /^apps\.web\.command +sleep 9 +supervise\.yaml:4:\d+$/m);
   const json = (await stage.run('start', '--dry-run', '--json')).out;

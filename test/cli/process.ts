@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { serve } from '../../src/control/server.ts';
 import type { ControlServer } from '../../src/control/server.ts';
-import { FakeLogs, FakeMaster } from '../control/fake-master.ts';
+import { FakeLogs, FakeMaster, someUsage } from '../control/fake-master.ts';
 
 export interface Result {
   readonly code: number | null;
@@ -44,7 +44,7 @@ export class Stage {
     const master = new FakeMaster();
     const logs = new FakeLogs();
     master.name = name;
-    const server = await serve({ master, logs, reread: null, socketPath: this.socketPath(name) });
+    const server = await serve({ master, logs, reread: null, own: someUsage, socketPath: this.socketPath(name) });
     test.after(() => server.close());
     return { master, logs, server };
   }

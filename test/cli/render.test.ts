@@ -30,7 +30,7 @@ const worker: WorkerSnapshot = {
   uptimeMs: 11_000,
   cpuPercent: 12.5,
   memoryBytes: 48_234_496,
-  memoryKind: 'rss',
+  memoryKind: 'pss',
   processes: 1,
   connections: 31,
   queue: 0,
@@ -137,6 +137,16 @@ test('status: the master, its hooks, its apps, its workers', () => {
       '',
     ].join('\n'),
   );
+});
+
+test('status: memory in which pages may be counted several times is marked', () => {
+  const app = { ...snapshot.apps[0]!, workers: [worker, { ...worker, id: 'web.2', memoryKind: 'rss' as const }] };
+  const lines = statusText({ ...snapshot, apps: [app] }, plain).split('\n');
+  assert.deepEqual(lines.slice(-4, -1), [
+    'ID     PID   STATE  UPTIME  RESTARTS  CPU  MEM       CONNS  QUEUE  REASON',
+    'web.1  4250  ready  11s     0         13%  46MB      31     0',
+    'web.2  4250  ready  11s     0         13%  46MB rss  31     0',
+  ]);
 });
 
 test('status: why a worker was restarted stands there when nothing is more pressing', () => {

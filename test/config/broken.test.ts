@@ -144,7 +144,7 @@ const values: readonly Broken[] = [
   {
     what: 'a word for a number',
     yaml: app('workers: many'),
-    says: '4:14: apps.web.workers: expected a whole number from 0 to 1000, found "many"',
+    says: '4:14: apps.web.workers: expected a whole number from 0 to 1000, auto, or a map with min and max, found "many"',
   },
   {
     what: 'too many workers',
@@ -808,7 +808,7 @@ const variables: readonly Broken[] = [
     what: 'a variable with a value that does not fit',
     yaml: app('workers: ${COUNT}', 'stop: {timeout: "${STOP_IN}"}'),
     says: [
-      '4:14: apps.web.workers: expected a whole number from 0 to 1000, found "four" (from ${COUNT})',
+      '4:14: apps.web.workers: expected a whole number from 0 to 1000, auto, or a map with min and max, found "four" (from ${COUNT})',
       '5:21: apps.web.stop.timeout: expected a duration such as 250ms, 30s, 5m or 1m30s, found "20" (from ${STOP_IN}). Did you mean "20s"?',
     ].join('\n'),
   },
@@ -832,17 +832,129 @@ const variables: readonly Broken[] = [
   },
 ];
 
+const forms = 'a whole number from 0 to 1000, auto, or a map with min and max';
+const budgetForms = 'a percentage from 1% to 100%, or a size such as 4GB';
+const budget = (written: string) => top(`resources: {memory_budget: ${written}}`);
+
+const staffing: readonly Broken[] = [
+  {
+    what: 'a word like auto',
+    yaml: app('workers: atuo'),
+    says: `4:14: apps.web.workers: expected ${forms}, found "atuo". Did you mean "auto"?`,
+  },
+  {
+    what: 'a number in quotes',
+    yaml: app('workers: "4"'),
+    says: `4:14: apps.web.workers: expected ${forms}, found "4". Did you mean 4?`,
+  },
+  {
+    what: 'a list of workers',
+    yaml: app('workers: [1, 4]'),
+    says: `4:5: apps.web.workers: expected ${forms}, found a list`,
+  },
+  {
+    what: 'bounds without an upper one',
+    yaml: app('workers: {min: 2}'),
+    says: '4:5: apps.web.workers.max: expected a whole number from 1 to 1000, found nothing',
+  },
+  {
+    what: 'a lower bound of 0',
+    yaml: app('workers: {min: 0, max: 4}'),
+    says: '4:20: apps.web.workers.min: expected a whole number from 1 to 1000, found 0',
+  },
+  {
+    what: 'a lower bound above the upper one',
+    yaml: app('workers: {min: 5, max: 4}'),
+    says: '4:20: apps.web.workers.min: expected at most max, which is 4, found 5',
+  },
+  {
+    what: 'a key like one of workers',
+    yaml: app('workers: {max: 4, target_cup: 70%}'),
+    says: '4:23: apps.web.workers: expected a key of workers, found "target_cup". Did you mean "target_cpu"?',
+  },
+  {
+    what: 'a key that workers do not have',
+    yaml: app('workers: {max: 4, cooldown: 5m}'),
+    says: '4:23: apps.web.workers: expected a key of workers, found "cooldown". It has: min, max, target_cpu, target_memory, scale_down_after and dry_run',
+  },
+  {
+    what: 'a target without a unit',
+    yaml: app('workers: {max: 4, target_cpu: 70}'),
+    says: '4:35: apps.web.workers.target_cpu: expected a percentage from 1% to 6400%, found "70". Did you mean "70%"?',
+  },
+  {
+    what: 'a share for a target',
+    yaml: app('workers: {max: 4, target_memory: 0.8}'),
+    says: '4:38: apps.web.workers.target_memory: expected a percentage from 1% to 100%, found "0.8". Did you mean "80%"?',
+  },
+  {
+    what: 'a target of nothing',
+    yaml: app('workers: {max: 4, target_cpu: 0%}'),
+    says: '4:35: apps.web.workers.target_cpu: expected a percentage from 1% to 6400%, found "0%"',
+  },
+  {
+    what: 'more memory than there is',
+    yaml: app('workers: {max: 4, target_memory: 101%}'),
+    says: '4:38: apps.web.workers.target_memory: expected a percentage from 1% to 100%, found "101%"',
+  },
+  {
+    what: 'a scale-down after no time',
+    yaml: app('workers: {max: 4, scale_down_after: 0}'),
+    says: '4:41: apps.web.workers.scale_down_after: expected a duration of at least 1s, found "0"',
+  },
+  {
+    what: 'a dry run that is neither true nor false',
+    yaml: app('workers: {max: 4, dry_run: maybe}'),
+    says: '4:32: apps.web.workers.dry_run: expected true or false, found "maybe"',
+  },
+  {
+    what: 'bounds for workers that are never started again',
+    yaml: app('workers: {max: 4}', 'restart: on-failure'),
+    says: '4:5: apps.web.workers: expected restart: always, because of min and max, found on-failure. A worker that has ended for good does no work, and would be counted as idle',
+  },
+  {
+    what: 'an upper bound for which there are no ports',
+    yaml: app('workers: {max: 10}', 'port: 65530'),
+    says: '5:11: apps.web.port: expected room for 11 ports up to 65535 (workers, spares and max_surge), found 65530',
+  },
+  {
+    what: 'a budget of no unit',
+    yaml: budget('80'),
+    says: `1:28: resources.memory_budget: expected ${budgetForms}, found "80". Did you mean "80%"?`,
+  },
+  {
+    what: 'a budget that is a share',
+    yaml: budget('0.8'),
+    says: `1:28: resources.memory_budget: expected ${budgetForms}, found "0.8". Did you mean "80%"?`,
+  },
+  {
+    what: 'a budget of some number of megabytes, it seems',
+    yaml: budget('512'),
+    says: `1:28: resources.memory_budget: expected ${budgetForms}, found "512". Did you mean "512MB"?`,
+  },
+  {
+    what: 'a budget of all and more',
+    yaml: budget('120%'),
+    says: `1:28: resources.memory_budget: expected ${budgetForms}, found "120%"`,
+  },
+  {
+    what: 'a budget that is a word',
+    yaml: budget('auto'),
+    says: `1:28: resources.memory_budget: expected ${budgetForms}, found "auto"`,
+  },
+  {
+    what: 'a budget in which nothing fits',
+    yaml: budget('4KB'),
+    says: '1:28: resources.memory_budget: expected a size of at least 1MB, or a percentage, found "4KB"',
+  },
+  {
+    what: 'a target of capacity',
+    yaml: top('resources: {target_utilisation: 0%}'),
+    says: '1:33: resources.target_utilisation: expected a percentage from 1% to 100%, found "0%"',
+  },
+];
+
 const later: readonly Broken[] = [
-  {
-    what: 'workers: auto',
-    yaml: app('workers: auto'),
-    says: '4:14: apps.web.workers: "auto" is not supported yet. Use a whole number from 0 to 1000',
-  },
-  {
-    what: 'a range of workers',
-    yaml: app('workers: {min: 1, max: 4}'),
-    says: '4:5: apps.web.workers: not supported yet. Use a whole number from 0 to 1000',
-  },
   {
     what: 'ready: notify',
     yaml: app('ready: notify'),
@@ -852,16 +964,6 @@ const later: readonly Broken[] = [
     what: 'a lock of a hook',
     yaml: top('hooks:', '  pre_start:', '    - {command: a, lock: "postgres://shop:secret@db/shop"}'),
     says: '3:26: hooks.pre_start[0].lock: "postgres://***@db/shop" is not supported yet. Leave it out; hooks are locked on this host',
-  },
-  {
-    what: 'a memory budget',
-    yaml: top('resources: {memory_budget: 50%}'),
-    says: '1:28: resources.memory_budget: "50%" is not supported yet. Leave it out',
-  },
-  {
-    what: 'a target',
-    yaml: top('resources: {target_utilisation: 60%}'),
-    says: '1:33: resources.target_utilisation: "60%" is not supported yet. Leave it out',
   },
   {
     what: 'the dashboard',
@@ -1019,7 +1121,7 @@ const together: readonly Broken[] = [
       '1:7: name: expected a name of letters, digits, ., _ and - (at most 63), found "my shop"',
       '4:7: hooks.pre_start[0]: expected a program and its words, found the shell operator | at character 8. Set shell: true to have it run by /bin/sh, or quote it',
       '6:3: apps.web: expected command or script, found neither. An app needs something to run',
-      '7:14: apps.web.workers: expected a whole number from 0 to 1000, found "two"',
+      '7:14: apps.web.workers: expected a whole number from 0 to 1000, auto, or a map with min and max, found "two"',
       '8:14: apps.web.listen[0]: expected a port from 1 to 65535, found "127.0.0.1:99999"',
       '9:20: apps.web.health.http: expected a path that starts with /, found "up"',
       '11:14: apps.api.command: expected a listen address for {fd}, found none. Add one to listen of the app, or with -b',
@@ -1041,6 +1143,7 @@ const tables = {
   reloadHooks,
   commands,
   variables,
+  staffing,
   later,
   text,
   together,

@@ -97,6 +97,7 @@ describe('a file', () => {
       memoryBudget: { kind: 'share', share: 0.8 },
       targetUtilisation: 0.7,
       controlSocket: null,
+      controlHttp: null,
     } satisfies Spec);
   });
 
@@ -226,6 +227,46 @@ apps:
       watch: { paths: ['src', '/etc/shop'], ignore: ['**/*.pyc'], debounceMs: 1000 },
       tlsFiles: ['/etc/ssl/shop.pem', 'key.pem'],
     } satisfies Omit<AppSpec, 'cwd' | 'logs'>);
+  });
+
+  test('knows who says how many workers there are', async () => {
+    const of = async (workers: string, env: Record<string, string> = {}) => {
+      const app = await appOf(`apps: {web: {command: a, workers: ${workers}}}`, env);
+      return [app.workers, app.staffing];
+    };
+    const usual = {
+      kind: 'scaled',
+      min: 1,
+      targetCpu: 0.7,
+      targetMemory: 0.8,
+      scaleDownAfterMs: 300_000,
+      dryRun: false,
+    };
+    assert.deepEqual(await of('3'), [3, { kind: 'fixed' }]);
+    assert.deepEqual(await of('auto'), [1, { kind: 'auto' }]);
+    assert.deepEqual(await of('"${W}"', { W: 'auto' }), [1, { kind: 'auto' }]);
+    assert.deepEqual(await of('"${W}"', { W: '5' }), [5, { kind: 'fixed' }]);
+    assert.deepEqual(await of('"${W}"', { W: '' }), [1, { kind: 'fixed' }]);
+    assert.deepEqual(await of('{max: 8}'), [1, { ...usual, max: 8 }]);
+    assert.deepEqual(await of('{min: "${MIN}", max: 8}', { MIN: '2' }), [2, { ...usual, min: 2, max: 8 }]);
+    assert.deepEqual(
+      await of('{min: 8, max: 8, target_cpu: 250%, target_memory: 50%, scale_down_after: 1m30s, dry_run: true}'),
+      [
+        8,
+        { kind: 'scaled', min: 8, max: 8, targetCpu: 2.5, targetMemory: 0.5, scaleDownAfterMs: 90_000, dryRun: true },
+      ],
+    );
+  });
+
+  test('has a budget that is a share of the memory, or a size', async () => {
+    const of = async (resources: string) => {
+      const { memoryBudget, targetUtilisation } = await specOf(`apps: {web: {command: a}}\nresources: {${resources}}`);
+      return [memoryBudget, targetUtilisation];
+    };
+    assert.deepEqual(await of(''), [{ kind: 'share', share: 0.8 }, 0.7]);
+    assert.deepEqual(await of('memory_budget: 62.5%'), [{ kind: 'share', share: 0.625 }, 0.7]);
+    assert.deepEqual(await of('memory_budget: 4GB'), [{ kind: 'bytes', bytes: 2 ** 32 }, 0.7]);
+    assert.deepEqual(await of('target_utilisation: 90%'), [{ kind: 'share', share: 0.8 }, 0.9]);
   });
 
   test('gives the groups that are not set by default their defaults once they are there', async () => {
@@ -597,12 +638,7 @@ describe('flags alone', () => {
     [
       'a number of workers',
       () => start(['a'], { workers: 'many' }),
-      'flag -w: apps.a.workers: expected a whole number from 0 to 1000, found "many"',
-    ],
-    [
-      'workers auto',
-      () => start(['a'], { workers: 'auto' }),
-      'flag -w: apps.a.workers: "auto" is not supported yet. Use a whole number from 0 to 1000',
+      'flag -w: apps.a.workers: expected a whole number from 0 to 1000, auto, or a map with min and max, found "many"',
     ],
     [
       'an address',

@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { LogFace, LogFilter, MasterFace, Reread } from '../../src/control/face.ts';
+import type { LogFace, LogFilter, MasterFace, OwnUsage, Reread } from '../../src/control/face.ts';
+import type { HttpDoor } from '../../src/control/http-door.ts';
 import type { ControlLimits, ControlServer } from '../../src/control/server.ts';
 import { serve } from '../../src/control/server.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
+import { capacityOf, type CapacityReport } from '../../src/core/capacity.ts';
 import type { History, HistorySpan } from '../../src/core/history.ts';
 import type { Command, Event, EventBody, LogLine, Reply, Snapshot, Target } from '../../src/core/protocol.ts';
 import type { Why } from '../../src/core/record.ts';
@@ -100,6 +102,20 @@ export class FakeMaster implements MasterFace {
     return { target: target.worker ?? target.app, running: true, workers: [], records: [] };
   }
 
+  /** What `capacity` was asked for: the time to look back. */
+  readonly capacities: number[] = [];
+
+  /** Of a host that nobody has looked at. */
+  capacity(spanMs: number): CapacityReport {
+    this.capacities.push(spanMs);
+    const none = {
+      fine: { target: 'host', stepMs: 2_000, points: [] },
+      day: { target: 'host', stepMs: 60_000, points: [] },
+    };
+    const { host } = this.snapshot();
+    return capacityOf({ nowMs: 0, spanMs, target: 0.7, host, hostHistory: none, apps: [] }, '2026-01-01T00:00:00.000Z');
+  }
+
   history(target: string, span: HistorySpan): History {
     if (!['host', 'web', 'web.1'].includes(target))
       throw new SuperviseError('unknown-target', `there is no app or worker ${target}, and no history of one`);
@@ -134,6 +150,14 @@ export class FakeLogs implements LogFace {
   }
 }
 
+/** What the process of such a master is said to use. */
+export const someUsage = (): OwnUsage => ({
+  cpuSeconds: 1.5,
+  residentBytes: 50_000_000,
+  openFiles: 30,
+  loopBusySeconds: 0.5,
+});
+
 export interface Room {
   readonly master: FakeMaster;
   readonly logs: FakeLogs;
@@ -147,12 +171,13 @@ export interface RoomOptions {
   readonly reread?: Reread | null;
   /** The name of a symlink to the socket, in the same directory. */
   readonly link?: string;
+  readonly http?: HttpDoor;
 }
 
 /** A real server on a fresh socket, with a fake master behind it; closed when the test ends. */
 export async function openRoom(
   test: TestContext,
-  { limits = {}, reread = null, link }: RoomOptions = {},
+  { limits = {}, reread = null, link, http }: RoomOptions = {},
 ): Promise<Room> {
   const directory = mkdtempSync(join(tmpdir(), 'supervise-control-'));
   const socketPath = join(directory, 'control.sock');
@@ -162,6 +187,8 @@ export async function openRoom(
     master,
     logs,
     reread,
+    own: someUsage,
+    http: http ?? null,
     socketPath,
     link: link === undefined ? null : join(directory, link),
     limits,

@@ -81,7 +81,7 @@ test('what is wrong with a request is said, with the field, what was expected an
   const { master, socketPath } = await openRoom(t);
   const cases: readonly (readonly [string, string, unknown, number, RegExp])[] = [
     ['GET', '/v1/nothing', undefined, 404, /no route GET \/v1\/nothing/],
-    ['GET', '/', undefined, 404, /no route/],
+    ['GET', '/nothing', undefined, 404, /no route/],
     ['POST', '/v1/status', {}, 405, /\/v1\/status is asked with GET, found POST/],
     ['GET', '/v1/stop', undefined, 405, /asked with POST, found GET/],
     ['DELETE', '/v1/scale', undefined, 405, /found DELETE/],
@@ -238,6 +238,8 @@ test('GET /v1 lists every route with its method and fields', async (t) => {
   };
   const listed = json.routes.map(({ method, path }) => `${method} ${path}`);
   assert.deepEqual(listed, [
+    'GET /',
+    'GET /metrics',
     'GET /v1',
     'GET /v1/status',
     'GET /v1/hooks',

@@ -11,7 +11,7 @@ import { probeSocket } from '../../src/control/socket-file.ts';
 import { serve } from '../../src/control/server.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
 import type { HostUser } from '../../src/core/paths.ts';
-import { FakeLogs, FakeMaster, openRoom } from './fake-master.ts';
+import { FakeLogs, FakeMaster, openRoom, someUsage } from './fake-master.ts';
 
 function directoryFor(test: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'supervise-socket-'));
@@ -22,7 +22,7 @@ function directoryFor(test: TestContext): string {
 async function serveAt(test: TestContext, socketPath: string, name = 'shop'): Promise<void> {
   const master = new FakeMaster();
   master.name = name;
-  const server = await serve({ master, logs: new FakeLogs(), reread: null, socketPath });
+  const server = await serve({ master, logs: new FakeLogs(), reread: null, own: someUsage, socketPath });
   test.after(() => server.close());
 }
 

@@ -126,12 +126,20 @@ describe('parsePercent', () => {
     ['12.5%', 0.125],
     ['101%', noPercent],
     ['80', `${noPercent}; 80%?`],
+    ['0.7', `${noPercent}; 70%?`],
+    ['0', `${noPercent}; 0%?`],
     ['-1%', noPercent],
     ['%', noPercent],
   ];
   for (const [text, expected] of table) {
     test(JSON.stringify(text), () => assert.equal(value(parsePercent(text)), expected));
   }
+
+  test('within other bounds', () => {
+    assert.equal(value(parsePercent('250%', 1, 400)), 2.5);
+    assert.equal(value(parsePercent('401%', 1, 400)), 'expected a percentage from 1% to 400%');
+    assert.equal(value(parsePercent('0.5%', 1, 400)), 'expected a percentage from 1% to 400%');
+  });
 });
 
 test('formatDuration shows two units at most', () => {

@@ -53,7 +53,7 @@ describe('top', { skip }, () => {
     assert.equal(picture.split('\n').length, 24);
     assert.equal(await tmux.fact('alternate_on'), '1');
     assert.equal(await tmux.fact('cursor_flag'), '0');
-    await tmux.shows('memory bars', /MB +[▁▂▃▄▅▆▇█]+/);
+    await tmux.shows('memory bars', /[KM]B +[▁▂▃▄▅▆▇█]+/);
     await tmux.keys('q');
     await tmux.shows('the exit code, below what was there', /before\ncode 0/);
     await tmux.isGivenBack();

@@ -40,6 +40,7 @@ import type {
   Sockets,
   Spawner,
   TreeSample,
+  Usable,
 } from '../../src/ports.ts';
 import { usualApp, usualHook } from './specs.ts';
 
@@ -221,6 +222,15 @@ export class World {
   hookLockHolder: string | null = null;
   hookLockHeld = false;
   #grantLock: (() => void) | null = null;
+  /** What may be used of the host. */
+  usable: Usable = {
+    cpus: 2,
+    cpuSource: '2 CPUs online',
+    memoryBytes: 8 * 2 ** 30,
+    memorySource: 'memory of the host',
+  };
+  /** How much of that memory is in use, 0..1. */
+  memoryUtilisation: number | null = 0.5;
   samples = new Map<string, TreeSample>();
   /** Set to answer samples later, by calling what is in here. */
   slowSamples: (() => void)[] | null = null;
@@ -373,6 +383,7 @@ export class World {
   #ports(): Ports {
     return {
       clock: this.clock,
+      host: { usable: () => this.usable },
       sockets: this.#sockets(),
       spawner: this.#spawner(),
       sampler: this.#sampler(),
@@ -446,13 +457,11 @@ export class World {
         this.sampled.push([...leaders.keys()]);
         const answer = () =>
           done(this.samples, {
-            cpus: 2,
-            usableCpus: 2,
-            cpuSource: '2 CPUs online',
-            memorySource: 'memory of the host',
+            ...this.usable,
+            cpus: Math.ceil(this.usable.cpus),
+            usableCpus: this.usable.cpus,
             cpuUtilisation: 0.5,
-            memoryBytes: 1,
-            memoryUtilisation: 0.5,
+            memoryUtilisation: this.memoryUtilisation,
           });
         if (this.slowSamples) this.slowSamples.push(answer);
         else answer();
@@ -518,6 +527,7 @@ export function spec(parts: SpecParts): Spec {
     memoryBudget: { kind: 'share', share: 0.8 },
     targetUtilisation: 0.7,
     controlSocket: null,
+    controlHttp: null,
     ...parts,
     hooks: { ...hooks, ...parts.hooks },
   };

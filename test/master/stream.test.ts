@@ -113,7 +113,16 @@ describe('the snapshot', () => {
           reason: null,
         },
       ],
-      host: { cpus: 2, cpuUtilisation: 0.5, memoryBytes: 1, memoryUtilisation: 0.5 },
+      host: {
+        cpus: 2,
+        usableCpus: 2,
+        cpuSource: '2 CPUs online',
+        cpuUtilisation: 0.5,
+        memoryBytes: 8_589_934_592,
+        memorySource: 'memory of the host',
+        memoryUtilisation: 0.5,
+      },
+      budget: { budgetBytes: 6_871_947_673, usedBytes: 48_234_496, level: 'ok' },
       apps: [
         {
           name: 'web',
@@ -122,6 +131,7 @@ describe('the snapshot', () => {
           goal: 1,
           ready: 1,
           spares: { goal: 0, ready: 0 },
+          staffing: { kind: 'fixed', min: 1, max: 1, reason: null },
           revision: 1,
           listen: ['tcp://127.0.0.1:8000'],
           connections: 0,
@@ -176,7 +186,7 @@ describe('the snapshot', () => {
       uptimeMs: null,
       cpuPercent: null,
       memoryBytes: null,
-      memoryKind: 'rss',
+      memoryKind: null,
       processes: null,
       connections: null,
       queue: null,
@@ -225,6 +235,10 @@ test('the sampler is asked about every live worker, at the pace of the config', 
   assert.deepEqual(it.asked(0).sampled, [['web.1', 'web.2']]);
   it.worker('web', 0).exits(1);
   it.worker('web', 0).exits(1);
+  it.after(10_000);
+  assert.equal(it.sampled.length, 1, 'not again before that has answered');
+  it.slowSamples.shift()?.();
+  it.slowSamples = null;
   it.after(10_000);
   assert.equal(it.sampled.at(-1)?.length, 2, 'it has started again by then');
   it.handle({ type: 'reload', spec: { ...it.spec, sampleEveryMs: 1_000 }, apps: [] });

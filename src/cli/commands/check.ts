@@ -3,14 +3,17 @@ import { ExitCode } from '../../core/errors.ts';
 import type { Spec } from '../../core/spec.ts';
 import { readConfig } from '../config.ts';
 import type { Invocation } from '../invocation.ts';
-import { counted } from '../text.ts';
+import { counted, staffText } from '../text.ts';
 
 /** @throws ConfigError config-invalid; SuperviseError config-not-found */
 export async function check(invocation: Invocation): Promise<number> {
   const { loaded, file } = await readConfig({ ...invocation, afterDashes: null });
   const { spec } = loaded;
   const { terminal, globals } = invocation;
-  const apps = spec.apps.map(({ name, workers, listen }) => ({ name, workers, listen: listen.map(({ url }) => url) }));
+  const apps = spec.apps.map(({ name, workers, staffing, listen }) => ({
+    ...{ name, workers, staffing },
+    listen: listen.map(({ url }) => url),
+  }));
   if (globals.json) terminal.out(`${JSON.stringify({ ok: true, file: spec.file, name: spec.name, apps })}\n`);
   else terminal.out(`${file}: ok (${summaryOf(spec)})\n`);
   return ExitCode.ok;
@@ -21,7 +24,7 @@ export function summaryOf({ name, hooks, apps }: Spec): string {
   const count = Object.values(hooks).flat().length;
   const parts = apps.map((app) => {
     const where = app.listen.length === 0 ? '' : ` on ${app.listen.map(({ url }) => url).join(', ')}`;
-    return `${app.name}: ${counted(app.workers, 'worker')}${where}`;
+    return `${app.name}: ${staffText(app)}${where}`;
   });
   return [name, ...(count === 0 ? [] : [counted(count, 'hook')]), ...parts].join('; ');
 }

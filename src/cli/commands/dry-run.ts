@@ -5,14 +5,14 @@
 import { explain } from '../../config/origins.ts';
 import type { ExplainedLine } from '../../config/origins.ts';
 import { ExitCode } from '../../core/errors.ts';
-import type { Spec } from '../../core/spec.ts';
+import type { Spec, StaffingSpec } from '../../core/spec.ts';
 import { hookPhases } from '../../core/spec.ts';
 import { coloursFor } from '../colours.ts';
 import type { ReadConfig } from '../config.ts';
 import type { Invocation } from '../invocation.ts';
 import type { Colours } from '../render.ts';
 import { table } from '../render.ts';
-import { counted } from '../text.ts';
+import { staffText } from '../text.ts';
 
 interface Plan {
   readonly name: string;
@@ -22,6 +22,7 @@ interface Plan {
   readonly apps: readonly {
     readonly name: string;
     readonly workers: number;
+    readonly staffing: StaffingSpec;
     readonly command: string;
     readonly dependsOn: readonly string[];
   }[];
@@ -50,9 +51,8 @@ function planOf(spec: Spec, values: readonly ExplainedLine[]): Plan {
     file: spec.file,
     hooks,
     sockets: spec.apps.flatMap((app) => app.listen.map(({ url }) => ({ app: app.name, url }))),
-    apps: spec.apps.map(({ name, kind, workers, dependsOn }) => ({
-      name,
-      workers,
+    apps: spec.apps.map(({ name, kind, workers, staffing, dependsOn }) => ({
+      ...{ name, workers, staffing },
       command: shown.get(`apps.${name}.${kind}`) ?? '',
       dependsOn,
     })),
@@ -70,7 +70,7 @@ function planText({ name, file, hooks, sockets, apps, values }: Plan, colours: C
       'starts the apps, in this order',
       apps.map((app) => {
         const after = app.dependsOn.length === 0 ? '' : `, after ${app.dependsOn.join(', ')}`;
-        return `${app.name}${after}: ${counted(app.workers, 'worker')} of ${app.command}`;
+        return `${app.name}${after}: ${staffText(app)} of ${app.command}`;
       }),
     ],
     ['runs the post_start hooks when all apps are ready', hookLines('post_start')],

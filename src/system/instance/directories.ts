@@ -7,12 +7,12 @@
  *   with DynamicUser. In /tmp nothing is followed: everybody can put a symlink there.
  */
 import type { Stats } from 'node:fs';
-import { chmodSync, lstatSync, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SuperviseError } from '../../core/errors.ts';
 import type { HostUser } from '../../core/paths.ts';
-import { runtimeDirectory, stateDirectory } from '../../core/paths.ts';
+import { namelessRuntimes, runtimeDirectory, runtimeParents, stateDirectory } from '../../core/paths.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -62,6 +62,22 @@ export function socketPath(path: string): string {
   throw new SuperviseError('socket-cannot-bind', message, {
     hint: 'use a shorter directory: /run/NAME, or a RUNTIME_DIRECTORY near the root',
   });
+}
+
+/** The RUNTIME directories that masters of this user have, or had, and (for `name`) that where systemd makes it. Absolute; they are there. */
+export function knownRuntimes(name: string | null, env: Environment): readonly string[] {
+  const user = hostUser(usableEnvironment(env));
+  const named = runtimeParents(user).flatMap((parent) => entriesOf(parent).map((entry) => join(parent, entry)));
+  const real = [...namelessRuntimes(name, user), ...named].flatMap((path) => look(() => [realpathSync(path)]) ?? []);
+  return [...new Set(real)];
+}
+
+function entriesOf(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory).toSorted();
+  } catch {
+    return [];
+  }
 }
 
 function hostUser(env: Environment): HostUser {
@@ -146,7 +162,7 @@ function lstatOrNull(path: string): Stats | null {
   return look(() => lstatSync(path));
 }
 
-function look(stat: () => Stats): Stats | null {
+function look<T>(stat: () => T): T | null {
   try {
     return stat();
   } catch {

@@ -55,6 +55,11 @@ export function cleanUpPredecessor(runtime: string): CleanUp {
   return { killed, left, removed: [...removed, ...removeStale(runtime)] };
 }
 
+/** What a dead master has left running, proved to be its own; nothing is ended. */
+export function leftBy(recorded: Recorded): readonly LeftProcess[] {
+  return findLeft(recorded).ours.map(({ pid }) => ({ pid, command: commandOf(pid) }));
+}
+
 function endAll(recorded: Recorded): Pick<CleanUp, 'killed' | 'left'> {
   const killed = new Map<string, LeftProcess>();
   const deadline = performance.now() + waitAtMostMs;

@@ -3,7 +3,9 @@
  *
  * Rules
  * - A tree is the leader and all its descendants, so that the server behind `sh -c` or `npm start` is counted.
- * - Memory is RSS, summed up: pages that processes share are counted in each. A zombie has no memory and is not a process.
+ * - Memory is PSS where it can be read (pss.ts): pages that processes share are counted once. Where one process of a tree can
+ *   only be told by its RSS, it counts with that, and the kind of the tree is rss: it may be less than what is said.
+ * - A zombie has no memory and is not a process.
  * - A process is its pid and its start time: a reused pid is another process and is never mixed with the one before.
  * - The first sample of a tree has no CPU; tree-cpu.ts says how the later ones are counted.
  * - A leader that is gone, or a zombie, is missing from the answer.
@@ -14,8 +16,10 @@
  */
 import type { HostSample } from '../../core/protocol.ts';
 import type { Sampler, TreeSample } from '../../ports.ts';
-import { createHostReader, parseForks } from './host.ts';
+import { parseForks } from '../host/cpu-times.ts';
+import { createHostReader } from '../host/host-sample.ts';
 import { pageSizeBytes, readText, residentBytes, tickMs, uptimeMs, type ProcStat } from '../procfs.ts';
+import { PssReader, type Resident } from './pss.ts';
 import { cpuPercent, type ProcessReading, type TreeReading } from './tree-cpu.ts';
 import { TreeWalk, type Trees } from './tree-walk.ts';
 import { UsageReader, type ProcessRef, type Usage } from './usage.ts';
@@ -34,6 +38,12 @@ interface Walk {
   readonly trees: Trees;
 }
 
+/** A tree whose processes were all measured, the leader first. */
+interface MeasuredTree {
+  readonly reading: TreeReading;
+  readonly living: readonly Resident[];
+}
+
 /** What a process had used, and held, when its stat was read. */
 interface Measured {
   readonly reading: ProcessReading;
@@ -44,6 +54,7 @@ class TreeSampler implements Sampler {
   readonly #usage = new UsageReader();
   readonly #readHost = createHostReader();
   readonly #treeWalk = new TreeWalk();
+  readonly #pss = new PssReader();
   #before: ReadonlyMap<string, TreeReading> = new Map();
   #measured: ReadonlyMap<ProcessRef, Measured> = new Map();
   #running = false;
@@ -65,8 +76,14 @@ class TreeSampler implements Sampler {
   async #answer(walk: Walk, host: HostSample, done: Done): Promise<void> {
     const living = [...walk.trees.values()].flat().filter(isLiving);
     const usages = await this.#usage.read(living, walk.uptimeMs, (stat) => this.#measured.has(stat));
+    const trees = this.#measure(walk, usages);
+    if (walk.uptimeMs !== null)
+      await this.#pss.look(
+        [...trees.values()].map((tree) => tree.living),
+        walk.atMs,
+      );
     this.#running = false;
-    done(this.#conclude(walk, usages), host);
+    done(this.#conclude(trees), host);
   }
 
   #walk(leaders: ReadonlyMap<string, number>, procStat: string | null): Walk {
@@ -77,9 +94,8 @@ class TreeSampler implements Sampler {
     return { atMs, uptimeMs: null, trees: new Map([...leaders].map(([worker, pid]) => [worker, [unknownStat(pid)]])) };
   }
 
-  #conclude(walk: Walk, usages: ReadonlyMap<number, Usage>): Map<string, TreeSample> {
-    const samples = new Map<string, TreeSample>();
-    const readings = new Map<string, TreeReading>();
+  #measure(walk: Walk, usages: ReadonlyMap<number, Usage>): ReadonlyMap<string, MeasuredTree> {
+    const trees = new Map<string, MeasuredTree>();
     const measured = new Map<ProcessRef, Measured>();
     for (const [worker, stats] of walk.trees) {
       // Without /proc a process that pidusage does not know is gone.
@@ -88,17 +104,27 @@ class TreeSampler implements Sampler {
       if (leader === undefined || living[0] !== leader) continue;
       for (const stat of stats) measured.set(stat, this.#measured.get(stat) ?? measure(stat, usages.get(stat.pid)));
       const processes = new Map(stats.map((stat) => [stat.pid, measured.get(stat)!.reading]));
-      const reading = { leader: leader.pid, atMs: walk.atMs, uptimeMs: walk.uptimeMs ?? 0, processes };
-      readings.set(worker, reading);
+      trees.set(worker, {
+        reading: { leader: leader.pid, atMs: walk.atMs, uptimeMs: walk.uptimeMs ?? 0, processes },
+        living: living.map((stat) => ({ stat, rssBytes: measured.get(stat)!.memoryBytes })),
+      });
+    }
+    this.#measured = measured;
+    return trees;
+  }
+
+  #conclude(trees: ReadonlyMap<string, MeasuredTree>): Map<string, TreeSample> {
+    const samples = new Map<string, TreeSample>();
+    for (const [worker, { reading, living }] of trees) {
+      const own = living.map((resident) => this.#pss.estimate(resident));
       samples.set(worker, {
         cpuPercent: cpuPercent(this.#before.get(worker), reading),
-        memoryBytes: living.reduce((sum, stat) => sum + measured.get(stat)!.memoryBytes, 0),
-        memoryKind: 'rss',
+        memoryBytes: own.reduce<number>((sum, pssBytes, at) => sum + (pssBytes ?? living[at]!.rssBytes), 0),
+        memoryKind: own.includes(null) ? 'rss' : 'pss',
         processes: living.length,
       });
     }
-    this.#before = readings;
-    this.#measured = measured;
+    this.#before = new Map([...trees].map(([worker, { reading }]) => [worker, reading]));
     return samples;
   }
 }

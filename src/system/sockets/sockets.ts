@@ -176,7 +176,8 @@ function open(spec: ListenSpec, locks: Locks): OpenSocket {
 /** UV_TCP_IPV6ONLY of libuv. */
 const ipv6Only = 1;
 
-function openTcp(spec: TcpSpec, locks: Locks): OpenSocket {
+/** Binds one TCP address, which does not listen yet. @throws SuperviseError socket-in-use, socket-cannot-bind */
+export function openTcp(spec: TcpSpec, locks: Locks): OpenSocket {
   const handle = bindTcp(spec);
   try {
     const name: { port?: number; address?: string } = {};

@@ -1,0 +1,280 @@
+/**
+ * Capacity: how well the host is used, and what follows from it. This file makes the figures out of the histories;
+ * `capacity-advice.ts` draws the conclusions, `capacity-words.ts` says them.
+ *
+ * The idea is that of FastAPI's page on deployment concepts: use between 50 % and 90 % of CPU and memory. Below it money is
+ * wasted, above it one more wave is too much. What is judged is the p95 of the minutes: a server has to carry the busy hours,
+ * not the mean of a day, and no spike of a minute.
+ */
+import type { Advice } from './capacity-advice.ts';
+import { advise } from './capacity-advice.ts';
+import {
+  growthOf,
+  levelsOf,
+  observedIn,
+  readings,
+  recent,
+  usageOf,
+  type Growth,
+  type Levels,
+  type Observed,
+  type Usage,
+} from './capacity-series.ts';
+import type { History } from './history.ts';
+import type { HostSample } from './protocol.ts';
+import type { StaffingSpec } from './spec.ts';
+import { formatDuration } from './units.ts';
+
+/** The band of utilisation in which a server is used well, and not too much. */
+export const band = { low: 0.5, high: 0.9 } as const;
+
+export const capacitySpan = { leastMs: 60_000, mostMs: 86_400_000 } as const;
+
+export interface HistoryPair {
+  readonly fine: History;
+  readonly day: History;
+}
+
+export interface CapacityFacts {
+  readonly nowMs: number;
+  /** How far to look back. */
+  readonly spanMs: number;
+  /** 0..1: what is aimed at. */
+  readonly target: number;
+  readonly host: HostSample;
+  readonly hostHistory: HistoryPair;
+  readonly apps: readonly CapacityAppFacts[];
+}
+
+export interface CapacityAppFacts {
+  readonly name: string;
+  readonly staffing: Staffing;
+  /** Wanted workers, and how many more a reload needs for a while. */
+  readonly goal: number;
+  readonly surge: number;
+  /** It answers clients: it has `listen`. */
+  readonly serves: boolean;
+  readonly history: HistoryPair;
+  /** Of the workers that there are now. */
+  readonly workers: readonly { readonly id: string; readonly history: HistoryPair }[];
+  /** In the time looked at: workers that the kernel ended for want of memory, and that were replaced because of their memory. */
+  readonly oomKills: number;
+  readonly recycled: number;
+}
+
+export interface Staffing {
+  readonly kind: StaffingSpec['kind'];
+  readonly max: number | null;
+}
+
+/** What keeps the apps from doing more. */
+export type Bound =
+  | { readonly by: 'unknown' | 'nothing' | 'cpu' | 'memory' }
+  /** Its workers are busy with one core each while the host idles; or connections wait while its workers do. */
+  | { readonly by: 'workers' | 'queue'; readonly app: string };
+
+export interface CapacityReport {
+  readonly at: string;
+  readonly askedMs: number;
+  readonly target: number;
+  readonly band: { readonly low: number; readonly high: number };
+  readonly observed: Observed;
+  readonly cpu: {
+    readonly usable: number;
+    readonly source: string;
+    /** Shares of the usable CPUs. */
+    readonly usage: Usage | null;
+  };
+  readonly memory: {
+    readonly usableBytes: number;
+    readonly source: string;
+    /** Shares of the usable memory. */
+    readonly usage: Usage | null;
+  };
+  readonly apps: readonly AppCapacity[];
+  /** The mean of what everything but the apps uses; null: not known. */
+  readonly others: { readonly cpus: number | null; readonly memoryBytes: number | null };
+  readonly bound: Bound;
+  readonly advice: readonly Advice[];
+  /** What is not known, a sentence each. */
+  readonly missing: readonly string[];
+}
+
+export interface AppCapacity {
+  readonly name: string;
+  readonly staffing: Staffing;
+  readonly workers: number;
+  readonly surge: number;
+  readonly serves: boolean;
+  /** In CPUs, all its workers together. */
+  readonly cpus: Levels | null;
+  /** In CPUs, of one ready worker. */
+  readonly cpusPerWorker: Levels | null;
+  /** In bytes, all its workers together. */
+  readonly memory: Levels | null;
+  /** What one worker needs: p95 of its share of the app's memory. */
+  readonly workerBytes: number | null;
+  /** Its part of all that the host does: 0..1 of the mean; null: not known. */
+  readonly cpuShare: number | null;
+  readonly memoryShare: number | null;
+  /** Connections that waited to be accepted, the most of each point; null: never counted. */
+  readonly queue: Levels | null;
+  readonly growth: Growth | null;
+  /** The worker that does most, and how much the others do, in CPUs; null: fewer than two, or not known. */
+  readonly busiest: { readonly worker: string; readonly cpus: number; readonly othersCpus: number } | null;
+  readonly oomKills: number;
+  readonly recycled: number;
+}
+
+/** The whole report. `at`: now, ISO 8601. */
+export function capacityOf(facts: CapacityFacts, at: string): CapacityReport {
+  const { host, hostHistory, target, nowMs, spanMs } = facts;
+  const history = recent(hostHistory.day, hostHistory.fine, facts);
+  const cpu = readings(history.points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]);
+  const usableBytes = host.memoryBytes;
+  const memory = readings(usableBytes > 0 ? history.points : [], (point) => [
+    share(point.memoryBytes, usableBytes),
+    share(point.memoryMaxBytes, usableBytes),
+  ]);
+  const cpuUsage = host.usableCpus > 0 ? usageOf(cpu, band, history.stepMs) : null;
+  const memoryUsage = usageOf(memory, band, history.stepMs);
+  const hostCpus = cpuUsage && cpuUsage.mean * host.usableCpus;
+  const hostBytes = memoryUsage && memoryUsage.mean * usableBytes;
+  const apps = facts.apps.map((app) => appCapacity(app, facts, { cpus: hostCpus, memoryBytes: hostBytes }));
+  const figures = {
+    at,
+    askedMs: spanMs,
+    target,
+    band,
+    observed: observedIn(history, nowMs),
+    cpu: { usable: host.usableCpus, source: host.cpuSource, usage: cpuUsage },
+    memory: { usableBytes, source: host.memorySource, usage: memoryUsage },
+    apps,
+    others: {
+      cpus: rest(
+        hostCpus,
+        apps.map(({ cpus }) => cpus),
+      ),
+      memoryBytes: rest(
+        hostBytes,
+        apps.map((app) => app.memory),
+      ),
+    },
+  };
+  const missing = missingIn(figures, { cpu: cpu.length, memory: memory.length });
+  return { ...figures, ...advise(figures), missing };
+}
+
+export type CapacityFigures = Omit<CapacityReport, 'bound' | 'advice' | 'missing'>;
+
+function appCapacity(
+  app: CapacityAppFacts,
+  facts: CapacityFacts,
+  host: { readonly cpus: number | null; readonly memoryBytes: number | null },
+): AppCapacity {
+  const { points } = recent(app.history.day, app.history.fine, facts);
+  const staffed = points.filter(({ ready }) => ready !== null && ready > 0);
+  const cpus = levelsOf(readings(points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]));
+  const memory = levelsOf(readings(points, ({ memoryBytes, memoryMaxBytes }) => [memoryBytes, memoryMaxBytes]));
+  const perWorker = (value: number | null, ready: number | null) => share(value, ready ?? 0);
+  const each = (pick: 'cpuPercent' | 'memoryBytes') =>
+    levelsOf(readings(staffed, (point) => [perWorker(point[pick], point.ready), null]));
+  return {
+    name: app.name,
+    staffing: app.staffing,
+    workers: app.goal,
+    surge: app.surge,
+    serves: app.serves,
+    cpus,
+    cpusPerWorker: scaled(each('cpuPercent'), 0.01),
+    memory,
+    workerBytes: each('memoryBytes')?.p95 ?? null,
+    cpuShare: partOf(cpus?.mean ?? null, host.cpus),
+    memoryShare: partOf(memory?.mean ?? null, host.memoryBytes),
+    queue: levelsOf(readings(points, ({ queue }) => [queue, queue])),
+    growth: growthOf(points),
+    busiest: busiestOf(app, facts),
+    oomKills: app.oomKills,
+    recycled: app.recycled,
+  };
+}
+
+const fewLooks = 10;
+
+/** Only of workers that were looked at often enough; each must have been, or nobody is said to do more than the others. */
+function busiestOf({ workers }: CapacityAppFacts, facts: CapacityFacts): AppCapacity['busiest'] {
+  const known = workers.flatMap(({ id, history }) => {
+    const { points } = recent(history.day, history.fine, facts);
+    const looks = readings(points, ({ cpuPercent }) => [share(cpuPercent, 100), null]);
+    return looks.length < fewLooks ? [] : [{ worker: id, cpus: levelsOf(looks)?.mean ?? 0 }];
+  });
+  if (known.length < 2 || known.length < workers.length) return null;
+  const [first, ...others] = known.toSorted((a, b) => b.cpus - a.cpus);
+  if (first === undefined) return null;
+  return { ...first, othersCpus: others.reduce((sum, { cpus }) => sum + cpus, 0) / others.length };
+}
+
+function share(value: number | null, whole: number): number | null {
+  return value === null || whole <= 0 ? null : value / whole;
+}
+
+/** What is measured at other moments, or in another way, may be a little more than the whole. Pages that are shared, much more. */
+const slack = 0.05;
+
+/** null: it is not known, or the parts cannot be compared with the whole. */
+function partOf(part: number | null, whole: number | null): number | null {
+  const found = share(part, whole ?? 0);
+  return found === null || found > 1 + slack ? null : Math.min(1, found);
+}
+
+function scaled(levels: Levels | null, factor: number): Levels | null {
+  return (
+    levels && {
+      mean: levels.mean * factor,
+      median: levels.median * factor,
+      p95: levels.p95 * factor,
+      p99: levels.p99 * factor,
+      peak: levels.peak * factor,
+    }
+  );
+}
+
+/** What the apps leave of the whole; null where one of them is not known, or they are more than the whole. */
+function rest(whole: number | null, parts: readonly (Levels | null)[]): number | null {
+  if (whole === null || parts.includes(null)) return null;
+  const left = parts.reduce((sum, part) => sum - (part?.mean ?? 0), whole);
+  return left < -slack * whole ? null : Math.max(0, left);
+}
+
+// ---------------------------------------------------------------- what is missing
+
+function missingIn(
+  { observed, askedMs, cpu, memory, apps }: CapacityFigures,
+  known: { readonly cpu: number; readonly memory: number },
+): readonly string[] {
+  const { points, span, gapsMs, gaps, coveredMs, stepMs } = observed;
+  if (span === null) return ['nothing was sampled in this time'];
+  // The first sample of each master has no CPU: it takes two.
+  const few = Math.max(1, 0.01 * points);
+  const lacks = (name: string, count: number) =>
+    points - count > few && count > 0
+      ? [`${name} is not known for ${points - count} of ${points} points; they are left out`]
+      : [];
+  const never = (name: string, isKnown: boolean) => (isKnown ? [] : [`${name} of the host was never known`]);
+  const short = askedMs - coveredMs - gapsMs > Math.max(2 * stepMs, 0.02 * askedMs);
+  return [
+    ...(short ? [`only ${formatDuration(coveredMs)} of the ${formatDuration(askedMs)} asked for were seen`] : []),
+    ...(gaps.length > 0
+      ? [`nothing is known of ${formatDuration(gapsMs)} in between: no master ran, or it did not sample`]
+      : []),
+    ...never('CPU', cpu.usage !== null),
+    ...never('memory', memory.usage !== null),
+    ...lacks('CPU', known.cpu),
+    ...lacks('memory', known.memory),
+    ...apps.filter((app) => app.cpus === null).map(({ name }) => `CPU of ${name} was never known`),
+    ...apps.filter((app) => app.memory === null).map(({ name }) => `memory of ${name} was never known`),
+    ...apps
+      .filter(({ serves, queue }) => serves && queue === null)
+      .map(({ name }) => `the queue of ${name} was never counted`),
+  ];
+}
