@@ -1,6 +1,7 @@
 /** The page that a run of the bench makes: goals, medians and ratios. */
 import { balanceGoals, balanceTables } from './balance-report.mjs';
 import { reloadGoals, reloadTable } from './reload-report.mjs';
+import { samplingTable } from './sampling-report.mjs';
 
 const ms = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 const mb = (value) => (value / 1e6).toFixed(1);
@@ -74,7 +75,7 @@ function roundsOf(figures, figure, name) {
 }
 
 /** The whole page, as Markdown. */
-export function page({ figures, versions, skipped, logs, reloads, served, machine, rounds, date }) {
+export function page({ figures, versions, skipped, logs, sampling, reloads, served, machine, rounds, date }) {
   const named = [...versions].filter(([, version]) => version).map((pair) => pair.join(' '));
   const missing = [...skipped].map(([name, why]) => `${name} was left out: ${why}.\n`);
   return `# Benchmarks
@@ -99,7 +100,7 @@ Each is the median of the ratios (or differences) of the single rounds; their ra
 | --- | --- | --- | --- |
 ${[...goals.map((goal) => goalRow(goal, figures)), ...reloadGoals(reloads), ...balanceGoals(served)].join('\n')}
 
-${[...tables.map((one) => table(one, figures)), reloadTable(reloads), ...balanceTables(served), logTable(logs)].filter(Boolean).join('\n')}`;
+${[...tables.map((one) => table(one, figures)), reloadTable(reloads), ...balanceTables(served), logTable(logs), samplingTable(sampling)].filter(Boolean).join('\n')}`;
 }
 
 function goalRow({ text, figure, of = 'supervise', to, most, lessBy }, figures) {

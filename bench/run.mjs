@@ -5,7 +5,7 @@
  *   npm run build && npm run bench                    prints the tables and writes docs/benchmarks.md
  *   npm run bench -- --rounds 1 --no-write            a quick look
  *   npm run bench -- --only crashes,many --no-write   some of the measures: first, crashes, some, many, idle, reload, balance,
- *                                                     burn, spare, killed, logs
+ *                                                     burn, spare, killed, logs, sampling
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ import { page } from './report.mjs';
 const { values: flags } = parseArgs({
   options: {
     'rounds': { type: 'string', default: '5' },
-    'only': { type: 'string', default: 'first,crashes,some,many,idle,reload,balance,burn,spare,killed,logs' },
+    'only': { type: 'string', default: 'first,crashes,some,many,idle,reload,balance,burn,spare,killed,logs,sampling' },
     'no-write': { type: 'boolean', default: false },
   },
 });
@@ -76,12 +76,14 @@ try {
   prepare([...new Set([...everyone, superviseFlags, ...idlers])]);
   if (only.includes('reload')) prepare(reloaders.filter((peer) => peer !== superviseUvicorn || hasUvicorn()));
   for (const name of only) await (name in serverParts ? runServers(name) : run(name));
-  const logs = only.includes('logs') ? workerOutput() : [];
+  const logs = only.includes('logs') ? rowsOf('logs.mjs') : [];
+  const sampling = only.includes('sampling') ? rowsOf('sampling.mjs') : [];
   const text = page({
     figures,
     versions,
     skipped,
     logs,
+    sampling,
     reloads,
     served,
     machine: machine(loadAtStart),
@@ -198,11 +200,13 @@ function add(figure, name, samples) {
 }
 
 /** In a process of its own, because it measures its own memory and CPU. */
-function workerOutput() {
-  process.stderr.write('logs\n');
-  const script = fileURLToPath(new URL('logs.mjs', import.meta.url));
-  const { stdout, stderr } = spawnSync(process.execPath, [script, '--json'], { encoding: 'utf8' });
-  process.stderr.write(stderr);
+function rowsOf(name) {
+  process.stderr.write(`${name}\n`);
+  const script = fileURLToPath(new URL(name, import.meta.url));
+  const { stdout } = spawnSync(process.execPath, [script, '--json'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   return stdout
     .split('\n')
     .filter(Boolean)

@@ -3,6 +3,7 @@ import { ControlClient } from '../control/client.ts';
 import { judgeHost, diagnosis, type Diagnosis, type Finding, type Needs } from '../core/doctor.ts';
 import { judgeDisk, judgeLeft, judgeMasters, judgePort, type MasterFacts } from '../core/doctor-place.ts';
 import { SuperviseError } from '../core/errors.ts';
+import { autoWorkers } from '../core/staffing.ts';
 import type { AppSpec, ListenSpec, Spec } from '../core/spec.ts';
 import { hostFacts } from '../system/doctor/host-facts.ts';
 import { diskFacts, leftFacts, livingMasters, portFacts } from '../system/doctor/place-facts.ts';
@@ -47,7 +48,10 @@ function needsOf({ apps, hooks }: Spec, cpus: number): Needs {
 
 function mostWorkers({ staffing, workers }: AppSpec, cpus: number): number {
   if (staffing.kind === 'scaled') return staffing.max;
-  return staffing.kind === 'auto' ? Math.max(1, Math.ceil(cpus)) : workers;
+  if (staffing.kind !== 'auto') return workers;
+  // As many as the CPUs allow; what memory allows shows only when one runs.
+  const unknown = { budgetBytes: null, workerBytes: null, othersBytes: 0, spares: 0, max: null };
+  return autoWorkers({ usableCpus: cpus, cpuSource: '', ...unknown }).workers;
 }
 
 function listensOf(spec: Spec | null): readonly ListenSpec[] {

@@ -20,7 +20,7 @@ export function capacityText(report: CapacityReport, colours: Colours): string {
     appTable(report, colours),
     `${colours.bold(printable(capital(boundInWords(bound))))}\n`,
     advice.map((one) => item(one, colours)).join('\n'),
-    missing.map((text) => `${colours.dim(wrapped(`not known: ${text}`, ''))}\n`).join(''),
+    missing.map((text) => `${colours.dim(`not known: ${printable(text)}`)}\n`).join(''),
   ]
     .filter((part) => part !== '')
     .join('\n');

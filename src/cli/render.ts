@@ -52,6 +52,9 @@ export function statusText(snapshot: Snapshot, colours: Colours): string {
   const notes = apps.flatMap((app) =>
     app.notes.map((note) => `${colours.yellow(`${app.name}: ${printable(note)}`)}\n`),
   );
+  const staffing = apps.flatMap(({ name: app, staffing: { kind, reason } }) =>
+    reason === null ? [] : [colours.dim(`${app}: ${kind}: ${printable(reason)}`) + '\n'],
+  );
   const workers = apps.flatMap((app) => app.workers);
   // Who serves no sockets is not bothered with them.
   const load: Load = apps.some((app) => app.listen.length > 0) ? 'shown' : 'hidden';
@@ -61,7 +64,7 @@ export function statusText(snapshot: Snapshot, colours: Colours): string {
       ['APP', 'STATE', 'READY', 'REVISION', ...(load === 'shown' ? loadHead : []), 'LISTEN'],
       apps.map((app) => appRow(app, load, colours)),
       colours,
-    ) + notes.join(''),
+    ) + [...staffing, ...notes].join(''),
   ];
   if (workers.length > 0)
     parts.push(
@@ -119,7 +122,14 @@ function hostLine(snapshot: Snapshot): string {
   if (host.cpus === 0) return 'host: not sampled yet\n';
   const cpu = host.cpuUtilisation === null ? '-' : percentText(host.cpuUtilisation * 100);
   const memory = host.memoryUtilisation === null ? '-' : percentText(host.memoryUtilisation * 100);
-  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}${countedText(snapshot)}\n`;
+  return `host: cpu ${cpu} of ${counted(host.cpus, 'core')}, memory ${memory} of ${sizeText(host.memoryBytes)}${budgetText(snapshot)}${countedText(snapshot)}\n`;
+}
+
+function budgetText({ budget }: Snapshot): string {
+  const { budgetBytes, usedBytes, level } = budget;
+  if (budgetBytes === null) return '';
+  const mark = level === 'ok' ? '' : ` (${level})`;
+  return `; workers ${sizeText(usedBytes)} of a budget of ${sizeText(budgetBytes)}${mark}`;
 }
 
 /** How old the numbers of connections are: they are counted now and then. */

@@ -6,7 +6,7 @@
  * - Memory needed: p95 at the target, and the peak at the upper end of the band: memory cannot be late, it fails.
  * - A leak is named. More memory is not advised for it, and nothing smaller either.
  * - More workers only where they find CPUs and memory; all apps share what is left.
- * - Nothing less is advised of less than an hour: what was busy was busy, but what idled may have waited for its clients.
+ * - Nothing is advised of fewer than ten points, and nothing less of less than an hour: what was busy was busy, but what idled may have waited for its clients.
  */
 import type { AppCapacity, Bound, CapacityFigures } from './capacity.ts';
 import type { Growth } from './capacity-series.ts';
@@ -22,7 +22,7 @@ export interface Change {
 
 export type Verdict =
   | { readonly kind: 'no-history' }
-  /** Busy or not, it is too early to say that less would do. */
+  /** For the first points nothing can be said, and for the first hour not that less would do. */
   | { readonly kind: 'too-early'; readonly coveredMs: number; readonly neededMs: number }
   /** The server and the number of workers are right. */
   | { readonly kind: 'fits' }
@@ -88,6 +88,8 @@ export type Advice = Verdict & { readonly text: string };
 
 const gib = 2 ** 30;
 const epsilon = 1e-9;
+/** With fewer looks than these a moment would be taken for a state. */
+const fewPoints = 10;
 /** A worker of one thread is at its limit between these, in CPUs; what uses more has several threads at work. */
 const oneCore = { from: 0.9, to: 1.25 } as const;
 /** From here on a share of the CPUs is all of them: what was wanted beyond it was not seen. */
@@ -107,6 +109,10 @@ export function advise(figures: CapacityFigures): { readonly bound: Bound; reado
 function verdictsOn(figures: CapacityFigures): readonly Verdict[] {
   const { observed, cpu, memory, apps } = figures;
   if (cpu.usage === null && memory.usage === null) return [{ kind: 'no-history' }];
+  if (observed.points < fewPoints) {
+    const { coveredMs, stepMs } = observed;
+    return [{ kind: 'too-early', coveredMs, neededMs: fewPoints * stepMs }];
+  }
   const leaks = apps.flatMap((app) => leakOf(app, figures));
   const more = [
     ...apps.flatMap(({ name, oomKills }) =>
@@ -137,9 +143,9 @@ function isIdle({ cpu, memory, band }: CapacityFigures): boolean {
   return (cpu.usage?.p95 ?? 1) < band.low && (memory.usage?.p95 ?? 1) < band.low;
 }
 
-function boundBy({ cpu, memory, band }: CapacityFigures, verdicts: readonly Verdict[]): Bound {
+function boundBy({ observed, cpu, memory, band }: CapacityFigures, verdicts: readonly Verdict[]): Bound {
   const has = (kind: Verdict['kind']) => verdicts.some((verdict) => verdict.kind === kind);
-  if (has('no-history')) return { by: 'unknown' };
+  if (has('no-history') || observed.points < fewPoints) return { by: 'unknown' };
   if (has('oom') || (memory.usage?.p95 ?? 0) > band.high) return { by: 'memory' };
   if ((cpu.usage?.p95 ?? 0) > band.high) return { by: 'cpu' };
   for (const verdict of verdicts) {
@@ -312,9 +318,12 @@ function waiting(
   return [{ kind: 'waiting', app: name, queue: queue.median, cpusPerWorker: cpusPerWorker.p95 }];
 }
 
-/** A reload needs `surge` workers more for a while; judged against all the memory that there is. */
-function reloadRoom({ name, surge, workerBytes }: AppCapacity, { memory }: CapacityFigures): readonly Verdict[] {
-  if (workerBytes === null || memory.usage === null || surge === 0) return [];
+/** A reload needs `surge` workers more for a while; judged against all the memory that there is. A young one of a leaking app is small. */
+function reloadRoom(
+  { name, surge, workerBytes, growth }: AppCapacity,
+  { memory }: CapacityFigures,
+): readonly Verdict[] {
+  if (workerBytes === null || memory.usage === null || surge === 0 || growth !== null) return [];
   const freeBytes = Math.max(0, (1 - memory.usage.p95) * memory.usableBytes);
   const needBytes = surge * workerBytes;
   return needBytes <= freeBytes ? [] : [{ kind: 'reload-does-not-fit', app: name, needBytes, freeBytes }];

@@ -156,12 +156,13 @@ export interface Growth {
   readonly fromBytes: number;
   readonly toBytes: number;
   readonly bytesPerHour: number;
-  /** The time in which it was seen. */
+  /** From the one to the other. */
   readonly spanMs: number;
 }
 
 const parts = 6;
-const leastPoints = 30;
+/** So many points tell a line from noise. */
+export const leastPoints = 30;
 const leastGrowthMs = 300_000;
 const leastShare = 0.1;
 const leastBytes = 8 * 2 ** 20;
@@ -187,7 +188,7 @@ export function growthOf(points: readonly HistoryPoint[]): Growth | null {
   if (!isSteady || loadGrows(known)) return null;
   // From the middle of the second part to that of the last one.
   const riseMs = ((parts - 2) / parts) * spanMs * (known.length / (known.length - 1));
-  return { fromBytes: from, toBytes: to, bytesPerHour: (rise / riseMs) * hourMs, spanMs };
+  return { fromBytes: from, toBytes: to, bytesPerHour: (rise / riseMs) * hourMs, spanMs: riseMs };
 }
 
 function loadGrows(known: readonly { readonly cpu: number | null }[]): boolean {

@@ -1,6 +1,7 @@
 /** The verdicts of `capacity` in plain words, each with its whole arithmetic, so that a reader can check it. */
 import type { Resource, Verdict } from './capacity-advice.ts';
 import type { AppCapacity, Bound, CapacityFigures } from './capacity.ts';
+import { hourMs } from './capacity-series.ts';
 import { formatBytes, formatDuration, formatPercent } from './units.ts';
 
 type Of<K extends Verdict['kind']> = Extract<Verdict, { readonly kind: K }>;
@@ -33,7 +34,9 @@ const sayings: Sayings = {
   'no-history': () => 'Nothing was sampled in this time, so nothing can be said. Ask again in a few minutes.',
 
   'too-early': ({ coveredMs, neededMs }) =>
-    `Only ${formatDuration(coveredMs)} were seen. That shows what is busy now; whether less would do can be said after ${formatDuration(neededMs)}, and of a whole day after a day.`,
+    neededMs < hourMs
+      ? `Only ${formatDuration(coveredMs)} were seen: too little to say anything. Ask again after ${formatDuration(neededMs)}.`
+      : `Only ${formatDuration(coveredMs)} were seen. That shows what is busy now; whether less would do can be said after ${formatDuration(neededMs)}, and of a whole day after a day.`,
 
   'fits': (_, figures) => {
     const { cpu, memory, target } = figures;
@@ -185,9 +188,9 @@ function nameOf(resource: Resource): string {
   return resource === 'cpu' ? 'CPU' : 'memory';
 }
 
-/** Two digits after the point at most. */
+/** Two digits after the point; of very little, four. */
 function number(value: number): string {
-  return String(Number(value.toFixed(2)));
+  return String(Number(value.toFixed(value < 0.01 ? 4 : 2)));
 }
 
 function counted(count: number, noun: string): string {

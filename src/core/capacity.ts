@@ -10,6 +10,7 @@ import type { Advice } from './capacity-advice.ts';
 import { advise } from './capacity-advice.ts';
 import {
   growthOf,
+  leastPoints,
   levelsOf,
   observedIn,
   readings,
@@ -20,7 +21,7 @@ import {
   type Observed,
   type Usage,
 } from './capacity-series.ts';
-import type { History } from './history.ts';
+import type { History, HistoryPoint } from './history.ts';
 import type { HostSample } from './protocol.ts';
 import type { StaffingSpec } from './spec.ts';
 import { formatDuration } from './units.ts';
@@ -132,7 +133,7 @@ export function capacityOf(facts: CapacityFacts, at: string): CapacityReport {
   const history = recent(hostHistory.day, hostHistory.fine, facts);
   const cpu = readings(history.points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]);
   const usableBytes = host.memoryBytes;
-  const memory = readings(usableBytes > 0 ? history.points : [], (point) => [
+  const memory = readings(history.points, (point) => [
     share(point.memoryBytes, usableBytes),
     share(point.memoryMaxBytes, usableBytes),
   ]);
@@ -173,12 +174,11 @@ function appCapacity(
   host: { readonly cpus: number | null; readonly memoryBytes: number | null },
 ): AppCapacity {
   const { points } = recent(app.history.day, app.history.fine, facts);
-  const staffed = points.filter(({ ready }) => ready !== null && ready > 0);
   const cpus = levelsOf(readings(points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]));
   const memory = levelsOf(readings(points, ({ memoryBytes, memoryMaxBytes }) => [memoryBytes, memoryMaxBytes]));
   const perWorker = (value: number | null, ready: number | null) => share(value, ready ?? 0);
   const each = (pick: 'cpuPercent' | 'memoryBytes') =>
-    levelsOf(readings(staffed, (point) => [perWorker(point[pick], point.ready), null]));
+    levelsOf(readings(points, (point) => [perWorker(point[pick], point.ready), null]));
   return {
     name: app.name,
     staffing: app.staffing,
@@ -192,11 +192,18 @@ function appCapacity(
     cpuShare: partOf(cpus?.mean ?? null, host.cpus),
     memoryShare: partOf(memory?.mean ?? null, host.memoryBytes),
     queue: levelsOf(readings(points, ({ queue }) => [queue, queue])),
-    growth: growthOf(points),
+    growth: growthOf(forGrowth(app.history, facts)),
     busiest: busiestOf(app, facts),
     oomKills: app.oomKills,
     recycled: app.recycled,
   };
+}
+
+/** The minutes, or where they are too few the single samples. */
+function forGrowth({ day, fine }: HistoryPair, facts: CapacityFacts): readonly HistoryPoint[] {
+  const none = { ...fine, points: [] };
+  const minutes = recent(day, none, facts).points;
+  return minutes.length >= leastPoints ? minutes : recent({ ...day, points: [] }, fine, facts).points;
 }
 
 const fewLooks = 10;

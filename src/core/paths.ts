@@ -1,7 +1,7 @@
 /**
  * Where a master keeps its files and where a client looks for them. Pure: who asks is passed in.
  *
- * | who | RUNTIME (socket, pid, lock) | STATE (once_per results, exits.ndjson, history.json, master.log) |
+ * | who | RUNTIME (socket, pid, lock) | STATE (once_per results, exits.ndjson, history.json, token, master.log) |
  * | --- | --- | --- |
  * | under systemd | $RUNTIME_DIRECTORY | $STATE_DIRECTORY |
  * | root | /run/supervise/NAME | /var/lib/supervise/NAME |

@@ -15,7 +15,7 @@ import { Crew } from './crew.ts';
 import { neverReady } from './describe.ts';
 import { Measures } from './measures.ts';
 import { Revisions, type RolloutEnd } from './revisions.ts';
-import { Staffing, type Room, type Staffed } from './staffing.ts';
+import { Staffing } from './staffing.ts';
 import { Walk } from './walk.ts';
 import { Ward } from './ward.ts';
 import { WorkerRunner, type RunnerHost } from './worker-runner.ts';
@@ -41,6 +41,8 @@ export class App {
   readonly name: string;
   /** What others ask of it. */
   readonly view: AppView;
+  /** How many workers should serve. */
+  readonly staffing: Staffing;
   readonly #host: AppHost;
   readonly #runnerHost: RunnerHost;
   readonly #crew = new Crew();
@@ -52,7 +54,6 @@ export class App {
   readonly #ward: Ward;
   readonly #walk: Walk;
   readonly #news: AppNews;
-  readonly #staffing: Staffing;
   #phase: AppPhase = 'waiting';
   /** How it is being stopped; null: it is not. */
   #stopping: StopHow | null = null;
@@ -70,10 +71,13 @@ export class App {
     this.#revisions = new Revisions(pinned, (body) => host.emit(body));
     this.#lastNumber = lastNumber;
     this.#connections = new Connections(this.name, (body) => host.emit(body));
-    this.#staffing = new Staffing(pinned.app, {
+    this.staffing = new Staffing(pinned.app, {
       ...{ crew: this.#crew, measures: this.measures, connections: this.#connections },
       emit: (body) => host.emit(body),
+      nowMs: () => host.ports.clock.now(),
+      isActive: () => this.#phase === 'active',
       isRolling: () => this.#revisions.rollout !== null || this.view.isMixed,
+      changed: () => this.settle(),
     });
     this.#ward = new Ward({
       clock: host.ports.clock,
@@ -102,7 +106,7 @@ export class App {
       ...{ measures: this.measures, connections: this.#connections, warnings: this.#warnings },
       nowMs: () => this.#host.ports.clock.now(),
       facts: () => ({
-        ...{ phase: this.#phase, replicas: this.replicas, staffing: this.#staffing, spares: this.spares },
+        ...{ phase: this.#phase, replicas: this.replicas, staffing: this.staffing, spares: this.spares },
         ...{ served: this.#served(), failedBoots: this.#failedBoots },
       }),
     });
@@ -116,7 +120,7 @@ export class App {
       staff: () => ({ replicas: this.replicas, spares: this.spares }),
       isActive: () => this.#phase === 'active',
       add: (slot) => this.#add(slot),
-      goBackTo: (before) => this.#staffing.giveBack(before),
+      goBackTo: (before) => this.staffing.giveBack(before),
       forget: (workers) => workers.forEach(({ id }) => this.#forget(id)),
       warn: (worker, message) => this.#warn(worker, message),
       settled: () => this.#settled(),
@@ -137,8 +141,8 @@ export class App {
   /** Starts to replace all workers by those of a new revision. An unfinished rollout is superseded. */
   roll(next: Pinned): void {
     const inPlace = this.#walk.chooseWay(next);
-    this.#revisions.begin(next, { inPlace, staffedBefore: this.#staffing.now });
-    this.#staffing.follow(next.app);
+    this.#revisions.begin(next, { inPlace, staffedBefore: this.staffing.now });
+    this.staffing.follow(next.app);
     this.settle();
   }
 
@@ -146,23 +150,23 @@ export class App {
   giveUp(revision: number, why: string): void {
     const { rollout } = this.#revisions;
     if (!rollout || !this.#revisions.giveUp(revision, why)) return;
-    this.#staffing.giveBack(rollout.staffedBefore);
+    this.staffing.giveBack(rollout.staffedBefore);
     this.settle();
   }
 
   /** Changes the number of workers, as the config wants it. The workers that run are not replaced. */
   rescaleTo(app: AppSpec): void {
-    this.#staffing.follow(app);
+    this.staffing.follow(app);
     this.#revisions.rescaled(app);
-    this.#revisions.keepStaffed(this.#staffing.now);
+    this.#revisions.keepStaffed(this.staffing.now);
     this.settle();
-    if (this.#staffing.stage === 'open') this.#host.sampleNow();
+    if (this.staffing.stage === 'open') this.#host.sampleNow();
   }
 
   /** Changes the number of workers by hand. It holds until the config's `workers` changes, also when a rollout fails. */
   rescale(replicas: number): void {
-    this.#staffing.hold(replicas);
-    this.#revisions.keepStaffed(this.#staffing.now);
+    this.staffing.hold(replicas);
+    this.#revisions.keepStaffed(this.staffing.now);
     this.settle();
   }
 
@@ -213,20 +217,9 @@ export class App {
     this.#ward.takeSample(id, sample.memoryBytes);
   }
 
-  /** Draws its conclusions from a sample, when all apps have taken it. */
-  review(room: Room): void {
-    if (this.#phase === 'active' && this.#staffing.review(room)) this.settle();
-  }
-
   /** Replaces a worker gracefully, for want of memory. */
   recycle(worker: string, reason: string): void {
     this.#ward.takeOverBudget(worker, reason);
-  }
-
-  /** Takes a worker away, for want of memory. */
-  shed(to: number, reason: string): void {
-    this.#staffing.shed(to, reason, this.#host.ports.clock.now());
-    this.settle();
   }
 
   /** Whose connections are to be counted; null: it has no sockets. */
@@ -248,24 +241,7 @@ export class App {
 
   /** How many workers should serve. */
   get replicas(): number {
-    return this.#staffing.replicas;
-  }
-
-  /** Who says so. */
-  get staffedBy(): Staffed['by'] {
-    return this.#staffing.now.by;
-  }
-
-  /** How many it is to have is not known yet: that is worked out at the next sample of those that are ready. */
-  get isUndecided(): boolean {
-    const { stage } = this.#staffing;
-    return (stage === 'open' || stage === 'measuring') && this.#crew.ready().length > 0;
-  }
-
-  /** What its workers have, or will have when all of them are there. */
-  get memoryBytes(): number {
-    const known = [...this.measures.last.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
-    return Math.max(known, (this.measures.ofOneBytes ?? 0) * this.view.wanted);
+    return this.staffing.replicas;
   }
 
   /** How many more should stand by; none where none is to serve. */
@@ -310,7 +286,7 @@ export class App {
 
   #settled(): void {
     if (this.#phase === 'stopping' && this.#crew.size === 0) this.#phase = 'stopped';
-    if (this.#staffing.stage === 'filling' && this.view.startIsOver) this.#staffing.filled();
+    if (this.staffing.stage === 'filling' && this.view.startIsOver) this.staffing.filled();
     this.#news.tellState(this.view.state, this.view.ready, this.replicas);
     const { rollout } = this.#revisions;
     if (rollout) this.#news.tellRollout(rollout, this.#crew.up(), this.view.wanted);
@@ -344,7 +320,7 @@ export class App {
       if (!this.#served()) this.#countFailedBoot(runner);
     }
     this.settle();
-    if (this.#staffing.wantsSample) this.#host.sampleNow();
+    if (this.staffing.wantsSample) this.#host.sampleNow();
   }
 
   /** First failure is loud: an app that has never served is not tried for ever. */

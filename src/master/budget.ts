@@ -3,11 +3,19 @@
  * what that says, then lets each app see what room there is for it.
  *
  * Rules
+ * - What else is in use (other programs, the master itself) and does not fit beside the budget is not there for `auto` either.
  * - Each level is an event, with the arithmetic. What else has to be said is a warning of the master.
  * - What was decided by hand counts as fixed, and so does a dry run: nobody is taken away there.
  */
-import { judgeBudget, unusedBudget, type BudgetApp, type BudgetJudgement, type BudgetStep } from '../core/budget.ts';
-import type { BudgetSnapshot, EventBody } from '../core/protocol.ts';
+import {
+  judgeBudget,
+  nearShare,
+  unusedBudget,
+  type BudgetApp,
+  type BudgetJudgement,
+  type BudgetStep,
+} from '../core/budget.ts';
+import type { BudgetSnapshot, EventBody, HostSample } from '../core/protocol.ts';
 import type { MemoryBudgetSpec } from '../core/spec.ts';
 import type { App } from './app.ts';
 import type { Looked } from './sampling.ts';
@@ -70,7 +78,15 @@ export class Budget {
     if (step.type === 'warn') return this.#host.emit({ type: 'master.warning', message: step.message });
     const app = this.#host.apps().find(({ name, view }) => name === step.app && !view.isGoing);
     if (step.type === 'recycle') app?.recycle(step.worker, step.reason);
-    else app?.shed(step.to, step.reason);
+    else app?.staffing.shed(step.to, step.reason);
+  }
+
+  /** What everything but our workers has in use, beyond the part of the memory that the budget leaves to it. */
+  #elsewhereBytes({ memoryBytes, memoryUtilisation }: HostSample, budgetBytes: number | null): number {
+    if (memoryUtilisation === null || budgetBytes === null) return 0;
+    const ours = this.#host.apps().reduce((sum, { measures }) => sum + measures.sumBytes, 0);
+    const leftBytes = Math.max(0, nearShare * memoryBytes - budgetBytes);
+    return Math.max(0, memoryUtilisation * memoryBytes - ours - leftBytes);
   }
 
   #tellApps({ why, host }: Looked): void {
@@ -80,10 +96,11 @@ export class Budget {
       ...{ budgetBytes: this.#bytesOf(host.memoryBytes), budgetUsedBytes: usedBytes },
     };
     const { usableCpus, cpuSource } = host;
+    const elsewhereBytes = this.#elsewhereBytes(host, memory.budgetBytes);
     for (const app of this.#host.apps()) {
       const others = this.#host.apps().filter((one) => one !== app);
-      const othersBytes = others.reduce((sum, one) => sum + one.memoryBytes, 0);
-      app.review({ ...{ why, usableCpus, cpuSource, memory, othersBytes }, nowMs: this.#host.nowMs() });
+      const othersBytes = others.reduce((sum, one) => sum + one.staffing.memoryBytes, elsewhereBytes);
+      app.staffing.review({ ...{ why, usableCpus, cpuSource, memory, othersBytes }, nowMs: this.#host.nowMs() });
     }
   }
 
@@ -97,13 +114,13 @@ export class Budget {
 
 function asBudgetApp(app: App): BudgetApp {
   const { staffing } = app.spec;
-  const isOurs = app.staffedBy === 'config' && !(staffing.kind === 'scaled' && staffing.dryRun);
+  const isOurs = app.staffing.now.by === 'config' && !(staffing.kind === 'scaled' && staffing.dryRun);
   return {
     name: app.name,
     staffing: isOurs ? staffing.kind : 'fixed',
     goal: app.replicas,
     min: staffing.kind === 'scaled' ? staffing.min : 1,
-    busy: app.isUndecided || app.view.isGoing || app.view.isMixed || !app.view.isStill,
+    busy: app.staffing.isUndecided || app.view.isGoing || app.view.isMixed || !app.view.isStill,
     workers: app.measures.forBudget(),
   };
 }

@@ -187,12 +187,12 @@ function dayOf({ day }: Rings, nowMs: number): HistoryPoint[] {
   return day.points(minuteOf(nowMs) - dayMinutes + 1, (minute) => minute * minuteMs);
 }
 
-/** What is older than a day, or lies ahead of us, is left out. */
+/** What lies ahead of us is left out; what is older than a day is never asked for. */
 function restoreInto({ day }: Rings, points: readonly HistoryPoint[], nowMs: number): void {
   const newest = minuteOf(nowMs);
   for (const point of points) {
     const minute = minuteOf(point.atMs);
-    if (minute > newest - dayMinutes && minute <= newest) day.restore(minute, point);
+    if (minute <= newest) day.restore(minute, point);
   }
 }
 

@@ -8,9 +8,9 @@
  * Every phase ends by a callback; nothing here waits.
  */
 import { ExitCode, SuperviseError } from '../core/errors.ts';
-import type { Command, Event, EventBody, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
 import { capacityOf, type CapacityReport } from '../core/capacity.ts';
 import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
+import type { Command, Event, EventBody, MasterState, Reply, Snapshot, Target } from '../core/protocol.ts';
 import type { Why } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 import type { Cancel, Ports } from '../ports.ts';
@@ -399,12 +399,13 @@ export class Master {
   }
 
   #sampled(looked: Looked): void {
-    const { atMs, leaders, trees } = looked;
+    const { why, atMs, leaders, trees, host } = looked;
     for (const app of this.#fleet.apps)
       for (const [id, tree] of trees) app.takeSample(id, leaders.get(id) ?? 0, tree, atMs);
-    this.#exits.takeSamples(leaders, trees, this.#ports.clock.now());
+    const nowMs = this.#ports.clock.now();
+    this.#exits.takeSamples(leaders, trees, nowMs);
     const apps = this.#fleet.apps.map((app) => app.view.now());
-    this.#histories.take(this.#ports.clock.now(), this.#spec.sampleEveryMs, looked.host, apps);
+    if (why === 'on time') this.#histories.take(nowMs, this.#spec.sampleEveryMs, host, apps);
     if (!this.#isStopping) this.#budget.take(looked);
   }
 

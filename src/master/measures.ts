@@ -31,6 +31,11 @@ export class Measures {
     if (isReady && sample.memoryBytes > 0 && !this.#firstBytes.has(id)) this.#firstBytes.set(id, sample.memoryBytes);
   }
 
+  /** Of all that have a process. */
+  get sumBytes(): number {
+    return [...this.#last.values()].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  }
+
   /** Its process has ended. */
   forget(worker: string): void {
     this.#last.delete(worker);

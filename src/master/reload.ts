@@ -98,7 +98,7 @@ function partProgress(part: RunningReload): Progress {
     const words = {
       doing: `scaling ${app.name} to ${to}`,
       done: `${app.name} has ${to} workers`,
-      met: !app.isUndecided,
+      met: !app.staffing.isUndecided,
     };
     if (app.replicas !== to) return { type: 'done', ok: false, message: `${words.doing}: changed again meanwhile` };
     return whenQuiet(app, part.since, words);

@@ -33,7 +33,7 @@ export interface Room {
   readonly usableCpus: number;
   readonly cpuSource: string;
   readonly memory: ScaleMemory;
-  /** What the workers of all other apps have, or will have when all of them are there. */
+  /** What the workers of all other apps have, or will have when all of them are there, and other programs beyond what is left to them. */
   readonly othersBytes: number;
 }
 
@@ -43,8 +43,13 @@ export interface StaffingHost {
   readonly measures: Measures;
   readonly connections: Connections;
   emit(body: EventBody): void;
+  nowMs(): number;
+  /** Whether it is to have workers at all: it has started, and does not stop. */
+  isActive(): boolean;
   /** A rollout replaces workers, or they are on the way back from one. */
   isRolling(): boolean;
+  /** Another number is wanted. */
+  changed(): void;
 }
 
 type Stage = 'measuring' | 'filling' | 'steady' | 'open';
@@ -98,6 +103,19 @@ export class Staffing {
     return reason;
   }
 
+  /** The number is not known yet: it is worked out at the next sample of those that are ready. */
+  get isUndecided(): boolean {
+    const { stage } = this.#now;
+    return (stage === 'open' || stage === 'measuring') && this.#host.crew.ready().length > 0;
+  }
+
+  /** What its workers have, or will have when all of them are there. */
+  get memoryBytes(): number {
+    const { measures } = this.#host;
+    const { app, replicas } = this.#now;
+    return Math.max(measures.sumBytes, (measures.ofOneBytes ?? 0) * (replicas + app.spares));
+  }
+
   /** Whether a sample is wanted at once: the others wait for it. */
   get wantsSample(): boolean {
     const { by, stage } = this.#now;
@@ -137,10 +155,11 @@ export class Staffing {
   }
 
   /** One worker fewer, for want of memory. */
-  shed(to: number, reason: string, nowMs: number): void {
+  shed(to: number, reason: string): void {
     this.#set(to, reason);
     this.#now = { ...this.#now, reason };
-    this.#growth = { ...noGrowth, shedAtMs: nowMs };
+    this.#growth = { ...noGrowth, shedAtMs: this.#host.nowMs() };
+    this.#host.changed();
   }
 
   /** Each of those that fit has had its first chance. */
@@ -150,18 +169,18 @@ export class Staffing {
 
   // -------------------------------------------------------------- what follows from samples
 
-  /** Called at every sample. @returns whether anything has changed */
-  review(room: Room): boolean {
+  /** Draws its conclusions from a sample, when all apps have taken it. */
+  review(room: Room): void {
     const before = this.#now;
     const { by, app, stage } = before;
-    if (by === 'hand') return false;
+    if (by === 'hand' || !this.#host.isActive()) return;
     if (app.staffing.kind === 'scaled') this.#followLoad(app.staffing, room);
     if (app.staffing.kind === 'auto') {
       if (this.#host.isRolling()) this.#growth = { ...noGrowth, shedAtMs: this.#growth.shedAtMs };
       else if (stage === 'steady' || stage === 'filling') this.#grow(room);
       else this.#workOut(room);
     }
-    return this.#now !== before;
+    if (this.#now !== before) this.#host.changed();
   }
 
   /** The number, from what one worker was measured to need. */

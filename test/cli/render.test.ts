@@ -118,6 +118,16 @@ const snapshot: Snapshot = {
   ],
 };
 
+test('status: who says how many workers there are, and the memory budget', () => {
+  const [web] = snapshot.apps;
+  const staffing = { kind: 'auto', min: 1, max: null, reason: '2 workers: 2 CPUs\u001b[2J' } as const;
+  const budget = { budgetBytes: 2 ** 30, usedBytes: 2 ** 29, level: 'near' } as const;
+  const lines = statusText({ ...snapshot, budget, apps: [{ ...web!, staffing }] }, plain).split('\n');
+  assert.match(lines[1] ?? '', /memory 50% of 8GB; workers 512MB of a budget of 1GB \(near\)/);
+  const line = lines.findIndex((one) => one.startsWith('web: auto: 2 workers: 2 CPUs'));
+  assert.deepEqual([lines[line]?.includes('\u001b'), lines[line + 1]], [false, 'web: stall detection is off']);
+});
+
 test('status: the master, its hooks, its apps, its workers', () => {
   assert.equal(
     statusText(snapshot, plain),

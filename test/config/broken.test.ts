@@ -267,6 +267,31 @@ const listening: readonly Broken[] = [
     says: '5:32: apps.api.listen[1]: expected an address of its own, found "127.0.0.1:8000", which is used already by apps.web.listen (line 2)',
   },
   {
+    what: 'a name for control.http',
+    yaml: top('control: {http: "shop.example.org:9700"}'),
+    says: '1:17: control.http: expected an IP address before the port, found "shop.example.org:9700". Names are not looked up, only localhost is known',
+  },
+  {
+    what: 'a unix socket for control.http',
+    yaml: top('control: {http: "unix:/run/x.sock"}'),
+    says: '1:17: control.http: expected an address such as "127.0.0.1:9700", "[::1]:9700" or "0.0.0.0:9700", found "unix:/run/x.sock". control.socket is the unix socket',
+  },
+  {
+    what: 'no address for control.http',
+    yaml: top('control: {http: yes please}'),
+    says: '1:17: control.http: expected an address such as "127.0.0.1:9700", "[::1]:9700" or "0.0.0.0:9700", found "yes please"',
+  },
+  {
+    what: 'a port out of range for control.http',
+    yaml: top('control: {http: 99999}'),
+    says: '1:17: control.http: expected a port from 1 to 65535, found "99999"',
+  },
+  {
+    what: 'an address of control.http that an app has',
+    yaml: 'apps:\n  web: {command: a, listen: ":9700"}\ncontrol: {http: 9700}\n',
+    says: '3:17: control.http: expected an address of its own, found "9700", which collides with tcp://:9700 of apps.web.listen',
+  },
+  {
     what: 'an address that all addresses cover',
     yaml: 'apps:\n  web: {command: a, listen: ":8000"}\n  api: {command: b, listen: "127.0.0.1:8000"}\n',
     says: '3:29: apps.api.listen: expected an address of its own, found "127.0.0.1:8000", which collides with ":8000" of apps.web.listen (line 2)',
@@ -964,11 +989,6 @@ const later: readonly Broken[] = [
     what: 'a lock of a hook',
     yaml: top('hooks:', '  pre_start:', '    - {command: a, lock: "postgres://shop:secret@db/shop"}'),
     says: '3:26: hooks.pre_start[0].lock: "postgres://***@db/shop" is not supported yet. Leave it out; hooks are locked on this host',
-  },
-  {
-    what: 'the dashboard',
-    yaml: top('control: {http: "127.0.0.1:9700"}'),
-    says: '1:17: control.http: "127.0.0.1:9700" is not supported yet. Leave it out',
   },
 ];
 

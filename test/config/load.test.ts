@@ -460,6 +460,26 @@ apps:
   });
 });
 
+describe('control.http', () => {
+  const cases: Record<string, string | null> = {
+    '"127.0.0.1:9700"': 'tcp://127.0.0.1:9700',
+    'localhost:9700': 'tcp://127.0.0.1:9700',
+    '9700': 'tcp://127.0.0.1:9700',
+    '":9700"': 'tcp://127.0.0.1:9700',
+    '"[::1]:9700"': 'tcp://[::1]:9700',
+    '0.0.0.0:9700': 'tcp://0.0.0.0:9700',
+    '"[::]:9700"': 'tcp://[::]:9700',
+    '${HTTP:-127.0.0.1:9701}': 'tcp://127.0.0.1:9701',
+    'null': null,
+  };
+  for (const [written, url] of Object.entries(cases)) {
+    test(`${written} is ${url ?? 'none'}`, async () => {
+      const { controlHttp } = await specOf(`apps: {web: {command: a}}\ncontrol:\n  http: ${written}\n`);
+      assert.equal(controlHttp?.url ?? null, url);
+    });
+  }
+});
+
 describe('variables', () => {
   test('are expanded before typing, in plain and quoted values', async () => {
     const app = await appOf(

@@ -72,6 +72,7 @@ describe('explain', () => {
       'apps.web.logs.format': 'auto <- default',
       'resources.sample_every': '2s <- default',
       'control.socket': 'control.sock in the runtime directory <- default',
+      'control.http': 'none <- default',
     };
     for (const [path, line] of Object.entries(expected)) assert.equal(lines.get(path), line, path);
     const all = [...lines.values()].join('\n');

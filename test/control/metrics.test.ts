@@ -1,6 +1,7 @@
 /** GET /metrics: what is counted, what is read at a scrape, and in which format. */
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { request } from 'node:http';
 import type { Cause, Event, HookState, Snapshot, WorkerSnapshot } from '../../src/core/protocol.ts';
 import type { HistoryPoint } from '../../src/core/history.ts';
@@ -156,7 +157,7 @@ describe('counters', () => {
     const master = new Staffed();
     const metrics = metricsOf(master);
     const ill = { ...slot0, reason: 'x', action: 'replace' } as const;
-    for (const type of ['stalled', 'unhealthy', 'over_memory', 'over_lifetime', 'makes_room'] as const)
+    for (const type of ['stalled', 'unhealthy', 'over_memory', 'over_budget', 'over_lifetime', 'makes_room'] as const)
       master.emit({ type: `worker.${type}`, ...ill });
     master.emit({ type: 'worker.unhealthy', ...ill });
     master.emit({ type: 'worker.promoted', ...slot0, pid: 7, of: null });
@@ -185,6 +186,7 @@ describe('counters', () => {
       'supervise_worker_ailments_total{app="web",ailment="stall"}': 1,
       'supervise_worker_ailments_total{app="web",ailment="health"}': 2,
       'supervise_worker_ailments_total{app="web",ailment="memory-limit"}': 1,
+      'supervise_worker_ailments_total{app="web",ailment="memory-budget"}': 1,
       'supervise_worker_ailments_total{app="web",ailment="lifetime"}': 1,
       'supervise_worker_ailments_total{app="web",ailment="stranded"}': 1,
       'supervise_worker_promotions_total{app="web"}': 1,
@@ -210,6 +212,15 @@ describe('counters', () => {
     assert.equal(rolling.get('supervise_rollout_in_progress{app="web"}'), 1);
     master.emit({ type: 'app.balanced', app: 'web' });
     assert.equal((await scrape(metrics)).get('supervise_app_unbalanced{app="web"}'), 0);
+  });
+
+  test('why a process ended is forgotten with its worker', () => {
+    const [tally, master] = [new Tally(), new FakeMaster()];
+    master.subscribe((event) => tally.take(event));
+    exits(master, 'reload');
+    assert.deepEqual([...tally.app('web').lastCauses], [['web.1', 'reload']]);
+    master.emit({ type: 'worker.stopped', ...slot0 });
+    assert.equal(tally.app('web').lastCauses.size, 0);
   });
 
   test('of a config that is reloaded for ever with other names only the last thousand are kept', () => {
@@ -308,6 +319,22 @@ describe('CPU time', () => {
     time.keep([]);
     assert.equal(time.secondsOf(history()), null);
   });
+});
+
+test('nothing of prom-client is loaded before the first scrape', () => {
+  const script = `
+    import { createRequire } from 'node:module';
+    const { cache } = createRequire(import.meta.url);
+    const isLoaded = () => Object.keys(cache).some((file) => file.includes('/prom-client/'));
+    await import('${new URL('../../src/control/server.js', import.meta.url).href}');
+    const before = isLoaded();
+    const { Metrics } = await import('${new URL('../../src/control/metrics/metrics.js', import.meta.url).href}');
+    const snapshot = ${JSON.stringify(new FakeMaster().snapshot())};
+    const master = { snapshot: () => ({ ...snapshot, apps: [] }), recentEvents: () => [] };
+    const { text } = await new Metrics({ master, own: () => ({}) }).scrape('');
+    console.log(JSON.stringify([before, isLoaded(), text.includes('supervise_build_info')]));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.equal(stdout.trim(), '[false,true,true]', stderr);
 });
 
 describe('read by others', () => {

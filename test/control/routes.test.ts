@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ControlClient } from '../../src/control/client.ts';
+import type { CapacityReport } from '../../src/core/capacity.ts';
 import { SuperviseError } from '../../src/core/errors.ts';
 import type { Command, Reply } from '../../src/core/protocol.ts';
 import type { Spec } from '../../src/core/spec.ts';
@@ -133,6 +134,9 @@ test('what is wrong with a request is said, with the field, what was expected an
     ['GET', '/v1/history?target=.1', undefined, 400, /target: expected the name of an app/],
     ['GET', '/v1/history?since=1', undefined, 400, /query: expected no field but target, span, found since/],
     ['GET', '/v1/history?target=wep', undefined, 404, /no app or worker wep, and no history/],
+    ['GET', '/v1/capacity?lastMs=59999', undefined, 400, /lastMs: expected a whole number from 60000 to 86400000/],
+    ['GET', '/v1/capacity?lastMs=86400001', undefined, 400, /lastMs: expected a whole number/],
+    ['GET', '/v1/capacity?last=1h', undefined, 400, /query: expected no field but lastMs, found last/],
     ['GET', '/v1/logs?target=wep', undefined, 404, /no app, worker or hook wep/],
   ];
   for (const [method, route, body, status, message] of cases) {
@@ -247,6 +251,7 @@ test('GET /v1 lists every route with its method and fields', async (t) => {
     'GET /v1/logs',
     'GET /v1/why/{target}',
     'GET /v1/history',
+    'GET /v1/capacity',
     'POST /v1/stop',
     'POST /v1/reload',
     'POST /v1/restart',
@@ -254,6 +259,16 @@ test('GET /v1 lists every route with its method and fields', async (t) => {
     'POST /v1/retry',
     'POST /v1/signal',
   ]);
+});
+
+test('capacity looks back a day, or as far as it was asked, and the client asks as the route wants it', async (t) => {
+  const { master, socketPath } = await openRoom(t);
+  const answer = await ask(socketPath, 'GET', '/v1/capacity');
+  assert.equal(answer.status, 200);
+  await ask(socketPath, 'GET', '/v1/capacity?lastMs=60000');
+  const report = JSON.parse(await new ControlClient(socketPath).capacityJson(3_600_000)) as CapacityReport;
+  assert.deepEqual(master.capacities, [86_400_000, 60_000, 3_600_000]);
+  assert.deepEqual(report, master.capacity(3_600_000));
 });
 
 test('the history is asked for by target and span, and the client asks as the route wants it', async (t) => {

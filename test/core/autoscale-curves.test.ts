@@ -206,6 +206,8 @@ describe('work that waits for something else than the CPU', () => {
     const moments = run({ load: () => 4.5, cpuShare: 0.1, forMs: 24 * hour });
     assert.ok(turns(moments) <= 80, `${turns(moments)} turns in a day`);
     assert.ok(shareWithQueue(moments) < 0.05, `${shareWithQueue(moments)} of the time with a queue`);
+    const settled = moments.filter(({ atMs }) => atMs > 2 * hour).map(({ to }) => to);
+    assert.deepEqual([Math.min(...settled), Math.max(...settled)], [4, 5]);
   });
 
   test('they are gone some time after the work is', () => {

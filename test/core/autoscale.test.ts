@@ -99,9 +99,14 @@ describe('workers that are not ready', () => {
     assert.deepEqual([to, kind], [4, 'stay']);
   });
 
+  test('are enough within the tolerance, too', () => {
+    const { to, reason } = decide(facts([154, 154], { workers: [coming, coming], goal: 4 }));
+    assert.deepEqual([to, reason], [4, 'CPU 154% per worker, target 70%: no change']);
+  });
+
   test('never turn up into down', () => {
-    const { to } = decide(facts([80], { workers: Array.from({ length: 7 }, () => coming), goal: 8 }));
-    assert.equal(to, 8);
+    const given = facts([80], { workers: Array.from({ length: 7 }, () => coming), goal: 8, nowMs: 30 * minute });
+    assert.equal(autoscale(spec, calm(given), given).to, 8);
   });
 
   test('do not count when fewer are wanted', () => {

@@ -64,6 +64,12 @@ export function residentBytes(pid: number): number {
   return Number(kilobytes ?? 0) * 1024;
 }
 
+/** Its share of what it has in memory: the sum of the PSS of its mappings (smaps of proc(5)). */
+export function proportionalBytes(pid: number): number {
+  const mappings = (read(`/proc/${pid}/smaps`) ?? '').matchAll(/^Pss:\s+(\d+) kB$/gm);
+  return [...mappings].reduce((sum, [, kilobytes]) => sum + Number(kilobytes) * 1024, 0);
+}
+
 /** Of the process itself, in hundredths of a second (USER_HZ of every Linux that Node runs on). */
 export function cpuTicks(pid: number): number {
   const fields = statFields(pid);

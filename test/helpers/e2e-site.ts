@@ -104,9 +104,14 @@ export class Site {
     }
   }
 
-  /** `supervise start ARGS` in the foreground. */
-  start(args: readonly string[] = [], more: { env?: Record<string, string>; bin?: string } = {}): Master {
-    const child = spawn(process.execPath, [more.bin ?? bin, 'start', ...args], {
+  /** `supervise start ARGS` in the foreground. `procs`: files that move it into cgroups when it writes its pid to them. */
+  start(
+    args: readonly string[] = [],
+    more: { env?: Record<string, string>; bin?: string; procs?: readonly string[] } = {},
+  ): Master {
+    const words = [process.execPath, more.bin ?? bin, 'start', ...args];
+    const moves = (more.procs ?? []).map((file) => `echo $$ > ${file} && `).join('');
+    const child = spawn('/bin/sh', ['-c', `${moves}exec "$0" "$@"`, ...words], {
       cwd: this.dir,
       env: { ...this.env, ...more.env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -13,6 +13,8 @@ export interface LimitedCgroup {
   /** The files of the parent that set its limits, as the kernel names them. */
   readonly cpuFile: string;
   readonly memoryFile: string;
+  /** How often something wanted more memory than there is; of v2 how often that was not to be had. */
+  failures(): number;
   setCpus(cpus: number | null): void;
   setMemory(bytes: number | null): void;
 }
@@ -52,6 +54,7 @@ function madeOfV1(t: TestContext): LimitedCgroup {
     procs: parents.map((parent) => `${parent}/leaf/cgroup.procs`),
     cpuFile: `${cpu}/cpu.cfs_quota_us`,
     memoryFile: `${memory}/memory.limit_in_bytes`,
+    failures: () => Number(readFileSync(`${memory}/memory.failcnt`, 'utf8')),
     setCpus(cpus) {
       writeFileSync(`${cpu}/cpu.cfs_period_us`, String(periodUs));
       writeFileSync(`${cpu}/cpu.cfs_quota_us`, cpus === null ? '-1' : String(cpus * periodUs));
@@ -67,6 +70,7 @@ function madeOfV2(t: TestContext): LimitedCgroup {
     procs: [`${parent}/leaf/cgroup.procs`],
     cpuFile: `${parent}/cpu.max`,
     memoryFile: `${parent}/memory.max`,
+    failures: () => Number(/^max (\d+)/m.exec(readFileSync(`${parent}/memory.events`, 'utf8'))?.[1]),
     setCpus: (cpus) => writeFileSync(`${parent}/cpu.max`, `${cpus === null ? 'max' : cpus * periodUs} ${periodUs}`),
     setMemory: (bytes) => writeFileSync(`${parent}/memory.max`, String(bytes ?? 'max')),
   };

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { ailments } from '../../src/core/ailments.ts';
 import type { AppSnapshot, Cause, Command, Event, Target } from '../../src/core/protocol.ts';
-import type { AppSpec, HealthSpec, ReloadSpec, Spec } from '../../src/core/spec.ts';
+import type { AppSpec, HealthSpec, ReloadSpec, Spec, StaffingSpec } from '../../src/core/spec.ts';
 import { forSeeds, type Chance, type Log } from '../helpers/random.ts';
 import { app, hook, spec, tcp, World, type FakeProcess } from '../helpers/world.ts';
 
@@ -30,6 +30,8 @@ const health: HealthSpec = {
   failures: 2,
 };
 const memoryLimit = 100;
+const mostCpus = 4;
+const gb = 2 ** 30;
 
 class History {
   readonly #chance: Chance;
@@ -70,9 +72,10 @@ class History {
       apps: [this.#web(), this.#cache(), this.#job()],
     });
     log(
-      this.#spec.apps.map(({ name, workers, restart, reload, startAttempts }) => ({
+      this.#spec.apps.map(({ name, workers, staffing, restart, reload, startAttempts }) => ({
         name,
         workers,
+        staffing,
         restart,
         reload,
         startAttempts,
@@ -101,9 +104,23 @@ class History {
     };
   }
 
+  #staffing(): Pick<AppSpec, 'workers' | 'staffing'> {
+    const staffing = this.#chance.pick<StaffingSpec>([
+      { kind: 'fixed' },
+      { kind: 'fixed' },
+      { kind: 'auto' },
+      {
+        ...{ kind: 'scaled', min: this.#chance.between(1, 2), max: this.#chance.between(2, 4) },
+        ...{ targetCpu: 0.7, targetMemory: 0.8, scaleDownAfterMs: 20_000, dryRun: this.#chance.happens(0.2) },
+      },
+    ]);
+    const fixed = this.#chance.between(0, 4);
+    return { staffing, workers: staffing.kind === 'scaled' ? staffing.min : staffing.kind === 'auto' ? 1 : fixed };
+  }
+
   #parts(): Partial<AppSpec> {
     return {
-      workers: this.#chance.between(0, 4),
+      ...this.#staffing(),
       startAttempts: this.#chance.pick([3, 50]),
       readyTimeoutMs: 10_000,
       stop: { signal: 'SIGTERM', timeoutMs: 8_000 },
@@ -151,7 +168,7 @@ class History {
   // ---------------------------------------------------------------- one step
 
   #step(): void {
-    switch (this.#chance.weighted({ time: 4, process: 12, ailing: 1.5, late: 1, command: 1.5 })) {
+    switch (this.#chance.weighted({ time: 4, process: 12, ailing: 1.5, late: 1, command: 1.5, machine: 0.4 })) {
       case 'time':
         this.#wait(this.#chance.pick([1, 300, 1_000, 3_000, 11_000]));
         break;
@@ -164,11 +181,28 @@ class History {
       case 'late':
         this.#late();
         break;
+      case 'machine':
+        this.#changeMachine();
+        break;
       case 'command':
         this.#handle(this.#command());
         break;
     }
     this.#watch.check();
+  }
+
+  /** A cgroup has other limits now, or others need more of the memory; and everybody has more to do, or less, for a while. */
+  #changeMachine(): void {
+    const cpus = this.#chance.pick([0.5, 1.5, 2, mostCpus]);
+    const memoryBytes = this.#chance.pick([1, 8, 32]) * gb;
+    this.#world.usable = { ...this.#world.usable, cpus, memoryBytes };
+    this.#world.memoryUtilisation = this.#chance.pick([null, 0.3, 0.3, 0.93, 0.99]);
+    this.#log('machine', cpus, memoryBytes, this.#world.memoryUtilisation);
+    const cpuPercent = this.#chance.pick([1, 60, 300]);
+    const each = this.#chance.pick([50, gb / 2, 2 * gb]);
+    for (const { launch, name } of this.#world.live())
+      if (launch) this.#world.samples.set(name, { cpuPercent, memoryBytes: each, memoryKind: 'rss', processes: 1 });
+    this.#wait(this.#chance.pick([3_000, 17_000]));
   }
 
   #wait(ms: number): void {
@@ -202,15 +236,15 @@ class History {
     const running = this.#world.live().filter((process) => process.launch);
     if (running.length === 0) return;
     const process = this.#chance.pick(running);
-    const what = this.#chance.weighted({ hangs: 2, goesOn: 1, sick: 4, healthy: 1, big: 2, small: 1 });
+    const what = this.#chance.weighted({ hangs: 2, goesOn: 1, sick: 4, healthy: 1, big: 3, small: 3 });
     this.#log(process.name, what);
     if (what === 'hangs' || what === 'goesOn') {
       // Only an app with `stall` is watched.
       if (process.launch?.pinned.app.stall) process.stalls(what === 'hangs' ? 'it waits' : null);
     } else if (what === 'big' || what === 'small') {
       const sample = {
-        cpuPercent: 1,
-        memoryBytes: what === 'big' ? memoryLimit + 1 : 1,
+        cpuPercent: this.#chance.pick([null, 1, 50, 60, 300]),
+        memoryBytes: what === 'big' ? this.#chance.pick([memoryLimit + 1, gb, 4 * gb]) : 1,
         memoryKind: 'rss' as const,
         processes: 1,
       };
@@ -288,9 +322,10 @@ class History {
         ? {
             type: 'reload',
             apps: command.apps,
-            spec: command.spec?.apps.map(({ name, workers, listen, port }) => ({
+            spec: command.spec?.apps.map(({ name, workers, staffing, listen, port }) => ({
               name,
               workers,
+              staffing,
               listen: listen.length,
               port,
             })),
@@ -400,6 +435,10 @@ class Watch {
       event.type.startsWith('operation.') || event.type.startsWith('app.') ? event : '',
     );
     switch (event.type) {
+      case 'app.scaled':
+      case 'app.would_scale':
+        if (event.reason !== null) this.#checkDecision(event);
+        break;
       case 'worker.starting':
         this.#ready.delete(event.worker);
         this.#checkNew(event.app, event.worker);
@@ -432,6 +471,26 @@ class Watch {
         break;
       default:
         break;
+    }
+  }
+
+  /** What supervise decides itself is within the bounds of the config, and leaves one. */
+  #checkDecision({ app: name, type, from, to }: Extract<Event, { type: 'app.scaled' | 'app.would_scale' }>): void {
+    const { staffing } = this.#world.master.snapshot().apps.find((one) => one.name === name && one.goal === from)!;
+    assert.notEqual(staffing.kind, 'fixed', `${name}: ${type} to ${to}`);
+    const most = staffing.max ?? Math.max(from, mostCpus);
+    assert.ok(
+      to >= Math.max(1, staffing.min) && to <= most,
+      `${name}: ${type} to ${to}, of ${staffing.min} to ${most}`,
+    );
+  }
+
+  /** Unless somebody has scaled it by hand, an app is within the bounds of its config. */
+  #checkStaffing(): void {
+    for (const { name, goal, staffing, state } of this.#world.master.snapshot().apps) {
+      const { kind, min, max, reason } = staffing;
+      if (kind === 'fixed' || state === 'stopping' || state === 'stopped' || / by hand, /.test(reason ?? '')) continue;
+      assert.ok(goal >= min && goal <= (max ?? Infinity), `${name}: ${goal} workers are wanted of ${min} to ${max}`);
     }
   }
 
@@ -484,6 +543,7 @@ class Watch {
     assert.ok(hooks.length === 0 || !this.#hooksAreOver, 'a pre-start hook runs, but workers have been started');
     this.#checkSlots(live);
     this.#checkRotation();
+    this.#checkStaffing();
     for (; this.#checked < this.#world.events.length; this.#checked++)
       assert.equal(this.#world.events[this.#checked]!.seq, this.#checked + 1, 'a gap in the stream');
   }

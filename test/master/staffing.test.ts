@@ -16,6 +16,7 @@ function on(machine: { readonly cpus: number; readonly memoryMb: number }, ...ap
     memoryBytes: memoryMb * mb,
     memorySource: 'memory of the host',
   };
+  it.memoryUtilisation = 0.1;
   return it.start();
 }
 
@@ -101,6 +102,14 @@ describe('workers: auto', () => {
     it.after(2_000);
     measured(it, 100);
     assert.equal(web(it).goal, 4);
+    assert.match(web(it).staffing.reason ?? '', /\(800MB budget - 400MB of others\) \/ 100MB each = 4/);
+  });
+
+  test('nor what other programs need beyond the part that the budget leaves to them', () => {
+    const it = on({ cpus: 8, memoryMb: 1000 }, app('web', auto));
+    it.memoryUtilisation = 0.6;
+    measured(it, 100);
+    // 600 MB are in use: 100 of its own, and 500 elsewhere, of which 100 lie between the budget and 90 %.
     assert.match(web(it).staffing.reason ?? '', /\(800MB budget - 400MB of others\) \/ 100MB each = 4/);
   });
 
@@ -293,7 +302,7 @@ describe('scaled', () => {
     it.queues.set('web.1', 6);
     all(it, 10 * mb, 10, 20);
     assert.equal(web(it).goal > 1, true);
-    assert.match(scalings(it)[0]?.[2] as string, /queue 6 per worker, target 2: 1 x 3 = 3/);
+    assert.match(scalings(it)[0]?.[2] as string, /queue 6 per worker, target 2, at most twice as many: 1 x 2 = 2/);
   });
 
   test('a dry run changes nothing, and says once what it would do', () => {

@@ -366,8 +366,8 @@ describe('the pieces', () => {
     );
   });
 
-  test('of several mounts that which shows most, of two at one place the later', () => {
-    const mounts = parseCgroupMounts(v2At('/part', '/a/b') + v2At('/all', '/') + v2At('/all', '/'));
+  test('of several mounts that which shows most, of equal ones the later', () => {
+    const mounts = parseCgroupMounts(v2At('/hidden', '/') + v2At('/all', '/') + v2At('/part', '/a/b'));
     assert.deepEqual(
       levelsOf('cpu', '0::/a/b/c\n', mounts).map(({ path, directory }) => [path, directory]),
       [

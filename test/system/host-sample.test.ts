@@ -77,8 +77,13 @@ test('a quota of v1: cpuacct of the same cgroup, also where it is mounted apart'
   assert.equal(read(procStat([0, 0], [0, 0])).cpuUtilisation, 1);
 });
 
+const elsewhere = {
+  '/proc/self/cgroup': '2:cpuacct:/elsewhere\n1:cpu:/shop\n',
+  '/cg/cpuacct/elsewhere/cpuacct.usage': '5000\n',
+};
+
 test('a quota of v1 whose CPU time nobody counts: not known, never a guess', (t) => {
-  const read = readerOf(hostTree(t, { ...inV1, '/proc/self/cgroup': '2:cpuacct:/elsewhere\n1:cpu:/shop\n' }));
+  const read = readerOf(hostTree(t, { ...inV1, ...elsewhere }));
   read(procStat([0, 0], [0, 0]));
   assert.equal(read(procStat([100, 0], [100, 0])).cpuUtilisation, null);
 });

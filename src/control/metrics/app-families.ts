@@ -130,7 +130,7 @@ export const appFamilies: readonly Family[] = [
   ),
   counter(
     'worker_ailments_total',
-    'Workers that were found hanging, not healthy, too big, too old, or in the way.',
+    'Workers that were found ill: hanging, not healthy, too big, too old, or in the way.',
     ['app', 'ailment'],
     ofApps(({ name }, tally) => ailments.map((ailment) => [tally.ailments.of(ailment), name, ailment])),
   ),

@@ -6,7 +6,7 @@
  *   and a config can be reloaded for ever.
  * - It begins with the events that the stream still has, so it may be made a little after the start.
  */
-import type { Ailment } from '../../core/ailments.ts';
+import { ailments, type Ailment } from '../../core/ailments.ts';
 import type { Cause, Event } from '../../core/protocol.ts';
 
 const mostKeys = 1_000;
@@ -43,7 +43,7 @@ export class AppTally {
   rolloutStartedMs: number | null = null;
   lastRolloutMs: number | null = null;
   isUnbalanced = false;
-  /** Why the last process of each worker ended. */
+  /** Why the last process of each worker ended; of those that may be started again. */
   readonly lastCauses = new Map<string, Cause>();
 }
 
@@ -126,22 +126,26 @@ export class Tally {
 
 type WorkerEvent = Extract<Event, { readonly worker: string; readonly slot: number }>;
 
-const ailmentOf: Partial<Record<Event['type'], Ailment>> = {
-  'worker.stalled': 'stall',
-  'worker.unhealthy': 'health',
-  'worker.over_memory': 'memory-limit',
-  'worker.over_lifetime': 'lifetime',
-  'worker.makes_room': 'stranded',
-};
+/** The event that says that a worker has it. */
+const foundBy = {
+  'stall': 'worker.stalled',
+  'health': 'worker.unhealthy',
+  'memory-limit': 'worker.over_memory',
+  'memory-budget': 'worker.over_budget',
+  'lifetime': 'worker.over_lifetime',
+  'stranded': 'worker.makes_room',
+} as const satisfies Record<Ailment, Event['type']>;
+
+const ailmentOf = new Map<Event['type'], Ailment>(ailments.map((ailment) => [foundBy[ailment], ailment]));
 
 function takeWorkerEvent(app: AppTally, event: WorkerEvent): void {
   const { worker } = event;
-  const ailment = ailmentOf[event.type];
+  const ailment = ailmentOf.get(event.type);
   if (ailment !== undefined) return app.ailments.add(ailment);
   if (event.type === 'worker.starting') {
     app.starts += 1;
     const cause = app.lastCauses.get(worker);
-    if (event.attempt > 1 && cause !== undefined) app.restarts.add(cause);
+    if (cause !== undefined) app.restarts.add(cause);
   } else if (event.type === 'worker.ready') {
     app.boots += 1;
     app.bootMs += event.bootMs;

@@ -50,10 +50,10 @@ function systemdFacts(): SystemdFacts {
   };
 }
 
-/** The innermost unit in the text of /proc/self/cgroup: that of v2, else that of systemd's own hierarchy. */
+/** The innermost unit in the text of /proc/self/cgroup: in the hierarchy of v2 or in systemd's own of v1, whichever it uses. */
 export function unitIn(cgroups: string): string | null {
-  const path = /^(?:0:|\d+:name=systemd):(.*)$/m.exec(cgroups)?.[1] ?? '';
-  return path.split('/').findLast((name) => /\.(service|scope)$/.test(name)) ?? null;
+  const paths = [...cgroups.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].flatMap(([, path = '']) => path.split('/'));
+  return paths.findLast((name) => /\.(service|scope)$/.test(name)) ?? null;
 }
 
 function limits(): string {

@@ -11,6 +11,7 @@
  */
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { parseCgroupMounts, type CgroupMount } from '../host/cgroup-tree.ts';
 import { readText } from '../procfs.ts';
 
 export interface MemoryCgroup {
@@ -20,12 +21,7 @@ export interface MemoryCgroup {
   readonly file: string;
 }
 
-interface Mount {
-  readonly version: 1 | 2;
-  /** The cgroup that is mounted there. */
-  readonly root: string;
-  readonly at: string;
-}
+type Mount = Omit<CgroupMount, 'controllers'>;
 
 let ownMounts: readonly Mount[] | null = null;
 
@@ -66,13 +62,9 @@ export function oomKillsOf({ file }: MemoryCgroup): number | null {
   return count === undefined ? null : Number(count);
 }
 
-/** The memory hierarchies in the text of /proc/PID/mountinfo (proc(5)): fields 4 and 5, and after ` - ` type and options. */
+/** The memory hierarchies in the text of /proc/PID/mountinfo. */
 export function parseMounts(mountinfo: string): readonly Mount[] {
-  return mountinfo.split('\n').flatMap((line): Mount[] => {
-    const [before = '', after = ''] = line.split(' - ');
-    const [, , , root = '/', at = ''] = before.split(' ');
-    const [type, , options = ''] = after.split(' ');
-    if (type === 'cgroup2') return [{ version: 2, root, at }];
-    return type === 'cgroup' && options.split(',').includes('memory') ? [{ version: 1, root, at }] : [];
-  });
+  return parseCgroupMounts(mountinfo)
+    .filter(({ version, controllers }) => version === 2 || controllers.includes('memory'))
+    .map(({ version, root, at }) => ({ version, root, at }));
 }
