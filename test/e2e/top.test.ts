@@ -213,6 +213,7 @@ describe('top', { skip }, () => {
     assert.ok(!picture.includes('\u001b['), JSON.stringify(picture));
     assert.match(picture, /^[\n -~]*$/);
     await tmux.keys('q');
+    await tmux.isGivenBack();
     await tmux.types('supervise top');
     await tmux.shows('the table', /▸ web +running/);
     assert.ok((await tmux.picture('-e')).includes('\u001b[32m'), 'running is green');

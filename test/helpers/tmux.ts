@@ -107,6 +107,8 @@ export class Tmux {
   /** The shell has the terminal again: main screen, cursor, echo, and what it was there before. */
   async isGivenBack(): Promise<void> {
     await until('the main screen', async () => (await this.fact('alternate_on')) === '0');
+    // What is typed before would be read by the program that is about to end.
+    await until('the shell', async () => (await this.fact('pane_current_command')) === 'bash');
     assert.equal(await this.fact('cursor_flag'), '1', 'the cursor is hidden');
     assert.equal(await this.fact('wrap_flag'), '1', 'lines do not wrap');
     const file = this.#site.path(`stty-${randomUUID()}`);
