@@ -43,7 +43,7 @@ function pidOfTop(site: Site): number {
 describe('top', { skip }, () => {
   test('shows master, apps, workers and events; q gives the terminal back as it was', async (t) => {
     const [site, master] = await started(t);
-    const tmux = await opened(t, site, 'supervise top; echo code $?');
+    const tmux = await opened(t, site, `bash -c 'supervise top; echo code $?; stty -a > stty'`);
     const [pid] = await master.pids();
     const picture = (await tmux.shows('a worker', new RegExp(`web\\.1 +ready +${pid} `))).input;
     assert.match(picture, new RegExp(`^${site.name} +running +pid ${master.pid} `));
@@ -57,6 +57,8 @@ describe('top', { skip }, () => {
     await tmux.keys('q');
     await tmux.shows('the exit code, below what was there', /before\ncode 0/);
     await tmux.isGivenBack();
+    // This shell sets nothing right by itself.
+    assert.match(readFileSync(site.path('stty'), 'utf8'), /isig icanon [^]* echo /);
     await tmux.end();
     await master.stop();
   });
