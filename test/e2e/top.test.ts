@@ -43,7 +43,7 @@ function pidOfTop(site: Site): number {
 describe('top', { skip }, () => {
   test('shows master, apps, workers and events; q gives the terminal back as it was', async (t) => {
     const [site, master] = await started(t);
-    const tmux = await opened(t, site, 'supervise top; echo code $?');
+    const tmux = await opened(t, site, `bash -c 'supervise top; echo code $?; stty -a > stty'`);
     const [pid] = await master.pids();
     const picture = (await tmux.shows('a worker', new RegExp(`web\\.1 +ready +${pid} `))).input;
     assert.match(picture, new RegExp(`^${site.name} +running +pid ${master.pid} `));
@@ -53,10 +53,12 @@ describe('top', { skip }, () => {
     assert.equal(picture.split('\n').length, 24);
     assert.equal(await tmux.fact('alternate_on'), '1');
     assert.equal(await tmux.fact('cursor_flag'), '0');
-    await tmux.shows('memory bars', /MB +[▁▂▃▄▅▆▇█]+/);
+    await tmux.shows('memory bars', /[KM]B +[▁▂▃▄▅▆▇█]+/);
     await tmux.keys('q');
     await tmux.shows('the exit code, below what was there', /before\ncode 0/);
     await tmux.isGivenBack();
+    // This shell sets nothing right by itself.
+    assert.match(readFileSync(site.path('stty'), 'utf8'), /isig icanon [^]* echo /);
     await tmux.end();
     await master.stop();
   });
@@ -213,6 +215,7 @@ describe('top', { skip }, () => {
     assert.ok(!picture.includes('\u001b['), JSON.stringify(picture));
     assert.match(picture, /^[\n -~]*$/);
     await tmux.keys('q');
+    await tmux.isGivenBack();
     await tmux.types('supervise top');
     await tmux.shows('the table', /▸ web +running/);
     assert.ok((await tmux.picture('-e')).includes('\u001b[32m'), 'running is green');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { isAlive } from './e2e-proc.ts';
@@ -23,6 +23,7 @@ export class Tmux {
   readonly #site: Site;
   /** Of the server and of the shell. */
   #pids: readonly number[] = [];
+  #socketFile = '';
 
   private constructor(site: Site) {
     this.#site = site;
@@ -34,7 +35,11 @@ export class Tmux {
     const [columns = '', rows = ''] = size.split('x');
     const env = { ...site.env, TERM: 'screen-256color', LC_ALL: 'C.UTF-8', PS1: '$ ', HISTFILE: '' };
     const rc = Object.entries(env).map(([name, value]) => `export ${name}='${value}'`);
-    rc.push(`supervise() { '${process.execPath}' '${bin}' "$@"; }`, 'unset CI NO_COLOR FORCE_COLOR');
+    rc.push(
+      `supervise() { '${process.execPath}' '${bin}' "$@"; }`,
+      'export -f supervise',
+      'unset CI NO_COLOR FORCE_COLOR',
+    );
     const file = site.write('rc', `${rc.join('\n')}\n`);
     await tmux.#ask(
       '-f',
@@ -50,6 +55,7 @@ export class Tmux {
       `exec bash --noprofile --rcfile ${file} -i`,
     );
     tmux.#pids = (await tmux.#ask('display-message', '-p', '#{pid} #{pane_pid}')).split(' ').map(Number);
+    tmux.#socketFile = await tmux.fact('socket_path');
     t.after(() => tmux.end());
     await tmux.shows('the prompt', /^\$/m);
     return tmux;
@@ -61,6 +67,7 @@ export class Tmux {
     if (server !== undefined && isAlive(server)) process.kill(server, 'SIGTERM');
     await until('the end of tmux', () => !this.#pids.some(isAlive));
     this.#pids = [];
+    rmSync(this.#socketFile, { force: true });
   }
 
   async #ask(...args: readonly string[]): Promise<string> {
@@ -107,6 +114,8 @@ export class Tmux {
   /** The shell has the terminal again: main screen, cursor, echo, and what it was there before. */
   async isGivenBack(): Promise<void> {
     await until('the main screen', async () => (await this.fact('alternate_on')) === '0');
+    // What is typed before would be read by the program that is about to end.
+    await until('the shell', async () => (await this.fact('pane_current_command')) === 'bash');
     assert.equal(await this.fact('cursor_flag'), '1', 'the cursor is hidden');
     assert.equal(await this.fact('wrap_flag'), '1', 'lines do not wrap');
     const file = this.#site.path(`stty-${randomUUID()}`);
