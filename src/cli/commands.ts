@@ -56,6 +56,17 @@ export const commands: readonly CommandRow[] = [
     load: async () => (await import('./commands/status.ts')).status,
   },
   {
+    name: 'top',
+    args: '',
+    summary: 'live dashboard of apps and workers, with keys to restart, scale, reload, and to read logs and why',
+    options: [],
+    examples: [
+      { line: 'supervise top', does: '? shows the keys, q quits' },
+      { line: 'supervise top --no-color', does: 'without colours' },
+    ],
+    load: async () => (await import('./commands/top.ts')).top,
+  },
+  {
     name: 'stop',
     args: '',
     summary: 'stop the master gracefully and wait for its end; exit 0 when none runs',
@@ -192,7 +203,6 @@ export const commands: readonly CommandRow[] = [
     ],
     load: async () => (await import('./commands/capacity.ts')).capacity,
   },
-  later('top', '', 'live dashboard', 'supervise top'),
   later('upgrade', '', 'replace the master on the same sockets', 'supervise upgrade'),
   later('init', '', 'write a first config', 'supervise init'),
   later('import', '[file]', 'take over the config of another supervisor', 'supervise import Procfile'),

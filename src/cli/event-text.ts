@@ -18,7 +18,8 @@ export function eventText(event: Event, colours: Colours): string {
 
 const plain: Paint = (text) => text;
 
-function toldOf(event: Event): {
+/** The sentence of an event, and how bad it is. */
+export function toldOf(event: Event): {
   level: 'debug' | 'info' | 'warn' | 'error';
   message: string;
   lastLines: readonly string[];
@@ -33,7 +34,8 @@ function toldOf(event: Event): {
   }
 }
 
-function clockText(at: string): string {
+/** `12:03:04.250`, in the reader's own time. */
+export function clockText(at: string): string {
   const time = new Date(at);
   if (Number.isNaN(time.getTime())) return printable(at);
   const [hours, minutes, seconds] = [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) =>

@@ -111,7 +111,7 @@ function memoryText({ memoryBytes, memoryKind }: WorkerSnapshot): string {
 }
 
 /** Why it was restarted, when there is nothing more pressing to say. */
-function lastExitText({ lastExit }: WorkerSnapshot): string {
+export function lastExitText({ lastExit }: WorkerSnapshot): string {
   if (lastExit === null) return '';
   const how = lastExit.signal ?? (lastExit.code === null ? 'did not start' : `exit ${lastExit.code}`);
   return `last exit: ${how} (${lastExit.cause})`;
@@ -172,8 +172,13 @@ function painted(state: string, colours: Colours): string {
 }
 
 function paintOf(state: string, colours: Colours): Paint | undefined {
-  if (['ready', 'spare', 'running', 'succeeded', 'completed'].includes(state)) return colours.green;
-  if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return colours.red;
-  if (['stopped', 'skipped', 'pending'].includes(state)) return colours.dim;
-  return colours.yellow;
+  return colours[toneOf(state)];
+}
+
+/** The colour of a state, of a worker, an app, a hook or the master. */
+export function toneOf(state: string): 'green' | 'red' | 'dim' | 'yellow' {
+  if (['ready', 'spare', 'running', 'succeeded', 'completed'].includes(state)) return 'green';
+  if (['failed', 'timed-out', 'cancelled', 'killing'].includes(state)) return 'red';
+  if (['stopped', 'skipped', 'pending'].includes(state)) return 'dim';
+  return 'yellow';
 }
