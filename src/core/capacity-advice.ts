@@ -11,6 +11,7 @@
 import type { AppCapacity, Bound, CapacityFigures } from './capacity.ts';
 import type { Growth } from './capacity-series.ts';
 import { hourMs } from './capacity-series.ts';
+import { nearShare } from './budget.ts';
 import { inWords } from './capacity-words.ts';
 
 export type Resource = 'cpu' | 'memory';
@@ -266,9 +267,13 @@ function isAtOneCore({ cpusPerWorker, workers, staffing, busiest }: AppCapacity)
   return cpusPerWorker !== null && cpusPerWorker.p95 >= oneCore.from && cpusPerWorker.p95 <= oneCore.to;
 }
 
-/** What the workers may still take before memory is above the band; null: not known. */
-export function freeBytesIn({ memory, band }: CapacityFigures): number | null {
-  return memory.usage && Math.max(0, (band.high - memory.usage.peak) * memory.usableBytes);
+/** What the workers may still take before memory is above the band, or the budget near; null: not known. */
+function freeBytesIn({ memory, band, apps }: CapacityFigures): number | null {
+  if (memory.usage === null) return null;
+  const ofHost = (band.high - memory.usage.peak) * memory.usableBytes;
+  const used = apps.reduce((sum, app) => sum + (app.memory?.p95 ?? 0), 0);
+  const ofBudget = memory.budgetBytes === null ? Infinity : nearShare * memory.budgetBytes - used;
+  return Math.max(0, Math.min(ofHost, ofBudget));
 }
 
 /** Of clients' workers only: a worker of a queue may have any number that wait. */

@@ -43,6 +43,8 @@ export interface CapacityFacts {
   /** 0..1: what is aimed at. */
   readonly target: number;
   readonly host: HostSample;
+  /** What the workers of all apps together may have; null: not known. */
+  readonly budgetBytes: number | null;
   readonly hostHistory: HistoryPair;
   readonly apps: readonly CapacityAppFacts[];
 }
@@ -89,6 +91,8 @@ export interface CapacityReport {
   readonly memory: {
     readonly usableBytes: number;
     readonly source: string;
+    /** `resources.memory_budget`; null: not known. */
+    readonly budgetBytes: number | null;
     /** Shares of the usable memory. */
     readonly usage: Usage | null;
   };
@@ -149,7 +153,7 @@ export function capacityOf(facts: CapacityFacts, at: string): CapacityReport {
     band,
     observed: observedIn(history, nowMs),
     cpu: { usable: host.usableCpus, source: host.cpuSource, usage: cpuUsage },
-    memory: { usableBytes, source: host.memorySource, usage: memoryUsage },
+    memory: { usableBytes, source: host.memorySource, budgetBytes: facts.budgetBytes, usage: memoryUsage },
     apps,
     others: {
       cpus: rest(
