@@ -37,7 +37,7 @@ export const ways: readonly Way[] = cannotMove === false ? ['moving', 'staying']
 /** What a process without CAP_BPF gets. */
 const refused = { ...native.bpf, socketMap: () => -osConstants.errno.EPERM };
 
-function nativeFor(way: Way): Native | null {
+export function nativeFor(way: Way): Native | null {
   if (way === 'none') return null;
   return way === 'moving' ? native : Object.create(native, { bpf: { value: refused } });
 }
