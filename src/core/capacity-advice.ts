@@ -8,10 +8,11 @@
  * - More workers only where they find CPUs and memory; all apps share what is left.
  * - Nothing is advised of fewer than ten points, and nothing less of less than an hour: what was busy was busy, but what idled may have waited for its clients.
  */
-import type { AppCapacity, Bound, CapacityFigures } from './capacity.ts';
+import type { Bound, CapacityFigures } from './capacity.ts';
 import type { Growth } from './capacity-series.ts';
 import { hourMs } from './capacity-series.ts';
 import { inWords } from './capacity-words.ts';
+import { fewerWorkers, hotWorker, leakOf, maxTooHigh, moreWorkers, reloadRoom, waiting } from './capacity-workers.ts';
 
 export type Resource = 'cpu' | 'memory';
 
@@ -90,12 +91,8 @@ const gib = 2 ** 30;
 const epsilon = 1e-9;
 /** With fewer looks than these a moment would be taken for a state. */
 const fewPoints = 10;
-/** A worker of one thread is at its limit between these, in CPUs; what uses more has several threads at work. */
-const oneCore = { from: 0.9, to: 1.25 } as const;
 /** From here on a share of the CPUs is all of them: what was wanted beyond it was not seen. */
 const allBusy = 0.97;
-/** Less than this part of a CPU is no place for one more worker. */
-const leastCpu = 0.25;
 
 /** What binds, and what to do. */
 export function advise(figures: CapacityFigures): { readonly bound: Bound; readonly advice: readonly Advice[] } {
@@ -221,120 +218,4 @@ function spikes({ cpu, memory, band }: CapacityFigures): readonly Verdict[] {
       ? []
       : [{ kind: 'spike', resource, aboveMs: usage.aboveMs, peak: usage.peak }];
   return [...of('cpu', cpu.usage), ...of('memory', memory.usage)];
-}
-
-// ---------------------------------------------------------------- workers
-
-/** More workers where all of them are at the limit of one core while the host has CPUs left: app by app, until nothing is left. */
-function moreWorkers(figures: CapacityFigures): readonly Verdict[] {
-  const { cpu, target, band, apps } = figures;
-  if (cpu.usage === null || cpu.usage.p95 > band.high) return [];
-  let freeCpus = (band.high - cpu.usage.p95) * cpu.usable;
-  let freeBytes = freeBytesIn(figures);
-  const verdicts: Verdict[] = [];
-  for (const app of apps) {
-    const { name, workers, cpus, workerBytes } = app;
-    if (cpus === null || !isAtOneCore(app) || freeCpus < leastCpu) continue;
-    const wanted = Math.max(workers + 1, Math.ceil(cpus.p95 / target - epsilon));
-    const byCpu = Math.max(1, Math.floor(freeCpus));
-    const byMemory = workerBytes === null || freeBytes === null ? Infinity : Math.floor(freeBytes / workerBytes);
-    const added = Math.min(wanted - workers, byCpu, byMemory);
-    if (added < 1) {
-      verdicts.push({ kind: 'no-room-for-worker', app: name, needBytes: workerBytes ?? 0, freeBytes: freeBytes ?? 0 });
-      continue;
-    }
-    freeCpus -= added;
-    freeBytes = freeBytes === null ? null : freeBytes - added * (workerBytes ?? 0);
-    const limitedBy = added === wanted - workers ? null : byMemory < byCpu ? 'memory' : 'cpu';
-    const what = app.staffing.kind === 'scaled' ? 'max' : 'workers';
-    verdicts.push({
-      kind: 'more-workers',
-      app: name,
-      what,
-      workers: { from: workers, to: workers + added },
-      wanted,
-      limitedBy,
-    });
-  }
-  return verdicts;
-}
-
-/** A scaled app that is below its max gets more by itself. */
-function isAtOneCore({ cpusPerWorker, workers, staffing, busiest }: AppCapacity): boolean {
-  if (staffing.kind === 'scaled' && workers < (staffing.max ?? workers)) return false;
-  if (busiest !== null && busiest.othersCpus < busiest.cpus / 2) return false;
-  return cpusPerWorker !== null && cpusPerWorker.p95 >= oneCore.from && cpusPerWorker.p95 <= oneCore.to;
-}
-
-/** What the workers may still take before memory is above the band; null: not known. */
-export function freeBytesIn({ memory, band }: CapacityFigures): number | null {
-  return memory.usage && Math.max(0, (band.high - memory.usage.peak) * memory.usableBytes);
-}
-
-/** Of clients' workers only: a worker of a queue may have any number that wait. */
-function fewerWorkers(app: AppCapacity, { cpu, memory, target, band }: CapacityFigures): readonly Verdict[] {
-  const { name, workers, cpus, workerBytes, queue, staffing, serves } = app;
-  if (cpus === null || staffing.kind === 'scaled' || (queue?.p95 ?? 0) > 0) return [];
-  const enough = Math.max(1, Math.ceil(cpus.p95 / target - epsilon));
-  const isShort = (memory.usage?.p95 ?? 0) > band.high;
-  const most = isShort ? enough : Math.max(enough, Math.ceil(cpu.usable));
-  if (most >= workers || !(isShort || serves)) return [];
-  const savedBytes = workerBytes === null ? null : (workers - most) * workerBytes;
-  return [
-    {
-      kind: 'fewer-workers',
-      app: name,
-      workers: { from: workers, to: most },
-      because: isShort ? 'memory' : 'cpus',
-      savedBytes,
-    },
-  ];
-}
-
-/** One bigger worker times all that there may be must still fit. */
-function maxTooHigh(
-  { name, staffing, workers, workerBytes }: AppCapacity,
-  figures: CapacityFigures,
-): readonly Verdict[] {
-  const freeBytes = freeBytesIn(figures);
-  if (staffing.kind !== 'scaled' || staffing.max === null || workerBytes === null || freeBytes === null) return [];
-  const fits = workers + Math.floor(freeBytes / workerBytes);
-  if (staffing.max <= fits) return [];
-  const needBytes = (staffing.max - workers) * workerBytes;
-  return [{ kind: 'max-too-high', app: name, workers: { from: staffing.max, to: fits }, needBytes }];
-}
-
-function hotWorker({ name, busiest }: AppCapacity): readonly Verdict[] {
-  if (busiest === null || busiest.cpus < 0.8 || busiest.othersCpus >= busiest.cpus / 2) return [];
-  return [{ kind: 'hot-worker', app: name, ...busiest }];
-}
-
-function waiting(
-  { name, queue, cpusPerWorker }: AppCapacity,
-  { cpu, band, target }: CapacityFigures,
-): readonly Verdict[] {
-  if (queue === null || cpusPerWorker === null || cpu.usage === null) return [];
-  if (queue.median < 1 || cpusPerWorker.p95 >= target || cpu.usage.p95 > band.high) return [];
-  return [{ kind: 'waiting', app: name, queue: queue.median, cpusPerWorker: cpusPerWorker.p95 }];
-}
-
-/** A reload needs `surge` workers more for a while; judged against all the memory that there is. A young one of a leaking app is small. */
-function reloadRoom(
-  { name, surge, workerBytes, growth }: AppCapacity,
-  { memory }: CapacityFigures,
-): readonly Verdict[] {
-  if (workerBytes === null || memory.usage === null || surge === 0 || growth !== null) return [];
-  const freeBytes = Math.max(0, (1 - memory.usage.p95) * memory.usableBytes);
-  const needBytes = surge * workerBytes;
-  return needBytes <= freeBytes ? [] : [{ kind: 'reload-does-not-fit', app: name, needBytes, freeBytes }];
-}
-
-const manyRecycles = 3;
-
-function leakOf({ name, growth, workers, recycled }: AppCapacity, { memory }: CapacityFigures): readonly Verdict[] {
-  if (growth === null && recycled < manyRecycles) return [];
-  const rate = (growth?.bytesPerHour ?? 0) * workers;
-  const free = memory.usage && (1 - memory.usage.peak) * memory.usableBytes;
-  const fullInMs = rate === 0 || free === null ? null : Math.max(0, (free / rate) * hourMs);
-  return [{ kind: 'leak', app: name, growth, recycled, fullInMs }];
 }

@@ -118,7 +118,7 @@ const sayings: Sayings = {
   },
 
   'no-room-for-worker': ({ app, needBytes, freeBytes }, figures) =>
-    `${app} needs one more worker, and it does not fit: a worker's p95 is ${number(appIn(figures, app).cpusPerWorker?.p95 ?? 0)} CPUs, as much as one thread can use; one more takes ${formatBytes(needBytes)}, and ${formatBytes(freeBytes)} are left below ${formatPercent(figures.band.high)} of ${formatBytes(figures.memory.usableBytes)}. More memory, or one more server.`,
+    `${app} needs one more worker, and it does not fit: a worker's p95 is ${number(appIn(figures, app).cpusPerWorker?.p95 ?? 0)} CPUs, as much as one thread can use; one more takes ${formatBytes(needBytes)}, and ${formatBytes(freeBytes)} are left ${ofMemory(figures)}. More memory, or one more server.`,
 
   'fewer-workers': ({ app, workers, because, savedBytes }, figures) => {
     const { cpus } = appIn(figures, app);
@@ -133,7 +133,7 @@ const sayings: Sayings = {
 
   'max-too-high': ({ app, workers, needBytes }, figures) => {
     const { workerBytes, workers: now } = appIn(figures, app);
-    return `${app}: \`max\` ${workers.to} instead of ${workers.from}: a worker takes ${formatBytes(workerBytes ?? 0)}, ${workers.from - now} more than now need ${formatBytes(needBytes)}, and below ${formatPercent(figures.band.high)} of ${formatBytes(figures.memory.usableBytes)} there is room for ${workers.to - now}.`;
+    return `${app}: \`max\` ${workers.to} instead of ${workers.from}: a worker takes ${formatBytes(workerBytes ?? 0)}, ${workers.from - now} more than now need ${formatBytes(needBytes)}, and ${ofMemory(figures)} there is room for ${workers.to - now}.`;
   },
 
   'hot-worker': ({ app, worker, cpus, othersCpus }) =>
@@ -149,6 +149,12 @@ const sayings: Sayings = {
 /** Verdicts are about apps of the same figures. */
 function appIn({ apps }: CapacityFigures, wanted: string): AppCapacity {
   return apps.find(({ name }) => name === wanted)!;
+}
+
+/** "below 90% of 8GB and of the budget of 6.4GB" */
+function ofMemory({ memory, band }: CapacityFigures): string {
+  const budget = memory.budgetBytes === null ? '' : ` and of the budget of ${formatBytes(memory.budgetBytes)}`;
+  return `below ${formatPercent(band.high)} of ${formatBytes(memory.usableBytes)}${budget}`;
 }
 
 /** "CPU p95 is 34% of 4 CPUs = 1.36 CPUs" */

@@ -8,6 +8,7 @@
  */
 import type { Advice } from './capacity-advice.ts';
 import { advise } from './capacity-advice.ts';
+import { missingIn } from './capacity-missing.ts';
 import {
   growthOf,
   leastPoints,
@@ -24,7 +25,6 @@ import {
 import type { History, HistoryPoint } from './history.ts';
 import type { HostSample } from './protocol.ts';
 import type { StaffingSpec } from './spec.ts';
-import { formatDuration } from './units.ts';
 
 /** The band of utilisation in which a server is used well, and not too much. */
 export const band = { low: 0.5, high: 0.9 } as const;
@@ -43,6 +43,8 @@ export interface CapacityFacts {
   /** 0..1: what is aimed at. */
   readonly target: number;
   readonly host: HostSample;
+  /** What the workers of all apps together may have; null: not known. */
+  readonly budgetBytes: number | null;
   readonly hostHistory: HistoryPair;
   readonly apps: readonly CapacityAppFacts[];
 }
@@ -89,6 +91,8 @@ export interface CapacityReport {
   readonly memory: {
     readonly usableBytes: number;
     readonly source: string;
+    /** `resources.memory_budget`; null: not known. */
+    readonly budgetBytes: number | null;
     /** Shares of the usable memory. */
     readonly usage: Usage | null;
   };
@@ -149,7 +153,7 @@ export function capacityOf(facts: CapacityFacts, at: string): CapacityReport {
     band,
     observed: observedIn(history, nowMs),
     cpu: { usable: host.usableCpus, source: host.cpuSource, usage: cpuUsage },
-    memory: { usableBytes, source: host.memorySource, usage: memoryUsage },
+    memory: { usableBytes, source: host.memorySource, budgetBytes: facts.budgetBytes, usage: memoryUsage },
     apps,
     others: {
       cpus: rest(
@@ -251,37 +255,4 @@ function rest(whole: number | null, parts: readonly (Levels | null)[]): number |
   if (whole === null || parts.includes(null)) return null;
   const left = parts.reduce((sum, part) => sum - (part?.mean ?? 0), whole);
   return left < -slack * whole ? null : Math.max(0, left);
-}
-
-// ---------------------------------------------------------------- what is missing
-
-function missingIn(
-  { observed, askedMs, cpu, memory, apps }: CapacityFigures,
-  known: { readonly cpu: number; readonly memory: number },
-): readonly string[] {
-  const { points, span, gapsMs, gaps, coveredMs, stepMs } = observed;
-  if (span === null) return ['nothing was sampled in this time'];
-  // The first sample of each master has no CPU: it takes two.
-  const few = Math.max(1, 0.01 * points);
-  const lacks = (name: string, count: number) =>
-    points - count > few && count > 0
-      ? [`${name} is not known for ${points - count} of ${points} points; they are left out`]
-      : [];
-  const never = (name: string, isKnown: boolean) => (isKnown ? [] : [`${name} of the host was never known`]);
-  const short = askedMs - coveredMs - gapsMs > Math.max(2 * stepMs, 0.02 * askedMs);
-  return [
-    ...(short ? [`only ${formatDuration(coveredMs)} of the ${formatDuration(askedMs)} asked for were seen`] : []),
-    ...(gaps.length > 0
-      ? [`nothing is known of ${formatDuration(gapsMs)} in between: no master ran, or it did not sample`]
-      : []),
-    ...never('CPU', cpu.usage !== null),
-    ...never('memory', memory.usage !== null),
-    ...lacks('CPU', known.cpu),
-    ...lacks('memory', known.memory),
-    ...apps.filter((app) => app.cpus === null).map(({ name }) => `CPU of ${name} was never known`),
-    ...apps.filter((app) => app.memory === null).map(({ name }) => `memory of ${name} was never known`),
-    ...apps
-      .filter(({ serves, queue }) => serves && queue === null)
-      .map(({ name }) => `the queue of ${name} was never counted`),
-  ];
 }

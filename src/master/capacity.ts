@@ -1,7 +1,7 @@
 /** Gathers what `core/capacity.ts` judges: the histories of the host, of the apps and of their workers, and what ended for want of memory. */
 import type { CapacityAppFacts, CapacityFacts, HistoryPair } from '../core/capacity.ts';
 import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
-import type { AppSnapshot, HostSample, Target } from '../core/protocol.ts';
+import type { AppSnapshot, BudgetSnapshot, Cause, HostSample, Target } from '../core/protocol.ts';
 import type { ExitRecord } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 
@@ -10,6 +10,7 @@ export interface CapacitySources {
   readonly spanMs: number;
   readonly spec: Spec;
   readonly host: HostSample;
+  readonly budget: BudgetSnapshot;
   readonly apps: readonly AppSnapshot[];
   history(target: string, span: HistorySpan): History;
   /** Newest first. */
@@ -19,6 +20,7 @@ export interface CapacitySources {
 /** Of more workers than these nobody is compared with the others: reading so many histories would hold up the master. */
 const mostCompared = 64;
 const mostExits = 1_000;
+const forItsMemory: ReadonlySet<Cause> = new Set(['memory-limit', 'memory-budget']);
 
 export function capacityFacts(sources: CapacitySources): CapacityFacts {
   const { nowMs, spanMs, spec, host, apps } = sources;
@@ -27,6 +29,7 @@ export function capacityFacts(sources: CapacitySources): CapacityFacts {
     spanMs,
     target: spec.targetUtilisation,
     host,
+    budgetBytes: sources.budget.budgetBytes,
     hostHistory: pairOf(sources, hostTarget),
     apps: apps.map((app) => appFacts(app, sources)),
   };
@@ -46,7 +49,7 @@ function appFacts(app: AppSnapshot, sources: CapacitySources): CapacityAppFacts 
     history: pairOf(sources, name),
     workers: compared.map(({ id }) => ({ id, history: pairOf(sources, id) })),
     oomKills: exits.filter(({ cause }) => cause === 'oom').length,
-    recycled: exits.filter(({ cause }) => cause === 'memory-limit').length,
+    recycled: exits.filter(({ cause }) => forItsMemory.has(cause)).length,
   };
 }
 

@@ -184,7 +184,14 @@ export class Master {
     const nowMs = this.#ports.clock.now();
     const { spec } = this;
     const facts = capacityFacts({
-      ...{ nowMs, spanMs, spec, host: this.#sampling.host, apps: this.#fleet.snapshots() },
+      ...{
+        nowMs,
+        spanMs,
+        spec,
+        host: this.#sampling.host,
+        budget: this.#budget.snapshot,
+        apps: this.#fleet.snapshots(),
+      },
       history: (target, span) => this.history(target, span),
       exits: (target, n) => this.#ports.records.recent(target, n),
     });

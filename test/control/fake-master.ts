@@ -113,7 +113,10 @@ export class FakeMaster implements MasterFace {
       day: { target: 'host', stepMs: 60_000, points: [] },
     };
     const { host } = this.snapshot();
-    return capacityOf({ nowMs: 0, spanMs, target: 0.7, host, hostHistory: none, apps: [] }, '2026-01-01T00:00:00.000Z');
+    return capacityOf(
+      { nowMs: 0, spanMs, target: 0.7, host, budgetBytes: null, hostHistory: none, apps: [] },
+      '2026-01-01T00:00:00.000Z',
+    );
   }
 
   history(target: string, span: HistorySpan): History {

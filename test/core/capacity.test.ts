@@ -256,6 +256,15 @@ describe('workers', () => {
     assert.match(verdict(none, 'no-room-for-worker').text, /one more takes 1GB, and 307MB are left below 90% of 8GB/);
   });
 
+  test('no more than the memory budget allows', () => {
+    const apps = [{ ...busy, workers: 4, cpus: 4, workerBytes: gb }];
+    const day: Day = { ...good, cpus: 16, usedCpus: 4.2, usedBytes: 4.2 * gb, apps };
+    assert.equal(verdict(reportOf(day), 'more-workers').workers.to, 6);
+    assert.equal(verdict(reportOf({ ...day, budgetBytes: 6 * gb }), 'more-workers').workers.to, 5);
+    const full = verdict(reportOf({ ...day, budgetBytes: 5 * gb }), 'no-room-for-worker');
+    assert.match(full.text, /512MB are left below 90% of 8GB and of the budget of 5GB\./);
+  });
+
   test('several apps share what is left', () => {
     const apps = ['a', 'b', 'c'].map((name) => ({ ...busy, name, workers: 1, cpus: 0.99 }));
     const report = reportOf({ ...good, cpus: 6, usedCpus: 3.3, usedBytes: 3 * gb, apps });

@@ -70,6 +70,7 @@ export interface Day {
   readonly missing?: (i: number) => boolean;
   readonly apps?: readonly AppDay[];
   readonly target?: number;
+  readonly budgetBytes?: number;
 }
 
 function at<T>(curve: Curve<T>, i: number): T {
@@ -93,6 +94,7 @@ export function factsOf(day: Day): CapacityFacts {
       ...{ cpus: Math.ceil(cpus), usableCpus: cpus, cpuSource: `${cpus} CPUs online`, cpuUtilisation: null },
       ...{ memoryBytes, memorySource: 'memory of the host', memoryUtilisation: null },
     },
+    budgetBytes: day.budgetBytes ?? null,
     hostHistory,
     apps: (day.apps ?? []).map((app) => appFacts(app, count, missing)),
   };

@@ -11,9 +11,9 @@ const nowMs = Date.parse('2026-01-01T12:00:00.000Z');
 /** The facts of a world with `workers` workers, and what was asked for on the way. */
 function factsOf(world: World, exits = [exitRecord()]) {
   const asked: string[] = [];
-  const { host, apps } = world.master.snapshot();
+  const { host, budget, apps } = world.master.snapshot();
   const facts = capacityFacts({
-    ...{ nowMs, spanMs: 3_600_000, spec: world.master.spec, host, apps },
+    ...{ nowMs, spanMs: 3_600_000, spec: world.master.spec, host, apps, budget: { ...budget, budgetBytes: 77 } },
     history: (target: string, span: HistorySpan) => {
       asked.push(`${target} ${span}`);
       return { target, stepMs: 1, points: [] };
@@ -35,7 +35,7 @@ test('the history of the host, of each app and of its ready workers, and how it 
     ['web.1', 'web.2'],
   );
   assert.deepEqual([jobs?.name, jobs?.goal], ['jobs', 1]);
-  assert.equal(facts.target, 0.7);
+  assert.deepEqual([facts.target, facts.budgetBytes], [0.7, 77]);
 });
 
 test('who is not ready is compared with nobody, nor are many', () => {
@@ -51,7 +51,7 @@ test('ends for want of memory count in the time that is looked at, and apart', (
   const exits = [
     exitRecord({ at: at(1), cause: 'oom' }),
     exitRecord({ at: at(2), cause: 'memory-limit' }),
-    exitRecord({ at: at(3), cause: 'memory-limit' }),
+    exitRecord({ at: at(3), cause: 'memory-budget' }),
     exitRecord({ at: at(4), cause: 'crash' }),
     exitRecord({ at: at(61), cause: 'oom' }),
     exitRecord({ at: at(5), cause: 'oom', app: 'jobs' }),
