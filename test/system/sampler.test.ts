@@ -193,7 +193,8 @@ describe('trees', { concurrency: 2 }, () => {
     );
     // The burner was a Node of 40 MB and more.
     const [found = 0, kernel] = [seen.at(-1)?.memoryBytes, kernelMemoryBytes(burner.pid)];
-    assert.ok(Math.abs(found - kernel) < kernel / 10, `found ${found}, the kernel says ${kernel}`);
+    // What it shares with other programs counts for more when those have ended.
+    assert.ok(found > kernel / 2 && found < kernel * 2, `found ${found}, the kernel says ${kernel}`);
     await end(reuser);
   });
 });
