@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
+import { bpfCalls, type BpfCalls } from './bpf-calls.ts';
 import { socketCalls, type SocketCalls } from './socket-calls.ts';
 import { processCalls, type ProcessCalls } from './process-calls.ts';
 import { socketDiag, type SocketDiag } from './socket-diag.ts';
@@ -17,6 +18,8 @@ export interface Native {
   datagramSocket(path: string): DatagramSocket;
   /** What steering needs; Linux only. */
   readonly sockets: SocketCalls;
+  /** Linux only. */
+  readonly bpf: BpfCalls;
   /** Linux only. */
   readonly diag: SocketDiag;
   /** Linux only; null: this libc has not all of it. */
@@ -75,6 +78,7 @@ function bindings(koffi: Koffi): Native {
   const fcntl = libc.func('int fcntl(int, int, ...)');
   const errnoOf: ErrnoOf = (result) => (Number(result) < 0 ? koffi.errno() : 0);
   let sockets: SocketCalls | null = null;
+  let bpf: BpfCalls | null = null;
   let diag: SocketDiag | null = null;
   let processes: ProcessCalls | null | undefined;
   return {
@@ -87,6 +91,9 @@ function bindings(koffi: Koffi): Native {
     datagramSocket: (path) => datagramSocket(libc, errnoOf, path),
     get sockets() {
       return (sockets ??= socketCalls(koffi, libc, errnoOf));
+    },
+    get bpf() {
+      return (bpf ??= bpfCalls(koffi, libc, errnoOf));
     },
     get diag() {
       return (diag ??= socketDiag(libc));

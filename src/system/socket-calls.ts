@@ -20,6 +20,15 @@ export interface SocketCalls {
    * (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5). It answers with an index, in the order in which they began to listen. 0, or the errno.
    */
   chooseBy(fd: number, program: readonly Instruction[]): number;
+  /** The same by a program that has been loaded (SO_ATTACH_REUSEPORT_EBPF); its descriptor may be closed then. 0, or the errno. */
+  chooseByLoaded(fd: number, program: number): number;
+  /** Closes what `fd` was, and makes it another name of `fresh`; close-on-exec. 0, or the errno. */
+  replace(fd: number, fresh: number): number;
+  /**
+   * Has everybody who waits at this listener look at it. Of the kernels that move connections to another queue not all wake its owner.
+   * It shuts the sending side, which a listener has not got; the kernel wakes those who wait, and changes nothing (inet_shutdown).
+   */
+  wake(fd: number): void;
   /** The local port; null: it has none. */
   portOf(fd: number): number | null;
   /** How many connections wait to be accepted; null: not a TCP socket that listens. */
@@ -31,6 +40,7 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
 const SO_ATTACH_REUSEPORT_CBPF = 51;
+const SO_ATTACH_REUSEPORT_EBPF = 52;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const TCP_INFO = 11;
@@ -39,7 +49,9 @@ const IPV6_V6ONLY = 26;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM = 1;
+/** O_CLOEXEC as well. */
 const SOCK_CLOEXEC = 0o2000000;
+const SHUT_WR = 1;
 /** struct sockaddr_storage */
 const addressBytes = 128;
 /** Of struct tcp_info: for a socket that listens, the length of its accept queue. */
@@ -64,6 +76,8 @@ export function socketCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): SocketC
   const bind = libc.func('int bind(int, const void *, uint32_t)');
   const listen = libc.func('int listen(int, int)');
   const close = libc.func('int close(int)');
+  const dup3 = libc.func('int dup3(int, int, int)');
+  const shutdown = libc.func('int shutdown(int, int)');
 
   const set = (fd: number, level: number, option: number, value: number): number =>
     errnoOf(setOption(fd, level, option, int(value), 4));
@@ -107,6 +121,9 @@ export function socketCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): SocketC
           koffi.sizeof(fprog),
         ),
       ),
+    chooseByLoaded: (fd, program) => set(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, program),
+    replace: (fd, fresh) => errnoOf(dup3(fresh, fd, SOCK_CLOEXEC)),
+    wake: (fd) => void shutdown(fd, SHUT_WR),
     portOf(fd) {
       const name = new DataView(new ArrayBuffer(addressBytes));
       if (errnoOf(getName(fd, new Uint8Array(name.buffer), int(addressBytes))) !== 0) return null;

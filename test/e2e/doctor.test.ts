@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import type { Diagnosis, DoctorCheck, FindingLevel } from '../../src/core/doctor.ts';
 import { bin, fixture, Site, until } from '../helpers/e2e-site.ts';
-import { limitedCgroup } from '../helpers/limited-cgroup.ts';
+import { inCgroup, limitedCgroup } from '../helpers/limited-cgroup.ts';
 
 interface Examined {
   readonly code: number | null;
@@ -142,9 +142,9 @@ describe('doctor', () => {
     if (cgroup === null) return;
     cgroup.setCpus(1.5);
     cgroup.setMemory(300 * 1024 ** 2);
-    const into = cgroup.procs.map((file) => `echo $$ > ${file}`).join(' && ');
-    const argv = ['-c', `${into} && exec "$0" "$@"`, process.execPath, bin, 'doctor', '--json'];
-    const { stdout } = spawnSync('/bin/sh', argv, { encoding: 'utf8', env: new Site(t).env, timeout: 60_000 });
+    const [shell = '', ...into] = inCgroup(cgroup.procs);
+    const argv = [...into, process.execPath, bin, 'doctor', '--json'];
+    const { stdout } = spawnSync(shell, argv, { encoding: 'utf8', env: new Site(t).env, timeout: 60_000 });
     const { findings } = JSON.parse(stdout) as Diagnosis;
     const of = (wanted: DoctorCheck) => findings.find(({ check }) => check === wanted)?.message;
     assert.equal(of('cpus'), `1.5 may be used: cgroup quota of 1.5 CPUs (${cgroup.cpuFile})`);

@@ -8,7 +8,7 @@ import { copyFileSync, existsSync } from 'node:fs';
 import { Load } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { fixture, Site } from '../helpers/e2e-site.ts';
-import { limitedCgroup, type LimitedCgroup } from '../helpers/limited-cgroup.ts';
+import { inCgroup, limitedCgroup, type LimitedCgroup } from '../helpers/limited-cgroup.ts';
 
 const mb = 1024 * 1024;
 const uvicorn = '/usr/bin/uvicorn';
@@ -54,7 +54,7 @@ async function within(
     },
     resources: { sample_every: '500ms', ...resources },
   });
-  return { site, cgroup, port, master: site.start([], { procs: cgroup.procs }) };
+  return { site, cgroup, port, master: site.start([], { under: inCgroup(cgroup.procs) }) };
 }
 
 async function served(stage: Stage): Promise<Stage> {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, Load, pidIn } from '../helpers/e2e-load.ts';
 import type { Master } from '../helpers/e2e-master.ts';
 import { acceptedFrom, isAlive, isStopped, openFiles, socketsOnPort } from '../helpers/e2e-proc.ts';
-import { fixture, python, Site, withoutKoffi } from '../helpers/e2e-site.ts';
+import { fixture, isRoot, python, Site, withoutBpf, withoutKoffi } from '../helpers/e2e-site.ts';
 
 const needsUvicorn = { skip: !existsSync('/usr/bin/uvicorn') && 'uvicorn is not installed' };
 const uvicorn = 'uvicorn asgi:app --fd {fd} --log-level warning';
@@ -56,7 +56,7 @@ describe('a listener for each worker', () => {
     await site.ok('scale', 'web', '3');
     process.kill((await master.pids())[1]!, 'SIGKILL');
     await master.until('its successor is ready', () => master.eventsOf('worker.ready').length === 6);
-    assert.deepEqual(listenersOf(master.pid, port), before);
+    assert.equal(listenersOf(master.pid, port).length, 3);
     await site.ok('reload');
     assert.equal(listenersOf(master.pid, port).length, 4);
     assert.deepEqual(await answersOf(port, 100), new Set(await master.pids()));
@@ -165,6 +165,7 @@ test(
     const accepted = acceptedFrom(victim, port);
     await master.until('many wait for it', () => requests.going.length > ofThen.length + 20);
     await master.until('it is known who comes from where', () => ofThen.every((request) => request.port !== null));
+    assert.ok(socketsOnPort(port).some(({ listening, waiting }) => listening && waiting > 0));
     process.kill(victim, 'SIGKILL');
     await master.until('its successor is ready', () => master.eventsOf('worker.ready').length === 3);
     clearInterval(keepsOn);
@@ -173,8 +174,6 @@ test(
     // What it has accepted is in its hand, also where the application has not begun with it.
     const inHand = ofThen.filter((request) => accepted.has(request.port!)).map(({ id }) => id);
     assert.deepEqual(requests.lost(inHand), []);
-    const successor = (await master.pids()).find((pid) => pid !== other)!;
-    assert.ok(requests.begunBy(successor).length >= 20, 'nothing was waiting for it');
     await master.stop();
   },
 );
@@ -252,34 +251,39 @@ test(
   },
 );
 
-test('what waits for a worker that hangs, and is replaced by a reload, is served by one that makes room', async (t) => {
-  const site = new Site(t);
-  const port = await site.port();
-  const app = { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`] };
-  const web = { ...app, stop: { timeout: '1s' }, reload: { canary: '50ms' } };
-  site.config({ apps: { web }, resources: { sample_every: '500ms' } });
-  const master = await site.start().serves();
-  // The last one to be replaced: nobody is started after it, who would get its listener.
-  const [serves, hangs = 0] = await master.pids();
-  process.kill(hangs, 'SIGSTOP');
-  // Until then it may accept one more, and that one is lost with it.
-  await master.until('it is stopped', () => isStopped(hangs));
-  const asked = Array.from({ length: 30 }, () => ask({ host: '127.0.0.1', port, timeout: 120_000 }));
-  const answered = await Promise.race([Promise.all(asked), sleep(1_500)]);
-  assert.equal(answered, undefined, 'some wait for the one that hangs');
-  await site.ok('reload');
-  const pids = (await Promise.all(asked)).map(pidIn);
-  assert.ok(!pids.includes(hangs));
-  assert.ok(
-    pids.some((pid) => pid !== serves),
-    'those that waited',
-  );
-  assert.deepEqual(
-    master.eventsOf('worker.makes_room').map(({ action }) => action),
-    ['replace'],
-  );
-  await master.until('one has made room', () =>
-    master.eventsOf('worker.exited').some(({ cause }) => cause === 'stranded'),
-  );
-  await master.stop();
-});
+for (const [who, under, makesRoom] of [
+  ['those who are ready, where it can be moved', [], isRoot ? [] : ['replace']],
+  ['one that makes room, where it cannot', withoutBpf, ['replace']],
+] as const)
+  test(`what waits for a worker that hangs, and is replaced by a reload, is served by ${who}`, async (t) => {
+    const site = new Site(t);
+    const port = await site.port();
+    const app = { command: [python, fixture('only-accepts.py')], workers: 2, listen: [`127.0.0.1:${port}`] };
+    const web = { ...app, stop: { timeout: '1s' }, reload: { canary: '50ms' } };
+    site.config({ apps: { web }, resources: { sample_every: '500ms' } });
+    const master = await site.start([], { under }).serves();
+    // The last one to be replaced: nobody is started after it, who would get its listener.
+    const [serves, hangs = 0] = await master.pids();
+    process.kill(hangs, 'SIGSTOP');
+    // Until then it may accept one more, and that one is lost with it.
+    await master.until('it is stopped', () => isStopped(hangs));
+    const asked = Array.from({ length: 30 }, () => ask({ host: '127.0.0.1', port, timeout: 120_000 }));
+    const answered = await Promise.race([Promise.all(asked), sleep(1_500)]);
+    assert.equal(answered, undefined, 'some wait for the one that hangs');
+    await site.ok('reload');
+    const pids = (await Promise.all(asked)).map(pidIn);
+    assert.ok(!pids.includes(hangs));
+    assert.ok(
+      pids.some((pid) => pid !== serves),
+      'those that waited',
+    );
+    assert.deepEqual(
+      master.eventsOf('worker.makes_room').map(({ action }) => action),
+      makesRoom,
+    );
+    if (makesRoom.length > 0)
+      await master.until('one has made room', () =>
+        master.eventsOf('worker.exited').some(({ cause }) => cause === 'stranded'),
+      );
+    await master.stop();
+  });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, pidIn } from '../helpers/e2e-load.ts';
-import { cpuTicks, proportionalBytes, residentBytes, treeOf } from '../helpers/e2e-proc.ts';
+import { cpuTicks, proportionalBytes, treeOf } from '../helpers/e2e-proc.ts';
 import { fixture, python, Site } from '../helpers/e2e-site.ts';
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);

@@ -118,6 +118,8 @@ interface PortSocket {
   readonly listening: boolean;
   /** The other end's port; 0: it has none. */
   readonly peerPort: number;
+  /** How many connections wait to be accepted; of a connection: bytes that wait to be read. */
+  readonly waiting: number;
 }
 
 /** The sockets on a local TCP port, IPv4 and IPv6. */
@@ -131,6 +133,7 @@ export function socketsOnPort(port: number): PortSocket[] {
       inode: `socket:[${fields[9]}]`,
       listening: fields[3] === '0A',
       peerPort: parseInt(fields[2]?.split(':')[1] ?? '', 16),
+      waiting: parseInt(fields[4]?.split(':')[1] ?? '', 16),
     }));
 }
 

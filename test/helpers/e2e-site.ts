@@ -27,6 +27,11 @@ export function fixture(name: string): string {
 /** Debian's Python: the one that has uvicorn, fastapi and gunicorn. */
 export const python = '/usr/bin/python3';
 
+export const isRoot = process.getuid?.() === 0;
+
+/** Runs the words behind it without the right to bpf(2): what waits at a listener cannot be moved. Only root has it at all. */
+export const withoutBpf: readonly string[] = isRoot ? ['setpriv', '--bounding-set', '-bpf,-sys_admin'] : [];
+
 /** How a run of the program ended. */
 export interface Ended {
   readonly code: number | null;
@@ -104,14 +109,13 @@ export class Site {
     }
   }
 
-  /** `supervise start ARGS` in the foreground. `procs`: files that move it into cgroups when it writes its pid to them. */
+  /** `supervise start ARGS` in the foreground. `under`: a command that runs the words behind it, in its own process. */
   start(
     args: readonly string[] = [],
-    more: { env?: Record<string, string>; bin?: string; procs?: readonly string[] } = {},
+    more: { env?: Record<string, string>; bin?: string; under?: readonly string[] } = {},
   ): Master {
-    const words = [process.execPath, more.bin ?? bin, 'start', ...args];
-    const moves = (more.procs ?? []).map((file) => `echo $$ > ${file} && `).join('');
-    const child = spawn('/bin/sh', ['-c', `${moves}exec "$0" "$@"`, ...words], {
+    const [file = '', ...words] = [...(more.under ?? []), process.execPath, more.bin ?? bin, 'start', ...args];
+    const child = spawn(file, words, {
       cwd: this.dir,
       env: { ...this.env, ...more.env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -98,3 +98,8 @@ async function removed(directory: string): Promise<void> {
   }
   throw new Error(`still in ${directory}: ${readFileSync(`${directory}/cgroup.procs`, 'utf8').trim()}`);
 }
+
+/** The words that run the words behind them in these cgroups (their files cgroup.procs), in its own process. */
+export function inCgroup(procs: readonly string[]): readonly string[] {
+  return ['/bin/sh', '-c', `${procs.map((file) => `echo $$ > ${file} && `).join('')}exec "$0" "$@"`];
+}

@@ -11,8 +11,10 @@ import { statOf } from '../../src/system/procfs.ts';
 import { createConnectionCounter } from '../../src/system/sampling/connections.ts';
 import { askKernel, readTcpTable } from '../../src/system/sampling/listener-table.ts';
 import { freePort, Spawning, until, type Tried } from '../helpers/spawning.ts';
+import { nativeFor } from './lane-address.ts';
 
-const world = new Spawning();
+/** Where it can be moved nothing is ever stranded. */
+const world = new Spawning('shop', () => nativeFor('staying'));
 const counter = createConnectionCounter(world.sockets);
 const clients: Socket[] = [];
 after(async () => {

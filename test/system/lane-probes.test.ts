@@ -74,7 +74,7 @@ class Workers {
     writeFileSync(join(this.cwd, `${path}.${worker.source}`), String(status));
   }
 
-  /** How many wait at each listener, in the order of the workers. */
+  /** How many wait at each listener, in the order of the workers; last, where it is there, at that of connections for nobody yet. */
   get queues(): number[] {
     return this.#where.sockets.lanesOf(this.listen.url).map((fd) => loadNative()?.sockets.waiting(fd) ?? -1);
   }
@@ -209,10 +209,10 @@ describe('readiness', () => {
   test('one that waits on its socket and takes nothing yet has one connection in its queue', async () => {
     const workers = await Workers.of(takesLate);
     const all = [http('/'), tcp, http('/'), tcp].map((ready) => workers.start({ ready }));
-    await until(() => workers.queues.join() === '1,1,1,1', 'all are asked');
+    await until(() => workers.queues.slice(0, 4).join() === '1,1,1,1', 'all are asked');
     // Longer than two tries.
     await sleep(2_500);
-    assert.deepEqual(workers.queues, [1, 1, 1, 1]);
+    assert.deepEqual(workers.queues.slice(0, 4), [1, 1, 1, 1]);
     assert.deepEqual(
       all.flatMap((one) => one.reports),
       [],
@@ -227,7 +227,7 @@ describe('readiness', () => {
       const two = [workers.start({ ready: http('/') }), workers.start({ ready: http('/') })];
       await Promise.all(two.map((one) => one.exited));
     }
-    assert.deepEqual(workers.queues, [0, 0]);
+    assert.ok(workers.queues.every((length) => length === 0));
   });
 
   test('where workers accept from one socket they are ready when they accept, and that is said', async () => {

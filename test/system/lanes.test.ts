@@ -1,150 +1,232 @@
 /** Steering against the real kernel: where new connections go, what waits for whom, and what happens where it cannot be had. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { constants, readFileSync } from 'node:fs';
 import net from 'node:net';
-import type { TestContext } from 'node:test';
 import { describe, test } from 'node:test';
-import type { Balance, ListenSpec } from '../../src/core/spec.ts';
+import type { ListenSpec } from '../../src/core/spec.ts';
 import { createLocks } from '../../src/system/instance/locks.ts';
-import { loadNative } from '../../src/system/native.ts';
-import type { Seat } from '../../src/system/sockets/seat.ts';
-import { createSockets, type BoundSockets } from '../../src/system/sockets/sockets.ts';
-import { chooseAmong } from '../../src/system/sockets/steering-program.ts';
-import { fixture, killed, start } from './processes.ts';
+import { createSockets } from '../../src/system/sockets/sockets.ts';
+import { Address, isNonBlocking, ways } from './lane-address.ts';
+import { killed, start } from './processes.ts';
 
-const native = loadNative();
-assert.ok(native !== null, 'koffi is not installed');
-const calls = native.sockets;
-
-/** An address with the workers of an app, of which only the seats are there: nobody accepts, so what the kernel chose stays to be seen. */
-class Address {
-  readonly sockets: BoundSockets;
-  readonly spec: ListenSpec;
-  readonly warnings: string[] = [];
-  spares = 0;
-  readonly #t: TestContext;
-  readonly #clients: net.Socket[] = [];
-
-  constructor(t: TestContext, { host = '127.0.0.1', koffi = true } = {}) {
-    this.#t = t;
-    this.sockets = createSockets(createLocks(), undefined, () => (koffi ? native : null));
-    this.spec = { kind: 'tcp', host, port: 0, url: `tcp://${host.includes(':') ? `[${host}]` : host}:0` };
-    this.sockets.bind([this.spec]);
-    this.sockets.listen();
-    t.after(() => {
-      for (const client of this.#clients) client.destroy();
-      this.sockets.retain([]);
+for (const way of ways) {
+  describe(`the rotation (${way})`, () => {
+    test('has the ready workers, and no others', async (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(4);
+      for (const seat of [seats[1]!, seats[2]!]) seat.enter();
+      assert.deepEqual(await address.chosen(), [1, 2]);
+      seats[3]!.enter();
+      assert.deepEqual(await address.chosen(), [1, 2, 3]);
+      seats[2]!.leave(10_000, () => undefined);
+      assert.deepEqual(await address.chosen(), [1, 3]);
+      seats[1]!.drop();
+      assert.deepEqual(await address.chosen(), [3]);
+      // Late messages of a process that was asked to end.
+      seats[2]!.enter();
+      assert.deepEqual(await address.chosen(), [3]);
     });
-  }
-
-  get port(): number {
-    return this.sockets.portOf(this.spec.url) ?? 0;
-  }
-
-  get fds(): readonly number[] {
-    return this.sockets.lanesOf(this.spec.url);
-  }
-
-  seat(balance: Balance = 'auto'): Seat {
-    const app = { listen: [this.spec], balance, spares: this.spares };
-    return this.sockets.seat(app, 'web.1', (message) => this.warnings.push(message));
-  }
-
-  seats(count: number): Seat[] {
-    return Array.from({ length: count }, () => this.seat());
-  }
-
-  /** How many wait at each listener. */
-  queues(): number[] {
-    return this.fds.map((fd) => calls.waiting(fd) ?? -1);
-  }
-
-  /** Connects so often. @returns how many of these each listener got */
-  async connect(count: number, host = '127.0.0.1'): Promise<number[]> {
-    const before = this.queues();
-    const fresh = Array.from({ length: count }, () => net.connect(this.port, host));
-    this.#clients.push(...fresh);
-    await Promise.all(fresh.map((client) => once(client, 'connect')));
-    return this.queues().map((length, index) => length - (before[index] ?? 0));
-  }
-
-  /** Connects from the address that reaches this seat. @returns which listeners got it */
-  async reach(seat: Seat, host = '127.0.0.1'): Promise<number[]> {
-    const before = this.queues();
-    const client = net.connect({ port: this.port, host, ...(seat.reach(0) ?? assert.fail('it cannot be reached')) });
-    this.#clients.push(client);
-    await once(client, 'connect');
-    return this.queues().flatMap((length, index) => (length > (before[index] ?? 0) ? [index] : []));
-  }
-
-  /** Which listeners get connections, by index. So many are made that each that is chosen gets one. */
-  async chosen(count = 100, host?: string): Promise<number[]> {
-    const got = await this.connect(count, host);
-    return got.flatMap((length, index) => (length > 0 ? [index] : []));
-  }
-
-  /** A program that serves from this seat. */
-  serve(seat: Seat, program = [`python3`, fixture('blocking-accept.py')]): ReturnType<typeof start> {
-    return start(this.#t, program, { stdio: ['ignore', 'pipe', 'ignore', ...seat.fds] });
-  }
-
-  async say(): Promise<string> {
-    const client = net.connect(this.port, '127.0.0.1');
-    let text = '';
-    client.on('data', (chunk) => (text += String(chunk)));
-    await once(client, 'close');
-    return text;
-  }
-}
-
-/** O_NONBLOCK, which all who have the socket share. */
-function isNonBlocking(fd: number): boolean {
-  const flags = /^flags:\s+([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';
-  return (parseInt(flags, 8) & constants.O_NONBLOCK) !== 0;
-}
-
-describe('the program that the kernel runs', () => {
-  const sets = [[0], [3], [0, 1, 2, 3, 4, 5], [1, 2, 4], [0, 5], [0, 2, 4], [2, 3, 4]];
-  for (const set of sets) {
-    test(`chooses among ${set.join(', ')} of 6`, async (t) => {
-      const address = new Address(t);
-      address.seats(6);
-      assert.equal(calls.chooseBy(address.fds[0]!, chooseAmong(set)), 0);
-      assert.deepEqual(await address.chosen(150), set);
-    });
-  }
-
-  test('chooses each as often as any other', async (t) => {
-    const address = new Address(t);
-    address.seats(4);
-    calls.chooseBy(address.fds[0]!, chooseAmong([0, 2, 3]));
-    const got = await address.connect(600);
-    // Each is expected to get 200, with a deviation of 11.5: six of these are never seen.
-    assert.ok(
-      [0, 2, 3].every((index) => got[index]! > 130 && got[index]! < 270),
-      `${got.join()}`,
-    );
-  });
-});
-
-describe('the rotation', () => {
-  test('has the ready workers, and no others', async (t) => {
-    const address = new Address(t);
-    const seats = address.seats(4);
-    for (const seat of [seats[1]!, seats[2]!]) seat.enter();
-    assert.deepEqual(await address.chosen(), [1, 2]);
-    seats[3]!.enter();
-    assert.deepEqual(await address.chosen(), [1, 2, 3]);
-    seats[2]!.leave(10_000, () => undefined);
-    assert.deepEqual(await address.chosen(), [1, 3]);
-    seats[1]!.drop();
-    assert.deepEqual(await address.chosen(), [3]);
-    // Late messages of a process that was asked to end.
-    seats[2]!.enter();
-    assert.deepEqual(await address.chosen(), [3]);
   });
 
+  describe(`a probe (${way})`, () => {
+    for (const host of ['127.0.0.1', '', '0.0.0.0']) {
+      test(`reaches its worker, in the rotation or not, at ${host || 'all addresses'}`, async (t) => {
+        const address = new Address(t, { host, way });
+        const seats = address.seats(4);
+        seats[2]!.enter();
+        seats[3]!.enter();
+        for (const [index, seat] of seats.entries()) assert.deepEqual(await address.reach(seat), [index]);
+        assert.deepEqual(await address.chosen(), [2, 3], 'other clients are steered as before');
+        address.seat(); // One more listener: the kernel is told anew.
+        for (const [index, seat] of seats.entries()) assert.deepEqual(await address.reach(seat), [index]);
+        seats[2]!.drop();
+        seats[3]!.drop();
+        assert.deepEqual(await address.chosen(), [way === 'moving' ? address.fds.length - 1 : 0]);
+      });
+    }
+
+    test('reaches its worker also beyond 256', async (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(260);
+      seats[0]!.enter();
+      assert.deepEqual(seats[258]!.reach(0), { localAddress: '127.77.1.2' });
+      assert.deepEqual(await address.reach(seats[258]!), [258]);
+    });
+
+    test('of the only worker needs no address, and none is told to the kernel before it is asked for', async (t) => {
+      const address = new Address(t, { way });
+      const [only] = address.seats(1);
+      assert.deepEqual(only!.reach(0), {});
+      const other = new Address(t, { way });
+      const seats = other.seats(2);
+      seats[0]!.enter();
+      const client = net.connect({ port: other.port, host: '127.0.0.1', localAddress: '127.77.0.1' });
+      t.after(() => client.destroy());
+      await once(client, 'connect');
+      assert.deepEqual(other.queues(), [1, 0]);
+    });
+  });
+
+  describe(`leaving (${way})`, () => {
+    test('takes until nothing waits at that listener any more', async (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(2);
+      for (const seat of seats) seat.enter();
+      await address.connect(20);
+      let state: 'waits' | 'empty' = 'waits';
+      const empty = new Promise<void>((done) => {
+        seats[1]!.leave(60_000, () => {
+          state = 'empty';
+          done();
+        });
+      });
+      // Longer than any wait that does not look at the queue.
+      await new Promise((done) => setTimeout(done, 600));
+      assert.equal(state, 'waits');
+      address.serve(seats[1]!);
+      await empty;
+      assert.equal(address.queues()[1], 0);
+    });
+
+    test('ends in any case, also with a queue that nobody empties', async (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(2);
+      for (const seat of seats) seat.enter();
+      await address.connect(20);
+      await new Promise<void>((done) => void seats[1]!.leave(300, done));
+      assert.ok(address.queues()[1]! > 0);
+    });
+
+    test('of all workers takes no time: there is no other listener for the clients to go to', (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(3);
+      for (const seat of seats) seat.enter();
+      const empty: number[] = [];
+      for (const [index, seat] of seats.entries()) seat.leave(60_000, () => empty.push(index));
+      assert.deepEqual(
+        empty.sort((a, b) => a - b),
+        [0, 1, 2],
+      );
+    });
+
+    test('before it was ready, and beside another on the same listener, takes no time', (t) => {
+      const address = new Address(t, { way });
+      address.seat().enter();
+      const told: string[] = [];
+      address.seat().leave(60_000, () => told.push('starting'));
+      const [one, other] = [address.seat('shared'), address.seat('shared')];
+      for (const seat of [one, other]) seat.enter();
+      one.leave(60_000, () => told.push('shared'));
+      assert.deepEqual(told, ['starting', 'shared']);
+    });
+
+    test('is over without a word when the process ends', async (t) => {
+      const address = new Address(t, { way });
+      const seats = address.seats(2);
+      for (const seat of seats) seat.enter();
+      await address.connect(20);
+      const told: string[] = [];
+      seats[1]!.leave(300, () => told.push('empty'));
+      seats[1]!.end();
+      await new Promise<void>((done) => void seats[0]!.leave(600, done));
+      assert.deepEqual(told, []);
+    });
+  });
+
+  describe(`each worker has a listener of its own (${way})`, () => {
+    test('on IPv6 and IPv4 at once', async (t) => {
+      const address = new Address(t, { host: '', way });
+      for (const seat of address.seats(3)) seat.enter();
+      assert.deepEqual(await address.chosen(100, '127.0.0.1'), [0, 1, 2]);
+      assert.deepEqual(await address.chosen(100, '::1'), [0, 1, 2]);
+    });
+
+    test('on IPv6 alone, and the port stays free in IPv4', async (t) => {
+      const address = new Address(t, { host: '::', way });
+      for (const seat of address.seats(2)) seat.enter();
+      assert.deepEqual(await address.chosen(100, '::1'), [0, 1]);
+      const four = net.createServer().listen(address.port, '127.0.0.1');
+      await once(four, 'listening');
+      four.close();
+    });
+
+    test('that is NODELAY, and blocking for each new process, whatever the one before has done to it', async (t) => {
+      const address = new Address(t, { way });
+      const [, second] = address.seats(2);
+      second!.enter();
+      const first = address.serve(second!);
+      assert.equal(await address.say(), `nodelay=1 pid=${first.pid}\n`);
+      await killed(first);
+      second!.end();
+
+      const again = address.seat();
+      assert.deepEqual(again.fds, second!.fds);
+      again.enter();
+      const program = `require('net').createServer((c) => c.end('node')).listen({ fd: 3 })`;
+      const node = address.serve(again, [process.execPath, '-e', program]);
+      assert.equal(await address.say(), 'node');
+      await killed(node);
+      again.end();
+      if (way === 'staying') assert.ok(isNonBlocking(second!.fds[0]!), 'Node makes it non-blocking');
+
+      const third = address.seat();
+      assert.deepEqual(third.fds, second!.fds);
+      assert.ok(!isNonBlocking(second!.fds[0]!));
+      third.enter();
+      const last = address.serve(third);
+      assert.equal(await address.say(), `nodelay=1 pid=${last.pid}\n`);
+    });
+
+    test('beside connections of the past on the same port (TIME_WAIT)', async (t) => {
+      const address = new Address(t, { way });
+      const seat = address.seat();
+      const server = address.serve(seat);
+      seat.enter();
+      // The server closes first, so the address is left in TIME_WAIT.
+      await address.say();
+      address.seat().enter();
+      assert.equal(address.fds.length, 2);
+      assert.deepEqual(address.warnings, []);
+      await killed(server);
+    });
+
+    test('none is left open when the address is given up', async (t) => {
+      const address = new Address(t, { way });
+      address.seats(3);
+      const { port } = address;
+      address.sockets.retain([]);
+      const client = net.connect(port, '127.0.0.1');
+      const [error] = (await once(client, 'error')) as [NodeJS.ErrnoException];
+      assert.equal(error.code, 'ECONNREFUSED');
+    });
+
+    test('and nobody else gets the address', (t) => {
+      const address = new Address(t, { way });
+      address.seats(2);
+      const other = createSockets(createLocks());
+      assert.throws(() => other.bind([{ ...address.spec, port: address.port } as ListenSpec]), {
+        code: 'socket-in-use',
+        message: new RegExp(`in use by pid ${process.pid} `),
+      });
+    });
+
+    test('a port is in use also when its holder would share it (SO_REUSEPORT)', async (t) => {
+      const program = `import socket
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); s.bind(("127.0.0.1", 0)); s.listen()
+print(s.getsockname()[1], flush=True); s.accept()`;
+      const holder = start(t, ['python3', '-c', program]);
+      const [text] = (await once(holder.stdout!, 'data')) as [Buffer];
+      const port = Number(text.toString());
+      const sockets = createSockets(createLocks());
+      assert.throws(() => sockets.bind([{ kind: 'tcp', host: '127.0.0.1', port, url: `tcp://127.0.0.1:${port}` }]), {
+        code: 'socket-in-use',
+        message: new RegExp(`in use by pid ${holder.pid} `),
+      });
+    });
+  });
+}
+
+describe('where what waits cannot be moved', () => {
   test('without a ready worker connections queue for the one that has been starting for longest', async (t) => {
     const address = new Address(t);
     assert.deepEqual(await address.chosen(5), [0]);
@@ -188,46 +270,9 @@ describe('the rotation', () => {
   });
 });
 
-describe('a probe', () => {
-  for (const host of ['127.0.0.1', '', '0.0.0.0']) {
-    test(`reaches its worker, in the rotation or not, at ${host || 'all addresses'}`, async (t) => {
-      const address = new Address(t, { host });
-      const seats = address.seats(4);
-      seats[2]!.enter();
-      seats[3]!.enter();
-      for (const [index, seat] of seats.entries()) assert.deepEqual(await address.reach(seat), [index]);
-      assert.deepEqual(await address.chosen(), [2, 3], 'other clients are steered as before');
-      address.seat(); // One more listener: the kernel is told anew.
-      for (const [index, seat] of seats.entries()) assert.deepEqual(await address.reach(seat), [index]);
-      seats[2]!.drop();
-      seats[3]!.drop();
-      assert.deepEqual(await address.chosen(), [0]);
-    });
-  }
-
-  test('reaches its worker also beyond 256', async (t) => {
-    const address = new Address(t);
-    const seats = address.seats(260);
-    seats[0]!.enter();
-    assert.deepEqual(seats[258]!.reach(0), { localAddress: '127.77.1.2' });
-    assert.deepEqual(await address.reach(seats[258]!), [258]);
-  });
-
-  test('of the only worker needs no address, and none is told to the kernel before it is asked for', async (t) => {
-    const address = new Address(t);
-    const [only] = address.seats(1);
-    assert.deepEqual(only!.reach(0), {});
-    const other = new Address(t);
-    const seats = other.seats(2);
-    seats[0]!.enter();
-    const client = net.connect({ port: other.port, host: '127.0.0.1', localAddress: '127.77.0.1' });
-    t.after(() => client.destroy());
-    await once(client, 'connect');
-    assert.deepEqual(other.queues(), [1, 0]);
-  });
-
+describe('a probe without koffi', () => {
   test('cannot reach one of several that accept from one socket', (t) => {
-    const address = new Address(t, { koffi: false });
+    const address = new Address(t, { way: 'none' });
     const first = address.seat();
     assert.deepEqual(first.reach(0), {});
     const second = address.seat();
@@ -237,167 +282,9 @@ describe('a probe', () => {
   });
 });
 
-describe('leaving', () => {
-  test('takes until nothing waits at that listener any more', async (t) => {
-    const address = new Address(t);
-    const seats = address.seats(2);
-    for (const seat of seats) seat.enter();
-    await address.connect(20);
-    let state: 'waits' | 'empty' = 'waits';
-    const empty = new Promise<void>((done) => {
-      seats[1]!.leave(60_000, () => {
-        state = 'empty';
-        done();
-      });
-    });
-    // Longer than any wait that does not look at the queue.
-    await new Promise((done) => setTimeout(done, 600));
-    assert.equal(state, 'waits');
-    address.serve(seats[1]!);
-    await empty;
-    assert.equal(address.queues()[1], 0);
-  });
-
-  test('ends in any case, also with a queue that nobody empties', async (t) => {
-    const address = new Address(t);
-    const seats = address.seats(2);
-    for (const seat of seats) seat.enter();
-    await address.connect(20);
-    await new Promise<void>((done) => void seats[1]!.leave(300, done));
-    assert.ok(address.queues()[1]! > 0);
-  });
-
-  test('of all workers takes no time: there is no other listener for the clients to go to', (t) => {
-    const address = new Address(t);
-    const seats = address.seats(3);
-    for (const seat of seats) seat.enter();
-    const empty: number[] = [];
-    for (const [index, seat] of seats.entries()) seat.leave(60_000, () => empty.push(index));
-    assert.deepEqual(
-      empty.sort((a, b) => a - b),
-      [0, 1, 2],
-    );
-  });
-
-  test('before it was ready, and beside another on the same listener, takes no time', (t) => {
-    const address = new Address(t);
-    address.seat().enter();
-    const told: string[] = [];
-    address.seat().leave(60_000, () => told.push('starting'));
-    const [one, other] = [address.seat('shared'), address.seat('shared')];
-    for (const seat of [one, other]) seat.enter();
-    one.leave(60_000, () => told.push('shared'));
-    assert.deepEqual(told, ['starting', 'shared']);
-  });
-
-  test('is over without a word when the process ends', async (t) => {
-    const address = new Address(t);
-    const seats = address.seats(2);
-    for (const seat of seats) seat.enter();
-    await address.connect(20);
-    const told: string[] = [];
-    seats[1]!.leave(300, () => told.push('empty'));
-    seats[1]!.end();
-    await new Promise<void>((done) => void seats[0]!.leave(600, done));
-    assert.deepEqual(told, []);
-  });
-});
-
-describe('each worker has a listener of its own', () => {
-  test('on IPv6 and IPv4 at once', async (t) => {
-    const address = new Address(t, { host: '' });
-    for (const seat of address.seats(3)) seat.enter();
-    assert.deepEqual(await address.chosen(100, '127.0.0.1'), [0, 1, 2]);
-    assert.deepEqual(await address.chosen(100, '::1'), [0, 1, 2]);
-  });
-
-  test('on IPv6 alone, and the port stays free in IPv4', async (t) => {
-    const address = new Address(t, { host: '::' });
-    for (const seat of address.seats(2)) seat.enter();
-    assert.deepEqual(await address.chosen(100, '::1'), [0, 1]);
-    const four = net.createServer().listen(address.port, '127.0.0.1');
-    await once(four, 'listening');
-    four.close();
-  });
-
-  test('that is NODELAY, and blocking for each new process, whatever the one before has done to it', async (t) => {
-    const address = new Address(t);
-    const [, second] = address.seats(2);
-    second!.enter();
-    const first = address.serve(second!);
-    assert.equal(await address.say(), `nodelay=1 pid=${first.pid}\n`);
-    await killed(first);
-    second!.end();
-
-    const again = address.seat();
-    assert.deepEqual(again.fds, second!.fds);
-    again.enter();
-    const program = `require('net').createServer((c) => c.end('node')).listen({ fd: 3 })`;
-    const node = address.serve(again, [process.execPath, '-e', program]);
-    assert.equal(await address.say(), 'node');
-    await killed(node);
-    again.end();
-    assert.ok(isNonBlocking(second!.fds[0]!), 'Node makes it non-blocking');
-
-    const third = address.seat();
-    assert.deepEqual(third.fds, second!.fds);
-    assert.ok(!isNonBlocking(second!.fds[0]!));
-    third.enter();
-    const last = address.serve(third);
-    assert.equal(await address.say(), `nodelay=1 pid=${last.pid}\n`);
-  });
-
-  test('beside connections of the past on the same port (TIME_WAIT)', async (t) => {
-    const address = new Address(t);
-    const seat = address.seat();
-    const server = address.serve(seat);
-    seat.enter();
-    // The server closes first, so the address is left in TIME_WAIT.
-    await address.say();
-    address.seat().enter();
-    assert.equal(address.fds.length, 2);
-    assert.deepEqual(address.warnings, []);
-    await killed(server);
-  });
-
-  test('none is left open when the address is given up', async (t) => {
-    const address = new Address(t);
-    address.seats(3);
-    const { port } = address;
-    address.sockets.retain([]);
-    const client = net.connect(port, '127.0.0.1');
-    const [error] = (await once(client, 'error')) as [NodeJS.ErrnoException];
-    assert.equal(error.code, 'ECONNREFUSED');
-  });
-
-  test('and nobody else gets the address', (t) => {
-    const address = new Address(t);
-    address.seats(2);
-    const other = createSockets(createLocks());
-    assert.throws(() => other.bind([{ ...address.spec, port: address.port } as ListenSpec]), {
-      code: 'socket-in-use',
-      message: new RegExp(`in use by pid ${process.pid} `),
-    });
-  });
-
-  test('a port is in use also when its holder would share it (SO_REUSEPORT)', async (t) => {
-    const program = `import socket
-s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); s.bind(("127.0.0.1", 0)); s.listen()
-print(s.getsockname()[1], flush=True); s.accept()`;
-    const holder = start(t, ['python3', '-c', program]);
-    const [text] = (await once(holder.stdout!, 'data')) as [Buffer];
-    const port = Number(text.toString());
-    const sockets = createSockets(createLocks());
-    assert.throws(() => sockets.bind([{ kind: 'tcp', host: '127.0.0.1', port, url: `tcp://127.0.0.1:${port}` }]), {
-      code: 'socket-in-use',
-      message: new RegExp(`in use by pid ${holder.pid} `),
-    });
-  });
-});
-
 describe('where it cannot be had', () => {
   test('without koffi all share one listener, and it is said once connections would have been steered', async (t) => {
-    const address = new Address(t, { koffi: false });
+    const address = new Address(t, { way: 'none' });
     const first = address.seat();
     assert.deepEqual(address.warnings, []);
     const second = address.seat();
@@ -412,7 +299,7 @@ describe('where it cannot be had', () => {
   });
 
   test('without koffi spares cannot be kept out, which is said with it', async (t) => {
-    const address = new Address(t, { koffi: false });
+    const address = new Address(t, { way: 'none' });
     address.spares = 1;
     const seats = address.seats(2);
     assert.match(address.warnings.join(), /are not steered: [^]*; so its spares cannot be kept out of the rotation/);
@@ -424,12 +311,12 @@ describe('where it cannot be had', () => {
   });
 
   test('without koffi `steered` says so at once, `shared` never', async (t) => {
-    const address = new Address(t, { koffi: false });
+    const address = new Address(t, { way: 'none' });
     address.seat('shared');
     address.seat('shared');
     await new Promise(setImmediate);
     assert.deepEqual(address.warnings, []);
-    const steered = new Address(t, { koffi: false });
+    const steered = new Address(t, { way: 'none' });
     steered.seat('steered');
     await new Promise(setImmediate);
     assert.equal(steered.warnings.length, 1);

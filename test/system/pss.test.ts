@@ -239,14 +239,16 @@ describe('how often it is read', () => {
     assert.deepEqual(asked.slice(before + 2), [2, 0, 1], 'who was never read, or is forgotten, goes first');
   });
 
-  test('what is estimated follows the RSS, and is never below 0', async () => {
+  test('what is estimated follows the RSS: it grows by as much, and shrinks in proportion', async () => {
     const { reader, look } = await watch(1, () => 1_000_000);
     const [[one] = []] = await look(1);
     assert.ok(one);
+    assert.equal(reader.estimate({ ...one, rssBytes: 1 }), 1_000_000, 'it was read just now');
+    await look(1);
     assert.equal(reader.estimate(one), 1_000_000);
     assert.equal(reader.estimate({ ...one, rssBytes: one.rssBytes + 5_000 }), 1_005_000);
-    assert.equal(reader.estimate({ ...one, rssBytes: one.rssBytes - 5_000 }), 995_000);
-    assert.equal(reader.estimate({ ...one, rssBytes: one.rssBytes - 2_000_000 }), 0);
+    assert.equal(reader.estimate({ ...one, rssBytes: one.rssBytes / 4 }), 250_000);
+    assert.equal(reader.estimate({ ...one, rssBytes: 0 }), 0);
     const reused: ProcStat = { ...one.stat, startTimeTicks: one.stat.startTimeTicks + 1 };
     assert.equal(reader.estimate({ stat: reused, rssBytes: 1 }), null, 'another process under the same pid');
   });

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Instruction } from '../../src/system/socket-calls.ts';
-import { chooseAmong, letSourceChoose, sourceFor } from '../../src/system/sockets/steering-program.ts';
+import { sourceFor } from '../../src/system/sockets/runs.ts';
+import { chooseAmong, letSourceChoose } from '../../src/system/sockets/steering-program.ts';
 
 interface Packet {
   readonly protocol: number;

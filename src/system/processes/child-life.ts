@@ -275,6 +275,8 @@ export class ChildLife implements RunningProcess {
 
   #drain(): void {
     this.#stage = 'draining';
+    // Before its last lines are read: what waits for it need not wait for them.
+    this.#spec.seat.end();
     const open = new Set<Readable>();
     for (const pipe of [this.#child.stdout, this.#child.stderr]) if (pipe !== null && !pipe.closed) open.add(pipe);
     if (open.size === 0) return this.#report();
@@ -310,7 +312,6 @@ export class ChildLife implements RunningProcess {
     this.#parts.guard.remove(this.pid);
     this.#parts.strays.forget(this.#leader);
     this.#parts.oom.forget(this.#leader);
-    this.#spec.seat.end();
     const { output } = this.#parts;
     const { source } = this.#spec.source;
     const hasDump = this.#asked !== null && this.#asked !== this.#spec.stop.signal;

@@ -3,7 +3,7 @@
  * counts a nth in each of them, so that children which were forked and have written little are not counted many times.
  *
  * Reading it makes the kernel look at every page of the process: some 0.2 ms, and 25 ms more for each GB. So it is read seldom, and
- * estimated in between by what is cheap: the PSS then, and what its RSS has grown or shrunk by since.
+ * estimated in between by what is cheap: the PSS then, and what its RSS has grown by since; where that has shrunk, the PSS with it.
  *
  * | a process is read                                            | after |
  * |--------------------------------------------------------------|-------|
@@ -94,7 +94,12 @@ export class PssReader {
   estimate({ stat, rssBytes }: Resident): number | null {
     const known = this.#readingOf(stat);
     if (known === null || known.pssBytes === null) return null;
-    return Math.max(0, known.pssBytes + rssBytes - known.rssBytes);
+    // The reading is newer than what was measured for this sample.
+    if (known.pass === this.#pass) return known.pssBytes;
+    const grownBytes = rssBytes - known.rssBytes;
+    if (grownBytes >= 0) return known.pssBytes + grownBytes;
+    // Not the difference: a process that executes another program has nothing left of what it shared.
+    return Math.round((known.pssBytes * rssBytes) / known.rssBytes);
   }
 
   /** Whose turn it is, the oldest reading first; what is not in a tree any more is forgotten. */

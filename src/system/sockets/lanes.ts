@@ -6,13 +6,18 @@
  *
  * Where a new connection goes
  * - to one of the lanes with a ready worker, each as likely as any other;
- * - without any: to the lane of the worker that has been starting for longest; without such a one: to the lane that was left last.
- *   So connections queue, and are not refused.
+ * - without any: it is parked, at a listener that nobody has, and goes to the first worker that is ready.
+ *
+ * What waits at a lane whose processes are all gone goes where new connections go (see listener-group.ts).
+ *
+ * Where the kernel cannot move what waits
+ * - A connection without a ready worker goes to the lane of the worker that has been starting for longest; without such a one to the
+ *   lane that was left last. So connections queue, and are not refused.
+ * - What waits at a lane that nobody has waits for the next worker that gets it.
  *
  * Which lane a worker gets
  * - a free one (nobody holds it): that where most connections wait; that where connections go now; the first. Else a new one.
- * - A lane is never closed before the address is: the kernel counts lanes in the order in which they began to listen,
- *   and what is queued would be reset.
+ * - A lane is never given up before the address is.
  * - O_NONBLOCK, which the last worker may have set, is cleared while nobody holds the lane; never later (see listening.ts).
  *
  * A probe goes to the lane of its worker, in the rotation or not: by its source address, of which the kernel is told with the first probe.
@@ -20,11 +25,10 @@
  * Leaving takes a moment: out of the rotation, then at least `holdMs`, until the handshakes are over that were under way (their
  * connections are in no queue yet, and go where they were sent when they began), and until the accept queue is empty. It is skipped where nobody else is in the rotation: there is no other lane for the clients to go to.
  */
-import { getSystemErrorName } from 'node:util';
 import type { Cancel } from '../../ports.ts';
 import { loadNative, type Native } from '../native.ts';
-import { backlog } from './listening.ts';
-import { chooseAmong, letSourceChoose, sourceFor } from './steering-program.ts';
+import { ListenerGroup, SteeringRefused, type Chosen } from './listener-group.ts';
+import { sourceFor } from './runs.ts';
 
 /** What the kernel does at the moment is over by then. */
 const holdMs = 150;
@@ -64,11 +68,9 @@ export interface Reach {
   readonly localAddress?: string;
 }
 
-/** Why connections cannot be steered here, in words. */
-export class SteeringRefused extends Error {}
-
 export class Lanes {
   readonly #lanes: Lane[];
+  readonly #group: ListenerGroup;
   readonly #native: () => Native | null;
   /** Workers that are starting, in the order in which they came, and their lanes. */
   readonly #starting = new Map<Holder, Lane>();
@@ -76,8 +78,6 @@ export class Lanes {
   readonly #leaving = new Set<() => void>();
   /** Where connections go while nobody is there. */
   #last: Lane;
-  /** What the kernel has been told. */
-  #told = '';
   /** Whether connections choose their lane by their source: as soon as the first wants to. */
   #sources: 'alike' | 'choose' = 'alike';
   #state: 'open' | 'closed' = 'open';
@@ -86,18 +86,23 @@ export class Lanes {
   constructor(fd: number, native: () => Native | null = loadNative) {
     this.#last = { fd, holders: new Map() };
     this.#lanes = [this.#last];
+    this.#group = new ListenerGroup(fd, native);
     this.#native = native;
   }
 
-  /** All of them, in the order of the kernel. */
+  /** The listeners of all of them, in the order of the kernel, and that of connections that nobody can serve yet. */
   get fds(): readonly number[] {
-    return this.#lanes.map((lane) => lane.fd);
+    return this.#group.fds;
   }
 
   /** Why connections cannot be steered on this host, in words, as far as it can be told without trying; null: they can. Loads koffi. */
   whyNot(): string | null {
-    if (process.platform !== 'linux') return 'only Linux can';
-    return this.#native() === null ? withoutKoffi : null;
+    return this.#group.whyNot();
+  }
+
+  /** Why what waits for a worker that is gone waits for its successor, in words; null: others serve it, or there is one lane only. */
+  get whyStaying(): string | null {
+    return this.#group.whyStaying;
   }
 
   /** A place at the first lane, beside all others who are there. */
@@ -117,7 +122,8 @@ export class Lanes {
   /** Closes all but the first, whose owner closes it. */
   close(): void {
     this.#state = 'closed';
-    for (const lane of this.#lanes.splice(1)) this.#native()?.sockets.close(lane.fd);
+    this.#lanes.splice(1);
+    this.#group.close();
   }
 
   /** How many wait in a lane's accept queue; null where it cannot be known. */
@@ -135,20 +141,16 @@ export class Lanes {
   }
 
   #open(): Lane {
-    const why = this.whyNot();
-    const sockets = this.#native()?.sockets;
-    if (why !== null || sockets === undefined) throw new SteeringRefused(why ?? withoutKoffi);
-    const first = this.#lanes[0]!.fd;
-    if (this.#lanes.length === 1) demand(sockets.shareAddress(first), 'SO_REUSEPORT');
-    const fd = sockets.listenBeside(first, backlog);
-    demand(fd < 0 ? -fd : 0, 'another listener');
-    const lane: Lane = { fd, holders: new Map() };
+    const lane: Lane = { fd: this.#group.add(), holders: new Map() };
     this.#lanes.push(lane);
-    const errno = this.#tell();
-    if (errno === 0) return lane;
-    this.#lanes.pop();
-    sockets.close(fd);
-    throw refusal(errno, 'SO_ATTACH_REUSEPORT_CBPF');
+    try {
+      this.#tell();
+      return lane;
+    } catch (error) {
+      this.#lanes.pop();
+      this.#group.removeLast();
+      throw error;
+    }
   }
 
   // ---------------------------------------------------------------- who is there
@@ -178,6 +180,7 @@ export class Lanes {
       end: () => {
         drop();
         lane.holders.delete(holder);
+        if (lane.holders.size === 0) this.#vacated(lane);
       },
       reach: () => (lane.holders.size === 1 ? this.#reach(lane) : null),
     };
@@ -191,7 +194,7 @@ export class Lanes {
     if (stage === 'starting') this.#starting.set(holder, lane);
     else this.#starting.delete(holder);
     if (wasReady && !isReady(lane)) this.#last = lane;
-    if (this.#state === 'open') this.#tell();
+    this.#try();
     if (this.#ready.length === 0) for (const finish of [...this.#leaving]) finish();
   }
 
@@ -202,7 +205,7 @@ export class Lanes {
   #reach(lane: Lane): Reach | null {
     this.#sources = 'choose';
     if (this.#lanes.length === 1) return {};
-    return this.#tell() === 0 ? { localAddress: sourceFor(this.#lanes.indexOf(lane)) } : null;
+    return this.#try() ? { localAddress: sourceFor(this.#lanes.indexOf(lane)) } : null;
   }
 
   /** Those of now: where they will arrive was settled when they began. */
@@ -245,38 +248,44 @@ export class Lanes {
 
   // ---------------------------------------------------------------- the kernel
 
-  /** 0, or the errno. What was not taken is told again with the next change. */
-  #tell(): number {
-    if (this.#lanes.length === 1) return 0;
-    const indices = this.#inRotation().map((lane) => this.#lanes.indexOf(lane));
-    const { length } = this.#lanes;
-    const wanted = `${indices.join()} of ${length}, sources ${this.#sources}`;
-    if (wanted === this.#told) return 0;
-    const sources = this.#sources === 'choose' ? letSourceChoose(length) : [];
-    const program = [...sources, ...chooseAmong(indices)];
-    const errno = this.#native()?.sockets.chooseBy(this.#lanes[0]!.fd, program) ?? 0;
-    this.#told = errno === 0 ? wanted : '';
-    return errno;
+  /** What was not taken is told again with the next change. @returns whether it was taken */
+  #try(): boolean {
+    if (this.#state === 'closed' || this.#lanes.length === 1) return false;
+    try {
+      this.#tell();
+      return true;
+    } catch (error) {
+      if (error instanceof SteeringRefused) return false;
+      throw error;
+    }
   }
 
-  #inRotation(): readonly Lane[] {
+  /** @throws SteeringRefused */
+  #tell(): void {
+    const chosen = this.#chosen();
+    this.#group.tell(chosen, this.#sources);
+    // Only now: what was parked goes where the kernel has just been told to send all others.
+    if (chosen !== 'parked' && this.#group.unpark()) this.#group.wake(chosen);
+  }
+
+  #chosen(): Chosen {
     const ready = this.#ready;
-    if (ready.length > 0) return ready;
+    if (ready.length === 0 && this.#group.park()) return 'parked';
     const [eldest] = this.#starting.values();
-    return [eldest ?? this.#last];
+    const lanes = ready.length > 0 ? ready : [eldest ?? this.#last];
+    return lanes.map((lane) => this.#lanes.indexOf(lane));
+  }
+
+  /** Nobody has it any more: what waits there goes to others, where it can. */
+  #vacated(lane: Lane): void {
+    if (!this.#try()) return;
+    const [index, chosen] = [this.#lanes.indexOf(lane), this.#chosen()];
+    if (chosen !== 'parked' && chosen.includes(index)) return;
+    this.#group.renew(index);
+    if (chosen !== 'parked') this.#group.wake(chosen);
   }
 }
 
 function isReady(lane: Lane): boolean {
   return [...lane.holders.values()].includes('ready');
-}
-
-const withoutKoffi = 'the optional package koffi cannot be loaded (npm install koffi)';
-
-function demand(errno: number, what: string): void {
-  if (errno !== 0) throw refusal(errno, what);
-}
-
-function refusal(errno: number, what: string): SteeringRefused {
-  return new SteeringRefused(`the kernel refuses ${what}: ${getSystemErrorName(-errno)}`);
 }

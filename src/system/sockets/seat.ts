@@ -9,7 +9,8 @@
 import { fstatSync } from 'node:fs';
 import type { AppSpec, ListenSpec } from '../../core/spec.ts';
 import type { Cancel } from '../../ports.ts';
-import { SteeringRefused, type Holder, type Lanes, type Reach } from './lanes.ts';
+import { SteeringRefused } from './listener-group.ts';
+import type { Holder, Lanes, Reach } from './lanes.ts';
 
 export interface Seat {
   /** In the order of `listen`. */
@@ -47,7 +48,11 @@ export function takeSeat(app: SeatedApp, lanesOf: (url: string) => Lanes, warn: 
     const lanes = lanesOf(spec.url);
     const tell = (why: string): void => warn(notSteered(spec.url, why, app.spares));
     if (app.balance === 'steered') tellWhyNot(spec, lanes, tell);
-    return spec.kind === 'unix' || app.balance === 'shared' ? lanes.share() : takeOrShare(lanes, tell);
+    if (spec.kind === 'unix' || app.balance === 'shared') return lanes.share();
+    const holder = takeOrShare(lanes, tell);
+    // For all others it is the difference between soon and at once, and no reason for a warning.
+    if (app.spares > 0 && lanes.whyStaying !== null) warn(notMoved(spec.url, lanes.whyStaying));
+    return holder;
   });
   return seatOf(holders);
 }
@@ -75,6 +80,10 @@ function notSteered(url: string, why: string, spares: number): string {
   const alsoSpares =
     spares === 0 ? '' : '; so its spares cannot be kept out of the rotation, and serve like the others';
   return `connections to ${url} are not steered: ${why}; ${effect}${alsoSpares}`;
+}
+
+function notMoved(url: string, why: string): string {
+  return `what waits for a worker that dies cannot be moved at ${url}: ${why}; a spare takes new connections at once, those that waited wait for the successor`;
 }
 
 function seatOf(holders: readonly Holder[]): Seat {

@@ -15,6 +15,7 @@
  * An IPv4 client of an IPv6 socket comes as an IPv4 packet as well; one of IPv6 cannot choose.
  */
 import type { Instruction } from '../socket-calls.ts';
+import { firstSource, runsOf } from './runs.ts';
 
 const loadAbsolute = 0x20;
 const modulo = 0x94;
@@ -31,8 +32,6 @@ const protocol = 0xfffff000;
 const ipv4 = 0x0800;
 /** SKF_NET_OFF + the source in the header of IPv4. The packet itself begins behind that of TCP. */
 const sourceAddress = 0xfff00000 + 12;
-/** 127.77.0.0 */
-const firstSource = 0x7f4d0000;
 
 /**
  * Chooses among these sockets, each as likely as any other.
@@ -63,27 +62,4 @@ export function letSourceChoose(count: number): readonly Instruction[] {
     [jumpIfAtLeast, 1, 0, count],
     [answerA, 0, 0, 0],
   ];
-}
-
-/** The address that a connection has to come from to get this socket. @param index below 65536 */
-export function sourceFor(index: number): string {
-  return `127.77.${index >> 8}.${index & 255}`;
-}
-
-interface Run {
-  readonly start: number;
-  readonly length: number;
-  /** How many come before it. */
-  readonly before: number;
-}
-
-function runsOf(indices: readonly number[]): readonly Run[] {
-  const runs: Run[] = [];
-  for (const [before, index] of indices.entries()) {
-    const last = runs.at(-1);
-    if (last !== undefined && last.start + last.length === index)
-      runs.splice(-1, 1, { ...last, length: last.length + 1 });
-    else runs.push({ start: index, length: 1, before });
-  }
-  return runs;
 }
