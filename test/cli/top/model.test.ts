@@ -273,6 +273,14 @@ describe('curves', () => {
     assert.deepEqual([...withSnapshot(tracks, snapshotOf([]), startMs).keys()], ['host']);
   });
 
+  test('of who is gone no day is kept', () => {
+    const scene = new Scene().sees(two).press('t', 't');
+    for (const target of ['host', 'web', 'web.1'])
+      scene.take({ type: 'history', span: 'day', history: { target, stepMs: 60_000, points: [] } });
+    scene.sees([appOf('web', 0)]);
+    assert.deepEqual([...scene.state.days.keys()], ['host', 'web']);
+  });
+
   test('snapshots alone make curves of ten minutes at most', () => {
     let tracks: Tracks = new Map();
     for (let second = 0; second < 1500; second++)
