@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { decode } from '../../../src/cli/top/keys.ts';
 import { visibleTargets } from '../../../src/cli/top/model.ts';
+import { logLine, longestLine } from '../../../src/cli/top/page.ts';
 import { barsOf, withHistory, withSnapshot, type Tracks } from '../../../src/cli/top/tracks.ts';
 import { app, appOf, readyEvent, Scene, snapshotOf, startMs, worker } from './scene.ts';
 
@@ -227,6 +228,13 @@ describe('pages', () => {
     assert.match(scene.text[1] ?? '', /^0123.*…$/);
     assert.equal(scene.press('right', 'right').text[1], text.slice(32));
     assert.match(scene.press('left', 'left', 'left').text[1] ?? '', /^0123/);
+  });
+
+  test('of a very long line only the beginning is kept', () => {
+    const of = (length: number) => ({ app: 'web', source: 'web.1', stream: 'stdout' as const, line: '漢'.repeat(length) });
+    const shown = (length: number) => logLine({ at: '2026-01-01T12:00:00.000Z', ...of(length) }, 'web.1').text.slice(11);
+    assert.equal(shown(longestLine), '漢'.repeat(longestLine));
+    assert.equal(shown(1_000_000), `${'漢'.repeat(longestLine)}…`);
   });
 
   test('events: the last stand below the table, all on their page; a new connection tells them anew', () => {
