@@ -36,7 +36,9 @@ export function rereadBeside(
     for (const key of ['socket', 'http'] as const) {
       if (now[key] === before[key]) continue;
       const [was, is] = [before[key] ?? 'none', now[key] ?? 'none'];
-      warn(`control.${key}: a reload does not change it: it stays ${was}, and is ${is} from the next start of the master`);
+      warn(
+        `control.${key}: a reload does not change it: it stays ${was}, and is ${is} from the next start of the master`,
+      );
     }
     return spec;
   };

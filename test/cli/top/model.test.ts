@@ -231,8 +231,14 @@ describe('pages', () => {
   });
 
   test('of a very long line only the beginning is kept', () => {
-    const of = (length: number) => ({ app: 'web', source: 'web.1', stream: 'stdout' as const, line: '漢'.repeat(length) });
-    const shown = (length: number) => logLine({ at: '2026-01-01T12:00:00.000Z', ...of(length) }, 'web.1').text.slice(11);
+    const of = (length: number) => ({
+      app: 'web',
+      source: 'web.1',
+      stream: 'stdout' as const,
+      line: '漢'.repeat(length),
+    });
+    const shown = (length: number) =>
+      logLine({ at: '2026-01-01T12:00:00.000Z', ...of(length) }, 'web.1').text.slice(11);
     assert.equal(shown(longestLine), '漢'.repeat(longestLine));
     assert.equal(shown(1_000_000), `${'漢'.repeat(longestLine)}…`);
   });
