@@ -129,7 +129,7 @@ describe('doctor: the place of a master', () => {
   });
 
   test('masters', () => {
-    assert.deepEqual(judgeMasters([]), [ok('masters', 'none runs')]);
+    assert.deepEqual(judgeMasters([]), [ok('masters', 'none runs that this user can see')]);
     const all = judgeMasters([
       { name: 'a', pid: 1, access: 'open' },
       { name: 'b', pid: 2, access: 'denied' },
