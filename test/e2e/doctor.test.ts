@@ -47,7 +47,17 @@ describe('doctor', () => {
   test('a valid config on a free host: every check has a finding, and nothing is made', async (t) => {
     const { site } = await served(t);
     const { of } = await examine(site);
-    for (const check of ['node', 'kernel', 'cpus', 'memory', 'koffi', 'steering', 'moving', 'open-files', 'disk'] as const)
+    for (const check of [
+      'node',
+      'kernel',
+      'cpus',
+      'memory',
+      'koffi',
+      'steering',
+      'moving',
+      'open-files',
+      'disk',
+    ] as const)
       assert.equal(of(check).length, 1, check);
     expectAll(of('config'), 'ok', 1);
     expectAll(of('port'), 'ok', 2);

@@ -62,8 +62,14 @@ describe('the trial of steering', () => {
     });
     assert.deepEqual(trySteering(refusing({})), { refused: null, staying: 'not tried' });
     assert.match(trySteering(refusing({ shareAddress: () => 92 })).refused ?? '', /refuses SO_REUSEPORT: ENOPROTOOPT$/);
-    assert.match(trySteering(refusing({ listenBeside: () => -98 })).refused ?? '', /refuses another listener: EADDRINUSE$/);
-    assert.match(trySteering(refusing({ chooseBy: () => 1 })).refused ?? '', /refuses SO_ATTACH_REUSEPORT_CBPF: EPERM$/);
+    assert.match(
+      trySteering(refusing({ listenBeside: () => -98 })).refused ?? '',
+      /refuses another listener: EADDRINUSE$/,
+    );
+    assert.match(
+      trySteering(refusing({ chooseBy: () => 1 })).refused ?? '',
+      /refuses SO_ATTACH_REUSEPORT_CBPF: EPERM$/,
+    );
     assert.equal(openFds(), before);
   });
 
