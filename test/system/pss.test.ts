@@ -254,10 +254,20 @@ describe('how often it is read', () => {
   });
 
   test('never for more than a five-hundredth of a core', async () => {
-    const { asked, look } = await watch(1, () => 1_000);
+    const { asked, look } = await watch(8, () => 1_000);
     // A reading of 1 GB costs 25.2 ms, and it is due at every sample. 4 ms come with each, after 100 ms of credit.
     await look(1_000, { grownBytes: 2 ** 30 });
     assert.equal(asked.length, Math.ceil((100 + 999 * 4) / (0.2 + 25)));
+  });
+
+  test('a large one is left in peace for a while, also when its RSS goes far', async () => {
+    const { asked, look } = await watch(1, () => 1_000);
+    await look(26, { grownBytes: 2 ** 30 });
+    assert.equal(asked.length, 1, '50 s');
+    await look(1, { grownBytes: 2 ** 30 });
+    assert.equal(asked.length, 2);
+    await look(1, { grownBytes: 2 ** 27 });
+    assert.equal(asked.length, 3, 'one of 128 MB is not large');
   });
 
   test('a reading that hangs holds up nobody, and no other one is begun meanwhile', async () => {
