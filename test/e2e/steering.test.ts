@@ -85,8 +85,17 @@ describe('a listener for each worker', () => {
     assert.match(note ?? '', /are not steered: .*koffi/);
     assert.deepEqual(others, []);
     assert.equal(master.eventsOf('app.warning').length, 1);
-    await site.ok('reload');
-    assert.match((await master.app()).notes.join(), /are not steered: .*koffi/);
+    for (const others of [
+      ['scale', 'web', '1'],
+      ['scale', 'web', '3'],
+      ['reload'],
+      ['scale', 'web', '1'],
+      ['scale', 'web', '2'],
+    ]) {
+      await site.ok(...others);
+      assert.deepEqual((await master.app()).notes, [note]);
+    }
+    assert.equal(master.eventsOf('app.warning').length, 1);
     await master.stop();
   });
 });
