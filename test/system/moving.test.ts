@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { describe, test } from 'node:test';
-import { Address, cannotMove, isNonBlocking, ways } from './lane-address.ts';
+import { loadNative } from '../../src/system/native.ts';
+import { chooseFromMap } from '../../src/system/sockets/moving-program.ts';
+import { Address, calls, cannotMove, isNonBlocking, ways } from './lane-address.ts';
 import { fixture, killed, linesOf, start, systemFolder, until } from './processes.ts';
 
 const skip = cannotMove;
@@ -71,6 +73,19 @@ for (const way of ways) {
     });
   });
 }
+
+test('the kernel takes a program whatever signals come meanwhile', { skip }, async (t) => {
+  const { bpf } = loadNative()!;
+  const map = bpf.socketMap(8);
+  t.after(() => calls.close(map));
+  const deaths = `import os, signal, time
+while True: os.kill(${process.pid}, signal.SIGCHLD); print(flush=True); time.sleep(1e-4)`;
+  await linesOf(start(t, ['python3', '-c', deaths]))();
+  const program = chooseFromMap(map, { indices: [0, 2, 4, 6], sources: 8 });
+  const loaded = Array.from({ length: 500 }, () => bpf.loadChooser(program));
+  for (const fd of loaded) if (fd >= 0) calls.close(fd);
+  assert.deepEqual(new Set(loaded.filter((fd) => fd < 0)), new Set());
+});
 
 describe('what waits for a worker that is gone', { skip }, () => {
   for (const [listens, from] of [
