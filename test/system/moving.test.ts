@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
+import { constants as osConstants } from 'node:os';
 import { describe, test } from 'node:test';
 import { loadNative } from '../../src/system/native.ts';
 import { chooseFromMap } from '../../src/system/sockets/moving-program.ts';
@@ -73,6 +74,19 @@ for (const way of ways) {
     });
   });
 }
+
+test('a kernel that moves nothing refuses the program: it asks for what only the others know', { skip }, (t) => {
+  const { bpf } = loadNative()!;
+  const map = bpf.socketMap(8);
+  t.after(() => calls.close(map));
+  const [first, ...rest] = chooseFromMap(map, { indices: [0], sources: 0 });
+  assert.deepEqual(first, [0x79, 2, 1, 48, 0], 'it reads migrating_sk of struct sk_reuseport_md');
+  const loaded = bpf.loadChooser([first, ...rest]);
+  assert.ok(loaded >= 0);
+  calls.close(loaded);
+  // As 48 is to a kernel before 5.14: right behind the last field that there is.
+  assert.equal(bpf.loadChooser([[0x79, 2, 1, 56, 0], ...rest]), -osConstants.errno.EACCES);
+});
 
 test('the kernel takes a program whatever signals come meanwhile', { skip }, async (t) => {
   const { bpf } = loadNative()!;
