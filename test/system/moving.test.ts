@@ -1,6 +1,8 @@
 /** What waits at the listener of a worker that is gone, and what nobody can serve yet: moved by the real kernel to those who are ready. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import net from 'node:net';
 import { constants as osConstants } from 'node:os';
 import { describe, test } from 'node:test';
@@ -99,6 +101,30 @@ while True: os.kill(${process.pid}, signal.SIGCHLD); print(flush=True); time.sle
   const loaded = Array.from({ length: 500 }, () => bpf.loadChooser(program));
   for (const fd of loaded) if (fd >= 0) calls.close(fd);
   assert.deepEqual(new Set(loaded.filter((fd) => fd < 0)), new Set());
+});
+
+test('what the kernel refuses for want of descriptors it is told again', { skip }, async (t) => {
+  const address = new Address(t, { way: 'moving' });
+  const seats = address.seats(2);
+  const { answers } = await clients(address, 5);
+  const living = address.serve(seats[1]!, server);
+  const limit = (soft: string): void =>
+    assert.equal(spawnSync('prlimit', [`--nofile=${soft}:`, `--pid=${process.pid}`]).status, 0);
+  const old = String(spawnSync('prlimit', ['--nofile', '--noheadings', '-oSOFT', `--pid=${process.pid}`]).stdout).trim();
+  limit('300');
+  const files: number[] = [];
+  t.after(() => limit(old));
+  assert.throws(
+    () => {
+      for (;;) files.push(openSync('/dev/null', 'r'));
+    },
+    { code: 'EMFILE' },
+  );
+  seats[1]!.enter();
+  assert.deepEqual(address.queues(), [0, 0, 5], 'they are parked still');
+  files.forEach(closeSync);
+  await until(() => answers.length === 5, 'all answers');
+  assert.deepEqual(new Set(answers), new Set([answerOf(living)]));
 });
 
 describe('what waits for a worker that is gone', { skip }, () => {
