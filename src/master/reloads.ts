@@ -93,8 +93,10 @@ export class Reloads {
 
   #progress(run: Run, message: string): Progress {
     const { stage } = run;
-    if (stage.type === 'waiting')
-      return { type: 'going', message: `${message}: waits for the hooks of an earlier one` };
+    if (stage.type === 'waiting') {
+      const isQueued = this.#waiting.includes(run);
+      return { type: 'going', message: isQueued ? `${message}: waits for the hooks of an earlier one` : message };
+    }
     if (stage.type === 'pre_reload' || stage.type === 'post_reload')
       return { type: 'going', message: `${stage.type} hooks run` };
     if (stage.type === 'over') return stage.end;

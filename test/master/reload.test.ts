@@ -96,6 +96,17 @@ describe('a rolling reload', () => {
     );
   });
 
+  test('that waits for nobody does not say that it does', () => {
+    const it = up();
+    finish(it, reload(it));
+    const told = it.eventsOf('operation.progress').map(({ message }) => message);
+    assert.ok(told.length > 0);
+    assert.deepEqual(
+      told.filter((message) => /waits for the hooks/.test(message)),
+      [],
+    );
+  });
+
   test('a worker of the old revision that leaves slowly is waited for, then killed', () => {
     const it = up();
     reload(it);
