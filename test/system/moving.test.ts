@@ -110,7 +110,9 @@ test('what the kernel refuses for want of descriptors it is told again', { skip 
   const living = address.serve(seats[1]!, server);
   const limit = (soft: string): void =>
     assert.equal(spawnSync('prlimit', [`--nofile=${soft}:`, `--pid=${process.pid}`]).status, 0);
-  const old = String(spawnSync('prlimit', ['--nofile', '--noheadings', '-oSOFT', `--pid=${process.pid}`]).stdout).trim();
+  const old = String(
+    spawnSync('prlimit', ['--nofile', '--noheadings', '-oSOFT', `--pid=${process.pid}`]).stdout,
+  ).trim();
   limit('300');
   const files: number[] = [];
   t.after(() => limit(old));
