@@ -55,6 +55,8 @@ export interface CapacityAppFacts {
   /** Wanted workers, and how many more a reload needs for a while. */
   readonly goal: number;
   readonly surge: number;
+  /** Ready ones that stand by: they have memory, and nothing to do. */
+  readonly spares: number;
   /** It answers clients: it has `listen`. */
   readonly serves: boolean;
   readonly history: HistoryPair;
@@ -180,9 +182,8 @@ function appCapacity(
   const { points } = recent(app.history.day, app.history.fine, facts);
   const cpus = levelsOf(readings(points, (point) => [share(point.cpuPercent, 100), share(point.cpuMaxPercent, 100)]));
   const memory = levelsOf(readings(points, ({ memoryBytes, memoryMaxBytes }) => [memoryBytes, memoryMaxBytes]));
-  const perWorker = (value: number | null, ready: number | null) => share(value, ready ?? 0);
-  const each = (pick: 'cpuPercent' | 'memoryBytes') =>
-    levelsOf(readings(points, (point) => [perWorker(point[pick], point.ready), null]));
+  const each = (pick: 'cpuPercent' | 'memoryBytes', standBy: number) =>
+    levelsOf(readings(points, (point) => [share(point[pick], (point.ready ?? 0) + standBy), null]));
   return {
     name: app.name,
     staffing: app.staffing,
@@ -190,9 +191,9 @@ function appCapacity(
     surge: app.surge,
     serves: app.serves,
     cpus,
-    cpusPerWorker: scaled(each('cpuPercent'), 0.01),
+    cpusPerWorker: scaled(each('cpuPercent', 0), 0.01),
     memory,
-    workerBytes: each('memoryBytes')?.p95 ?? null,
+    workerBytes: each('memoryBytes', app.spares)?.p95 ?? null,
     cpuShare: partOf(cpus?.mean ?? null, host.cpus),
     memoryShare: partOf(memory?.mean ?? null, host.memoryBytes),
     queue: levelsOf(readings(points, ({ queue }) => [queue, queue])),

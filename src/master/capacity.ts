@@ -1,7 +1,7 @@
 /** Gathers what `core/capacity.ts` judges: the histories of the host, of the apps and of their workers, and what ended for want of memory. */
 import type { CapacityAppFacts, CapacityFacts, HistoryPair } from '../core/capacity.ts';
 import { hostTarget, type History, type HistorySpan } from '../core/history.ts';
-import type { AppSnapshot, BudgetSnapshot, Cause, HostSample, Target } from '../core/protocol.ts';
+import type { AppSnapshot, BudgetSnapshot, Cause, HostSample, Target, WorkerSnapshot } from '../core/protocol.ts';
 import type { ExitRecord } from '../core/record.ts';
 import type { Spec } from '../core/spec.ts';
 
@@ -36,8 +36,8 @@ export function capacityFacts(sources: CapacitySources): CapacityFacts {
 }
 
 function appFacts(app: AppSnapshot, sources: CapacitySources): CapacityAppFacts {
-  const { name, staffing, goal, workers, listen } = app;
-  const compared = workers.length > mostCompared ? [] : workers.filter(({ state }) => state === 'ready');
+  const { name, staffing, goal, workers, listen, spares } = app;
+  const compared = workers.length > mostCompared ? [] : workers.filter(isServing);
   const sinceMs = sources.nowMs - sources.spanMs;
   const exits = sources.exits({ app: name, worker: null }, mostExits).filter(({ at }) => Date.parse(at) >= sinceMs);
   return {
@@ -45,12 +45,17 @@ function appFacts(app: AppSnapshot, sources: CapacitySources): CapacityAppFacts 
     staffing: { kind: staffing.kind, max: staffing.max },
     goal,
     surge: sources.spec.apps.find((one) => one.name === name)?.reload.maxSurge ?? 0,
+    spares: spares.ready,
     serves: listen.length > 0,
     history: pairOf(sources, name),
     workers: compared.map(({ id }) => ({ id, history: pairOf(sources, id) })),
     oomKills: exits.filter(({ cause }) => cause === 'oom').length,
     recycled: exits.filter(({ cause }) => forItsMemory.has(cause)).length,
   };
+}
+
+function isServing({ state, spare }: WorkerSnapshot): boolean {
+  return state === 'ready' && !spare;
 }
 
 function pairOf({ history }: CapacitySources, target: string): HistoryPair {

@@ -36,6 +36,7 @@ const appDay: fc.Arbitrary<AppDay> = fc.record({
   workerBytes: curve(fc.integer({ min: 0, max: 4 * gb })),
   queue: curve(fc.integer({ min: 0, max: 500 })),
   surge: fc.integer({ min: 0, max: 3 }),
+  spares: fc.integer({ min: 0, max: 2 }),
   oomKills: fc.constantFrom(0, 0, 0, 2),
   recycled: fc.constantFrom(0, 0, 1, 9),
   each: fc.array(fc.double({ min: 0, max: 2, noNaN: true }), { maxLength: 4 }),

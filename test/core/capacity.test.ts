@@ -104,6 +104,12 @@ describe('the server', () => {
     assert.ok(!kindsOf(report).includes('smaller-server'));
   });
 
+  test('the memory of spares is that of workers too', () => {
+    const [web] = reportOf({ ...good, apps: [{ ...quiet, workers: 2, spares: 1 }] }).apps;
+    assert.equal(web?.workerBytes, 100 * mb);
+    assert.equal(web.memory?.p95, 300 * mb);
+  });
+
   test('memory that is needed for a minute only is needed', () => {
     const report = reportOf({ ...good, usedBytes: (i) => (i === 600 ? 3.6 * gb : gb), apps: [quiet] });
     assert.deepEqual(kindsOf(report), ['fits']);

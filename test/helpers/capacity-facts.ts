@@ -52,6 +52,8 @@ export interface AppDay {
   readonly workerBytes: Curve<number | null>;
   readonly queue?: Curve<number | null>;
   readonly surge?: number;
+  /** Besides `workers`, each with as much memory. */
+  readonly spares?: number;
   readonly oomKills?: number;
   readonly recycled?: number;
   /** CPUs of each worker, where they differ. */
@@ -101,18 +103,18 @@ export function factsOf(day: Day): CapacityFacts {
 }
 
 function appFacts(app: AppDay, count: number, missing: (i: number) => boolean): CapacityAppFacts {
-  const { name = 'web', workers = 2, staffing = { kind: 'fixed', max: workers } } = app;
+  const { name = 'web', workers = 2, spares = 0, staffing = { kind: 'fixed', max: workers } } = app;
   const history = minutes(count, (i) => {
     if (missing(i)) return null;
     const [cpus, bytes, queue = null] = [at(app.cpus, i), at(app.workerBytes, i), at(app.queue, i)];
     return {
       cpuPercent: cpus === null ? null : cpus * 100,
-      memoryBytes: bytes === null ? null : bytes * workers,
+      memoryBytes: bytes === null ? null : bytes * (workers + spares),
       ...{ queue: queue ?? null, ready: workers, goal: workers },
     };
   });
   return {
-    ...{ name, staffing, goal: workers, surge: app.surge ?? 1, serves: app.serves ?? true, history },
+    ...{ name, staffing, goal: workers, surge: app.surge ?? 1, spares, serves: app.serves ?? true, history },
     workers: (app.each ?? []).map((cpus, index) => ({
       id: `${name}.${index + 1}`,
       history: minutes(count, () => ({ cpuPercent: cpus * 100 })),

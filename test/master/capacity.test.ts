@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { HistorySpan } from '../../src/core/history.ts';
 import { capacityFacts } from '../../src/master/capacity.ts';
-import { app, World } from '../helpers/world.ts';
+import { app, tcp, World } from '../helpers/world.ts';
 import { exitRecord } from '../helpers/exit-record.ts';
 
 const nowMs = Date.parse('2026-01-01T12:00:00.000Z');
@@ -36,6 +36,13 @@ test('the history of the host, of each app and of its ready workers, and how it 
   );
   assert.deepEqual([jobs?.name, jobs?.goal], ['jobs', 1]);
   assert.deepEqual([facts.target, facts.budgetBytes], [0.7, 77]);
+});
+
+test('a spare has memory, and is compared with nobody', () => {
+  const spared = app('web', { workers: 2, spares: 1, listen: [tcp(8000)] });
+  const [web] = factsOf(new World({ apps: [spared] }).start().allReady()).facts.apps;
+  assert.equal(web?.spares, 1);
+  assert.equal(web.workers.length, 2);
 });
 
 test('who is not ready is compared with nobody, nor are many', () => {
