@@ -51,8 +51,8 @@ export interface ProcessListener {
   ready(): void;
   /** Exactly once, when the process and all that it left behind are gone. */
   exited(exit: Exit): void;
-  /** Something an operator should know (a probe that had to fall back). Any number of times. */
-  warning(message: string): void;
+  /** Something an operator should know (a probe that had to fall back), of this worker or of all of its revision. Any number of times. */
+  warning(message: string, about?: 'revision'): void;
 }
 
 export interface WorkerListener extends ProcessListener {

@@ -22,6 +22,28 @@ export function controlSocketOf(spec: Spec, runtime: string): string {
   return spec.controlSocket ?? join(runtime, controlSocketName);
 }
 
+/** What stands under `control` is taken at the start: a reload that reads something else there says so. */
+export function rereadBeside(
+  started: Spec,
+  reread: () => Promise<Spec>,
+  warn: (message: string) => void,
+): () => Promise<Spec> {
+  const kept = (spec: Spec) => ({ socket: spec.controlSocket, http: spec.controlHttp?.url ?? null });
+  const before = kept(started);
+  return async () => {
+    const spec = await reread();
+    const now = kept(spec);
+    for (const key of ['socket', 'http'] as const) {
+      if (now[key] === before[key]) continue;
+      const [was, is] = [before[key] ?? 'none', now[key] ?? 'none'];
+      warn(
+        `control.${key}: a reload does not change it: it stays ${was}, and is ${is} from the next start of the master`,
+      );
+    }
+    return spec;
+  };
+}
+
 /** Serves the control socket. Where it cannot, the service goes on without: that is a warning, not an end. */
 export async function serveControl(
   spec: Spec,

@@ -29,7 +29,7 @@ import { createSockets } from '../system/sockets/sockets.ts';
 import { createSpawner } from '../system/processes/spawner.ts';
 import { openStandardSinks, type StandardSinks } from '../system/output/standard-sinks.ts';
 import { bindDoor, type BoundDoor } from './control-http.ts';
-import { controlSocketOf, serveControl } from './control.ts';
+import { controlSocketOf, rereadBeside, serveControl } from './control.ts';
 import { followLog } from './log-follower.ts';
 import { ordersFor, stopOnBug } from './orders.ts';
 import { takePlace, type Place } from './place.ts';
@@ -101,9 +101,8 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
   const notifier = createNotifier(process.env, { failed: say });
   if (notifier) master.subscribe(reportToSystemd(notifier, () => master.snapshot()));
   const bug = stopOnBug(master, log);
-  const ignoreSignals = takeSignals(
-    ordersFor(master, { reread: options.reread, warn: say, reopen: () => output.reopen() }),
-  );
+  const reread = options.reread && rereadBeside(spec, options.reread, say);
+  const ignoreSignals = takeSignals(ordersFor(master, { reread, warn: say, reopen: () => output.reopen() }));
   const stopWatching = reloadOnChanges({ master, own: [place.runtime, place.state], warn: say });
   let closeControl = (): void => undefined;
   let http: BoundDoor | null = null;
@@ -113,7 +112,7 @@ async function runMaster(spec: Spec, options: StartOptions, place: Place): Promi
     http = bindDoor(spec, place, say);
     master.start();
     const { runtime } = place;
-    closeControl = await serveControl(spec, { master, output, reread: options.reread, runtime, http }, say);
+    closeControl = await serveControl(spec, { master, output, reread, runtime, http }, say);
     const { exitCode, error } = await ended.promise;
     if (error) throw error;
     return bug.seen() ? ExitCode.bug : exitCode;

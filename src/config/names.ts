@@ -3,8 +3,8 @@
 /** Names of masters and hooks: they become file names. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
-/** Names of apps: without dots, because `web.3` is a worker. */
-export const appNamePattern = /^[A-Za-z][A-Za-z0-9_-]{0,62}$/;
+/** Names of apps: without dots, because `web.3` is a worker; `host` is the machine, where a history is asked for. */
+export const appNamePattern = /^(?!host$)[A-Za-z][A-Za-z0-9_-]{0,62}$/;
 
 /** The app name that is most like `text`: `app.js` -> `app-js`; null when there is none. */
 export function appNameLike(text: string): string | null {

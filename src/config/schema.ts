@@ -301,7 +301,10 @@ function appName(key: string): Wrong | null {
   if (appNamePattern.test(key)) return null;
   const like = appNameLike(key);
   return {
-    expected: 'an app name of letters, digits, - and _ that starts with a letter (at most 63)',
+    expected:
+      key === 'host'
+        ? 'another name: host is the machine itself in the history'
+        : 'an app name of letters, digits, - and _ that starts with a letter (at most 63)',
     ...(like === null ? {} : { hint: `Did you mean "${like}"?` }),
   };
 }

@@ -6,7 +6,7 @@
  * have limits, a connection serves one request, only so many are open and only so many of these may follow a stream,
  * a reader that does not read is dropped, and whatever a handler throws becomes an answer.
  */
-import type { RequestListener, Server } from 'node:http';
+import type { RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import type { DeskLimits } from './desk.ts';
@@ -89,11 +89,28 @@ function newServer(limits: ControlLimits, receive: RequestListener): Server {
       keepAliveTimeout: limits.headTimeoutMs,
       requireHostHeader: false,
     },
-    receive,
+    onePerConnection(receive),
   );
   server.maxConnections = limits.maxConnections;
   server.on('clientError', refuseClient);
   return server;
+}
+
+/**
+ * What comes behind the request of a connection is not carried out. The parser would go on and keep it all until the first answer
+ * is over, and a stream may have no end: so who sends more during an answer is cut, and behind one nothing more is read.
+ */
+function onePerConnection(receive: RequestListener): RequestListener {
+  const answers = new WeakMap<Socket, ServerResponse>();
+  return (request, response) => {
+    const { socket } = request;
+    const answer = answers.get(socket);
+    if (answer === undefined) {
+      answers.set(socket, response);
+      receive(request, response);
+    } else if (answer.writableEnded) socket.pause();
+    else socket.destroy();
+  };
 }
 
 /** What a listener of ours throws must not reach the one who reports. */

@@ -187,7 +187,9 @@ function moreCpus(figures: CapacityFigures): readonly Verdict[] {
   if (usage === null || usage.p95 <= figures.band.high) return [];
   const servers = Math.max(2, Math.ceil(usage.p95 / figures.target - epsilon));
   const to = Math.max(cpusNeeded(figures), roundedUp(usable + cpuStep(usable), cpuStep(usable)));
-  return [{ kind: 'more-cpus', cpus: { from: usable, to }, servers, atLimit: usage.p95 >= allBusy }];
+  // More than all of them were busy when there were more.
+  const atLimit = usage.p95 >= allBusy && usage.p95 <= 1;
+  return [{ kind: 'more-cpus', cpus: { from: usable, to }, servers, atLimit }];
 }
 
 function moreMemory(figures: CapacityFigures): readonly Verdict[] {

@@ -91,7 +91,7 @@ const sayings: Sayings = {
     const ofCpus = cpus === null ? [] : [`${cpuNeed(figures)}, so ${cpusText(cpus.to)} would do${short}.`];
     const ofBytes = bytes === null ? [] : [`${memoryNeed(figures)}, so ${formatBytes(bytes.to)} would do.`];
     const keeps =
-      cpus !== null && bytes === null && figures.memory.usage !== null ? ['The memory is needed as it is.'] : [];
+      cpus !== null && bytes === null && memoryNeeded(figures) >= 0.5 ? ['The memory is needed as it is.'] : [];
     const seen =
       observed.coverage === 'day'
         ? []
@@ -166,6 +166,11 @@ function p95Cpu({ cpu }: Pick<CapacityFigures, 'cpu'>): string {
 function p95Memory({ memory }: CapacityFigures): string {
   const share = memory.usage?.p95 ?? 0;
   return `memory p95 is ${formatPercent(share)} of ${formatBytes(memory.usableBytes)} = ${formatBytes(share * memory.usableBytes)}`;
+}
+
+/** The share of the memory that is needed: of less than half of it there may be no smaller size. */
+function memoryNeeded({ memory: { usage }, target, band }: CapacityFigures): number {
+  return usage === null ? 0 : Math.max(usage.p95 / target, usage.peak / band.high);
 }
 
 function memoryNeed(figures: CapacityFigures): string {

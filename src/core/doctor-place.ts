@@ -48,7 +48,7 @@ export function judgePort(port: PortFacts): Finding {
 }
 
 export function judgeMasters(masters: readonly MasterFacts[]): readonly Finding[] {
-  if (masters.length === 0) return [ok('masters', 'none runs')];
+  if (masters.length === 0) return [ok('masters', 'none runs that this user can see')];
   return masters.map(({ name, pid, access }) => {
     const who = pid === null ? name : `${name} (pid ${pid})`;
     if (access === 'open') return ok('masters', `${who} runs`);

@@ -20,6 +20,7 @@ export const doctorChecks = [
   'memory',
   'koffi',
   'steering',
+  'moving',
   'programs',
   'open-files',
   'processes',
@@ -66,8 +67,8 @@ export interface HostFacts {
   readonly memoryBytes: number;
   readonly memorySource: string;
   readonly koffi: 'loaded' | 'missing';
-  /** Why connections cannot be steered, as it was tried; null: they can. */
-  readonly steeringRefused: string | null;
+  /** As it was tried: why connections cannot be steered; else why what waits for a worker that dies cannot be moved. null: it can. */
+  readonly steering: { readonly refused: string | null; readonly staying: string | null };
   /** Programs that are used where they are there, and are not. */
   readonly missingPrograms: readonly string[];
   /** Limits of this process, which workers inherit; null: none, or not known. */
@@ -179,22 +180,29 @@ function judgeCpus({ cpus, cpuSource }: HostFacts): Finding {
   );
 }
 
-function judgeNative({ koffi, steeringRefused, platform }: HostFacts): Finding[] {
+function judgeNative({ koffi, steering, platform }: HostFacts): Finding[] {
   const native =
     koffi === 'loaded'
       ? ok('koffi', 'loaded')
       : note(
           'koffi',
-          'not installed',
+          'cannot be loaded',
           'npm install koffi: without it connections are not steered, and starts are slower',
         );
   if (platform !== 'linux') return [native];
   const why = 'workers share one listener (balance: shared): connections may pile up on one of them';
+  if (steering.refused !== null)
+    return [native, note('steering', `connections cannot be steered: ${steering.refused}`, why)];
   return [
     native,
-    steeringRefused === null
-      ? ok('steering', 'tried: the kernel sends connections to the worker that is chosen')
-      : note('steering', `connections cannot be steered: ${steeringRefused}`, why),
+    ok('steering', 'tried: the kernel sends connections to the worker that is chosen'),
+    steering.staying === null
+      ? ok('moving', 'tried: connections that wait for a worker that dies go to the others')
+      : note(
+          'moving',
+          `connections that wait for a worker that dies wait for its successor: ${steering.staying}`,
+          'run the master as root, or with AmbientCapabilities=CAP_BPF in its unit, and without SystemCallFilter=',
+        ),
   ];
 }
 

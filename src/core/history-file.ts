@@ -1,7 +1,7 @@
 /**
  * How the day lies in a file: one JSON document, a point as a row of numbers that begins with its minute.
  *
- *   {"version":1,"host":[[29453760,41.2,80.5,402653184,411041792,null,null,null], ...],"apps":{"web":[...]}}
+ *   {"version":1,"usableCpus":2,"host":[[29453760,41.2,80.5,402653184,411041792,null,null,null], ...],"apps":{"web":[...]}}
  *
  * What is no such document (torn, of another version, with a row that is none) is an error that says what is wrong with it:
  * half a history would look like a gap.
@@ -10,19 +10,20 @@ import { dayMinutes, minuteMs, minuteOf, type HistoryPoint, type StoredHistory }
 
 const version = 1;
 
-export function historyText({ host, apps }: StoredHistory): string {
+export function historyText({ usableCpus, host, apps }: StoredHistory): string {
   const rows = (points: readonly HistoryPoint[]) => points.map(rowOf);
   const byApp = Object.fromEntries([...apps].map(([name, points]) => [name, rows(points)]));
-  return `${JSON.stringify({ version, host: rows(host), apps: byApp })}\n`;
+  return `${JSON.stringify({ version, usableCpus, host: rows(host), apps: byApp })}\n`;
 }
 
 /** @throws Error what is wrong with it */
 export function parseHistory(text: string): StoredHistory {
-  const value = JSON.parse(text) as Partial<Record<'version' | 'host' | 'apps', unknown>> | null;
+  const value = JSON.parse(text) as Partial<Record<'version' | 'usableCpus' | 'host' | 'apps', unknown>> | null;
   if (value?.version !== version) throw new Error(`expected version ${version}, found ${String(value?.version)}`);
-  const { host, apps } = value;
+  const { usableCpus, host, apps } = value;
   if (typeof apps !== 'object' || apps === null || Array.isArray(apps)) throw new Error('expected an object as "apps"');
   return {
+    usableCpus: typeof usableCpus === 'number' && usableCpus > 0 ? usableCpus : null,
     host: pointsOf(host, 'host'),
     apps: new Map(Object.entries(apps).map(([name, rows]) => [name, pointsOf(rows, name)])),
   };

@@ -10,6 +10,7 @@
  * - What falls together keeps the mean and the highest: a peak is not lost. Of the queue the longest is kept, of the ready
  *   workers the fewest, and the goal as it was last.
  * - What nobody has seen has no point: a gap is a gap, and never 0.
+ * - CPU of the host is told in what may be used now: where that has changed, earlier points are scaled, and may be above 100.
  */
 
 /** One point. null: not known, or not told of that kind of target. */
@@ -47,6 +48,8 @@ export type Reading = Pick<HistoryPoint, 'cpuPercent' | 'memoryBytes' | 'queue' 
 
 /** What is kept of the day beyond the life of a master. */
 export interface StoredHistory {
+  /** What 100 % of the host were; null: not known. */
+  readonly usableCpus: number | null;
   readonly host: readonly HistoryPoint[];
   readonly apps: ReadonlyMap<string, readonly HistoryPoint[]>;
 }

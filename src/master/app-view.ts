@@ -6,6 +6,7 @@ import type { SuperviseError } from '../core/errors.ts';
 import type { AppSnapshot, AppState } from '../core/protocol.ts';
 import { appStateOf, startIsOver, type AppPhase } from '../core/status.ts';
 import type { AppSpec } from '../core/spec.ts';
+import type { AppWarnings } from './app-warnings.ts';
 import { uncounted, type Connections } from './connections.ts';
 import type { Crew, Trouble } from './crew.ts';
 import type { AppNow } from './history.ts';
@@ -34,7 +35,7 @@ export interface AppViewParts {
   readonly measures: Measures;
   readonly connections: Connections;
   /** What an operator should know. */
-  readonly warnings: ReadonlyMap<string, string>;
+  readonly warnings: AppWarnings;
   nowMs(): number;
   facts(): AppFacts;
 }
@@ -190,7 +191,7 @@ export class AppView {
       rollout && `reload: revision ${rollout.from} -> ${rollout.to}`,
       ward.note(this.#crew.ready().length),
       connections.note,
-      ...warnings.keys(),
+      ...warnings.messages,
     ].filter((note) => note !== null);
     return {
       name: app.name,

@@ -10,6 +10,7 @@ import type { AppSpec, Signal } from '../core/spec.ts';
 import type { AppConnections, CountedApp, Pinned, Ports, TreeSample } from '../ports.ts';
 import { AppNews } from './app-news.ts';
 import { AppView } from './app-view.ts';
+import { AppWarnings } from './app-warnings.ts';
 import { Connections } from './connections.ts';
 import { Crew } from './crew.ts';
 import { neverReady } from './describe.ts';
@@ -49,7 +50,7 @@ export class App {
   readonly measures = new Measures(this.#crew);
   readonly #connections: Connections;
   /** What an operator should know -> the worker that it is about; it goes with the worker. */
-  readonly #warnings = new Map<string, string>();
+  readonly #warnings = new AppWarnings();
   readonly #revisions: Revisions;
   readonly #ward: Ward;
   readonly #walk: Walk;
@@ -96,7 +97,7 @@ export class App {
       leftRotation: () => this.#walk.fillRotation(),
       changed: (runner, after) => this.#workerChanged(runner, after),
       stalled: (runner, reason) => this.#ward.takeStall(runner.id, reason),
-      warn: (worker, message) => this.#warn(worker, `${worker}: ${message}`),
+      warn: (about, message) => this.#warn(about, typeof about === 'string' ? `${about}: ${message}` : message),
     };
   }
 
@@ -305,7 +306,10 @@ export class App {
 
   #forget(worker: string): void {
     this.measures.forget(worker);
-    for (const [message, about] of this.#warnings) if (about === worker) this.#warnings.delete(message);
+    const revisions = new Set(
+      [this.#revisions.goal, ...this.#crew.all().map(({ pinned }) => pinned)].map(({ revision }) => revision),
+    );
+    this.#warnings.forget((about) => (typeof about === 'string' ? about === worker : !revisions.has(about)));
   }
 
   // -------------------------------------------------------------- events of its workers
@@ -338,9 +342,8 @@ export class App {
     return this.#servedAtMs !== null;
   }
 
-  #warn(worker: string, message: string): void {
-    if (this.#warnings.has(message)) return;
-    this.#warnings.set(message, worker);
+  #warn(about: string | number, message: string): void {
+    if (!this.#warnings.add(message, about)) return;
     this.#emit({ type: 'app.warning', app: this.name, message });
   }
 

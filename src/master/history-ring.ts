@@ -62,6 +62,14 @@ export class HistoryRing {
     this.#known = { cpu: 1, memory: 1 };
   }
 
+  /** Tells the CPU of all its points in another measure. */
+  scaleCpu(factor: number): void {
+    for (let at = 0; at < this.#values.length; at += this.#width) {
+      this.#values[at + cpu]! *= factor;
+      this.#values[at + cpuMax]! *= factor;
+    }
+  }
+
   /** The points from that tick on, oldest first. @param atMs when a tick began */
   points(fromTick: number, atMs: (tick: number) => number): HistoryPoint[] {
     const points: HistoryPoint[] = [];

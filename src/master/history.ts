@@ -66,6 +66,8 @@ export class Histories {
   #fineTick = -1;
   #sampleEveryMs = fineSpanMs / finePoints;
   #isRestored = false;
+  /** What 100 % of the host are in its points; null: not known. */
+  #usableCpus: number | null = null;
   #storedMs: number | null = null;
 
   constructor(store: HistoryStore) {
@@ -80,6 +82,7 @@ export class Histories {
 
   take(nowMs: number, sampleEveryMs: number, host: HostSample, apps: readonly AppNow[]): void {
     this.#restore(nowMs);
+    this.#measureIn(host.usableCpus);
     this.#sampleEveryMs = sampleEveryMs;
     if (this.#fineTick < 0 || beginsFinePoint(nowMs, this.#openedMs(this.#fineTick), sampleEveryMs))
       this.#fineMs[++this.#fineTick % finePoints] = nowMs;
@@ -121,6 +124,7 @@ export class Histories {
     this.#storedMs = nowMs;
     this.#forgetGone(nowMs);
     this.#store.save(() => ({
+      usableCpus: this.#usableCpus,
       host: dayOf(this.#host, nowMs),
       apps: new Map([...this.#apps].map(([name, rings]) => [name, dayOf(rings, nowMs)])),
     }));
@@ -140,9 +144,18 @@ export class Histories {
     this.#isRestored = true;
     const stored = this.#store.load();
     if (stored === null) return;
+    this.#usableCpus = stored.usableCpus;
     restoreInto(this.#host, stored.host, nowMs);
     for (const [name, points] of stored.apps) restoreInto(ringsIn(this.#apps, name, 'withStaff'), points, nowMs);
     this.#forgetGone(nowMs);
+  }
+
+  /** A server or a quota that has changed its size is judged by what was used of it, not by the shares of another size. */
+  #measureIn(usableCpus: number): void {
+    const before = this.#usableCpus;
+    this.#usableCpus = usableCpus;
+    if (before === null || before === usableCpus || usableCpus <= 0) return;
+    for (const ring of [this.#host.fine, this.#host.day]) ring.scaleCpu(before / usableCpus);
   }
 
   /** Of the workers that are gone only the latest are kept. */

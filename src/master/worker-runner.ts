@@ -30,7 +30,8 @@ export interface RunnerHost {
   leftRotation(): void;
   /** Its life has changed. `after` is the event that did it. */
   changed(runner: WorkerRunner, after: WorkerEvent['type'] | 'begin'): void;
-  warn(worker: string, message: string): void;
+  /** @param about the id of a worker, or the number of a revision */
+  warn(about: string | number, message: string): void;
   /** It was seen to hang (why, in words), or to go on again (null). */
   stalled(runner: WorkerRunner, reason: string | null): void;
 }
@@ -193,7 +194,9 @@ export class WorkerRunner {
         if (this.#life.state === 'ready') this.#host.leftRotation();
       },
       stalled: (reason) => mine() && this.#host.stalled(this, reason),
-      warning: (message) => (guard.current === null || mine()) && this.#host.warn(this.id, message),
+      warning: (message, about) =>
+        (guard.current === null || mine()) &&
+        this.#host.warn(about === 'revision' ? this.pinned.revision : this.id, message),
     };
     guard.current = this.#host.spawner.spawn({ pinned: this.pinned, worker: this.id, slot: this.slot }, listener);
     this.#process = guard.current;

@@ -5,6 +5,7 @@
  * A filter of system calls may end the process that calls bpf(2), instead of refusing it (SystemCallFilter= of systemd). So under
  * a filter it is not called at all.
  */
+import { constants } from 'node:os';
 import { readText } from './procfs.ts';
 import type { ErrnoOf, Koffi, Libc } from './native.ts';
 
@@ -34,6 +35,9 @@ const BPF_PROG_LOAD = 5;
 const BPF_MAP_TYPE_REUSEPORT_SOCKARRAY = 20;
 const BPF_PROG_TYPE_SK_REUSEPORT = 21;
 const BPF_SK_REUSEPORT_SELECT_OR_MIGRATE = 40;
+
+/** A load takes 0.1 ms; with 100 signals a second 1 of 200 was interrupted. */
+const loadAttempts = 20;
 
 /** The beginning of union bpf_attr; what is left out counts as 0. */
 const mapFields = { type: 'uint32_t', keyBytes: 'uint32_t', valueBytes: 'uint32_t', size: 'uint32_t' };
@@ -77,15 +81,21 @@ export function bpfCalls(koffi: Koffi, libc: Libc, errnoOf: ErrnoOf): BpfCalls {
       const [key, value] = [Uint32Array.of(index), BigUint64Array.of(BigInt(socket))];
       return -bpf(BPF_MAP_UPDATE_ELEM, 'bpf_element', { map, key, value, flags: 0 });
     },
-    loadChooser: (program) =>
-      bpf(BPF_PROG_LOAD, 'bpf_program', {
+    loadChooser(program) {
+      const attributes = {
         ...Object.fromEntries(Object.keys(programFields).map((field) => [field, 0])),
         type: BPF_PROG_TYPE_SK_REUSEPORT,
         count: program.length,
         instructions: encode(program),
         license: '',
         attachType: BPF_SK_REUSEPORT_SELECT_OR_MIGRATE,
-      }),
+      };
+      // The kernel gives up its check of a program when a signal comes (EAGAIN): SIGCHLD, most of all when many workers die.
+      for (let left = loadAttempts; ; left--) {
+        const result = bpf(BPF_PROG_LOAD, 'bpf_program', attributes);
+        if (result !== -constants.errno.EAGAIN || left === 1) return result;
+      }
+    },
   };
 }
 

@@ -114,6 +114,11 @@ const keys: readonly Broken[] = [
     says: '2:3: apps: expected an app name of letters, digits, - and _ that starts with a letter (at most 63), found "web.1". Did you mean "web-1"?',
   },
   {
+    what: 'an app that is called like the machine',
+    yaml: 'apps:\n  host: {command: node server.js}\n',
+    says: '2:3: apps: expected another name: host is the machine itself in the history, found "host"',
+  },
+  {
     what: 'a name that would leave the directory',
     yaml: top('name: ../shop'),
     says: '1:7: name: expected a name of letters, digits, ., _ and - (at most 63), found "../shop"',

@@ -206,6 +206,20 @@ test('a flood of requests on one connection is answered once, and does not starv
   await serves(room);
 });
 
+test('what comes behind the request of a connection is not carried out', async (t) => {
+  const room = await openRoom(t);
+  const stop = requestText('POST', '/v1/stop', '{}');
+  const { status } = await exchange(room.socketPath, requestText('GET', '/v1/status') + stop);
+  assert.equal(status, 200);
+  await exchange(room.socketPath, requestText('GET', '/v1/events?follow=1').repeat(40) + stop);
+  await eventually('no subscription is left', () => room.master.listeners.size === 1);
+  assert.deepEqual(room.master.commands, []);
+  // None of them counts as one that still follows.
+  const followers = await openMany(t, room.socketPath, 32);
+  for (const socket of followers) socket.write(requestText('GET', '/v1/events?follow=1'));
+  await eventually('all follow', () => room.master.listeners.size === 33);
+});
+
 test('a flood of connections leaves the event loop alive', async (t) => {
   const room = await openRoom(t);
   let ticks = 0;

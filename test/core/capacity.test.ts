@@ -21,6 +21,21 @@ const wave = (low: number, high: number) => (i: number) =>
   low + ((high - low) * (1 - Math.cos((2 * Math.PI * i) / 1_440))) / 2;
 
 describe('the server', () => {
+  test('a small memory that idles is not said to be needed: there is only no smaller one', () => {
+    const memory = { memoryBytes: 300 * mb, usedBytes: 40 * mb };
+    const { text, cpus, bytes } = verdict(reportOf({ cpus: 0.5, usedCpus: 0.1, ...memory }), 'smaller-server');
+    assert.deepEqual([cpus, bytes], [{ from: 0.5, to: 0.2 }, null]);
+    assert.equal(
+      text,
+      'A smaller server would do: CPU p95 is 20% of 0.5 CPUs = 0.1; at 70% that is 0.14, so 0.2 CPUs would do.',
+    );
+  });
+
+  test('made too small: what was used when it was larger asks for more, by as much as was seen', () => {
+    const more = verdict(reportOf({ ...good, cpus: 2, usedCpus: 3.2 }), 'more-cpus');
+    assert.deepEqual([more.cpus, more.servers, more.atLimit], [{ from: 2, to: 5 }, 3, false]);
+  });
+
   test('in the band: it stays as it is', () => {
     const report = reportOf(good);
     assert.deepEqual(kindsOf(report), ['fits']);

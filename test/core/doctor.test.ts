@@ -26,7 +26,7 @@ const good: HostFacts = {
   memoryBytes: 1024 * megabyte,
   memorySource: 'memory of the host',
   koffi: 'loaded',
-  steeringRefused: null,
+  steering: { refused: null, staying: null },
   missingPrograms: [],
   openFiles: 65536,
   processes: null,
@@ -72,8 +72,10 @@ describe('doctor: the host', () => {
     ['cgroups', { cgroups: 'none' }, /^note none can be seen/],
     ['cgroups', { cgroups: 'hybrid' }, /^ok v1 and v2 \(hybrid\)$/],
     ['cpus', { cpus: 0.5, cpuSource: 'cgroup quota of 0.5 CPUs (/x)' }, /^note 0\.5 may be used: cgroup quota/],
-    ['koffi', { koffi: 'missing' }, /^note not installed$/],
-    ['steering', { steeringRefused: 'EPERM' }, /^note connections cannot be steered: EPERM$/],
+    ['koffi', { koffi: 'missing' }, /^note cannot be loaded$/],
+    ['steering', { steering: { refused: 'EPERM', staying: null } }, /^note connections cannot be steered: EPERM$/],
+    ['moving', {}, /^ok tried: /],
+    ['moving', { steering: { refused: null, staying: 'EPERM' } }, /^note .* wait for its successor: EPERM$/],
     ['programs', { missingPrograms: ['setsid'] }, /^note not installed: setsid$/],
     ['open-files', { openFiles: 95 }, /^problem 95 for each process; the master needs 96 for 4 workers$/],
     ['open-files', { openFiles: 96 }, /^note 96 for each process, which bounds/],
@@ -127,7 +129,7 @@ describe('doctor: the place of a master', () => {
   });
 
   test('masters', () => {
-    assert.deepEqual(judgeMasters([]), [ok('masters', 'none runs')]);
+    assert.deepEqual(judgeMasters([]), [ok('masters', 'none runs that this user can see')]);
     const all = judgeMasters([
       { name: 'a', pid: 1, access: 'open' },
       { name: 'b', pid: 2, access: 'denied' },

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, symlinkSync } from 'node:fs';
 import type { Diagnosis, DoctorCheck, FindingLevel } from '../../src/core/doctor.ts';
 import { bin, fixture, Site, until } from '../helpers/e2e-site.ts';
 import { inCgroup, limitedCgroup } from '../helpers/limited-cgroup.ts';
@@ -47,7 +47,17 @@ describe('doctor', () => {
   test('a valid config on a free host: every check has a finding, and nothing is made', async (t) => {
     const { site } = await served(t);
     const { of } = await examine(site);
-    for (const check of ['node', 'kernel', 'cpus', 'memory', 'koffi', 'steering', 'open-files', 'disk'] as const)
+    for (const check of [
+      'node',
+      'kernel',
+      'cpus',
+      'memory',
+      'koffi',
+      'steering',
+      'moving',
+      'open-files',
+      'disk',
+    ] as const)
       assert.equal(of(check).length, 1, check);
     expectAll(of('config'), 'ok', 1);
     expectAll(of('port'), 'ok', 2);
@@ -76,6 +86,16 @@ describe('doctor', () => {
     expectAll(of('port'), 'problem', 2);
     expectAll(of('port', `pid ${process.pid} (`), 'problem', 1);
     expectAll(of('port', 'found something else'), 'problem', 1);
+  });
+
+  test('a path that cannot be looked at', async (t) => {
+    const site = new Site(t);
+    symlinkSync('round', site.path('round'));
+    site.config({ apps: { web: { command: ['sleep', '9'], listen: `unix:${site.path('round/web.sock')}` } } });
+    const { code, of } = await examine(site);
+    assert.equal(code, 1);
+    expectAll(of('port', 'no socket can be made in'), 'problem', 1);
+    expectAll(of('port', ': ELOOP'), 'problem', 1);
   });
 
   test('ports that the own master holds are fine, and it is listed', async (t) => {
@@ -121,6 +141,8 @@ describe('doctor', () => {
     assert.equal(one.code, 1);
     assert.match(one.of('config')[0] ?? '', /^problem .*broken\.yaml:2:\d+: .*, and 1 more$/);
     assert.equal(one.of('disk').length, 1, 'its name was read all the same');
+    const unreadable = await examine(site, '-c', site.write('binary.yaml', 'a\0b'));
+    assert.match(unreadable.of('config')[0] ?? '', /^problem .*binary\.yaml:1:1: expected text, found a zero byte/);
     const missing = await examine(site, '-c', site.path('nowhere.yaml'));
     expectAll(missing.of('config'), 'problem', 1);
     const none = await examine(site);

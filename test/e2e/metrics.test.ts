@@ -269,6 +269,22 @@ describe('control.http', () => {
     await master.stop();
   });
 
+  test('a reload does not change it, and says so', async (t) => {
+    const site = new Site(t);
+    const [port, other] = [await site.port(), await site.port()];
+    site.config({ control: { http: port }, apps });
+    const master = await site.start().serves();
+    await site.ok('reload', '--changed');
+    assert.deepEqual(master.eventsOf('master.warning'), []);
+    site.config({ control: { http: other }, apps });
+    await site.ok('reload', '--changed');
+    const { message } = await master.event('master.warning');
+    const stays = `it stays tcp://127.0.0.1:${port}, and is tcp://127.0.0.1:${other} from the next start`;
+    assert.ok(message.includes(stays), message);
+    assert.deepEqual(listeners(master), [port]);
+    await master.stop();
+  });
+
   test('without it no TCP port is opened, and no token is made', async (t) => {
     const site = new Site(t);
     site.config({ apps });

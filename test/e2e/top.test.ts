@@ -164,6 +164,21 @@ describe('top', { skip }, () => {
     await master.stop();
   });
 
+  test('STOP leaves it no time for that: fg takes the terminal all the same', async (t) => {
+    const [site, master] = await started(t);
+    const tmux = await opened(t, site);
+    process.kill(pidOfTop(site), 'SIGSTOP');
+    await tmux.shows('the shell', /Stopped/);
+    await tmux.types('fg');
+    await tmux.shows('the table', /▸ web +running[^]*q quit$/);
+    await tmux.keys('j');
+    await tmux.shows('that keys are read', /▸ +web\.1/);
+    await tmux.keys('q');
+    await tmux.isGivenBack();
+    await tmux.end();
+    await master.stop();
+  });
+
   test('TERM gives the terminal back', async (t) => {
     const [site, master] = await started(t);
     const tmux = await opened(t, site, 'supervise top; echo code $?');

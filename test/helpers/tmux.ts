@@ -52,7 +52,8 @@ export class Tmux {
       rows,
       '-c',
       site.dir,
-      `exec bash --noprofile --rcfile ${file} -i`,
+      // It ends by itself when its test was killed, and with it the server.
+      `exec timeout --foreground 300 bash --noprofile --rcfile ${file} -i`,
     );
     tmux.#pids = (await tmux.#ask('display-message', '-p', '#{pid} #{pane_pid}')).split(' ').map(Number);
     tmux.#socketFile = await tmux.fact('socket_path');

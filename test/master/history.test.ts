@@ -283,6 +283,22 @@ describe('what outlives the master', () => {
     assert.equal(pointsOf(next, 'web', 'fine', nowMs).length, 1, 'the last minutes are not stored');
   });
 
+  test('the CPU of the host is told in what may be used now, also when that changes meanwhile', () => {
+    const next = new Histories(day());
+    const last = () => pointsOf(next, 'host', 'day', startMs + hourMs).at(0);
+    assert.deepEqual([last()?.cpuPercent, last()?.cpuMaxPercent, last()?.memoryBytes], [50, 50, 250]);
+    const nowMs = startMs + hourMs;
+    next.take(nowMs, 2_000, { ...host(), usableCpus: 0.5 }, []);
+    assert.deepEqual([last()?.cpuPercent, last()?.cpuMaxPercent, last()?.memoryBytes], [200, 200, 250]);
+    assert.equal(pointsOf(next, 'host', 'fine', nowMs).at(-1)?.cpuPercent, 50);
+    next.take(nowMs + 2_000, 2_000, { ...host(), usableCpus: 2 }, []);
+    assert.equal(last()?.cpuPercent, 50);
+    assert.deepEqual(
+      pointsOf(next, 'host', 'fine', nowMs + 2_000).map(({ cpuPercent }) => cpuPercent),
+      [12.5, 50],
+    );
+  });
+
   test('it is known before the first sample', () => {
     assert.equal(pointsOf(new Histories(day()), 'web', 'day', startMs + hourMs).length, 30);
   });

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { cgroupsIn, hostFacts, softLimit, unitIn } from '../../src/system/doctor/host-facts.ts';
-import { whyNotSteered } from '../../src/system/doctor/steering-trial.ts';
+import { trySteering } from '../../src/system/doctor/steering-trial.ts';
 import { loadNative, type Native } from '../../src/system/native.ts';
 import { v1At, v2At } from '../helpers/host-tree.ts';
 
@@ -49,7 +49,7 @@ describe('the trial of steering', () => {
 
   test('succeeds here, and leaves nothing open', { skip }, () => {
     const before = openFds();
-    assert.equal(whyNotSteered(), null);
+    assert.equal(trySteering().refused, null);
     assert.equal(openFds(), before);
   });
 
@@ -58,12 +58,20 @@ describe('the trial of steering', () => {
     const refusing = (calls: Partial<Native['sockets']>): Native => ({
       ...native!,
       sockets: { ...native!.sockets, ...calls },
+      bpf: { ...native!.bpf, whyNot: () => 'not tried' },
     });
-    assert.match(whyNotSteered(refusing({ shareAddress: () => 92 })) ?? '', /refuses SO_REUSEPORT: ENOPROTOOPT$/);
-    assert.match(whyNotSteered(refusing({ listenBeside: () => -98 })) ?? '', /refuses another listener: EADDRINUSE$/);
-    assert.match(whyNotSteered(refusing({ chooseBy: () => 1 })) ?? '', /refuses SO_ATTACH_REUSEPORT_CBPF: EPERM$/);
+    assert.deepEqual(trySteering(refusing({})), { refused: null, staying: 'not tried' });
+    assert.match(trySteering(refusing({ shareAddress: () => 92 })).refused ?? '', /refuses SO_REUSEPORT: ENOPROTOOPT$/);
+    assert.match(
+      trySteering(refusing({ listenBeside: () => -98 })).refused ?? '',
+      /refuses another listener: EADDRINUSE$/,
+    );
+    assert.match(
+      trySteering(refusing({ chooseBy: () => 1 })).refused ?? '',
+      /refuses SO_ATTACH_REUSEPORT_CBPF: EPERM$/,
+    );
     assert.equal(openFds(), before);
   });
 
-  test('without koffi', () => assert.match(whyNotSteered(null) ?? '', /koffi is not installed|only Linux/));
+  test('without koffi', () => assert.match(trySteering(null).refused ?? '', /koffi cannot be loaded|only Linux/));
 });

@@ -19,6 +19,7 @@ function point(nth: number): HistoryPoint {
 
 const minutes = (count: number) => Array.from({ length: count }, (_, nth) => point(nth));
 const day = (count = 1_440): StoredHistory => ({
+  usableCpus: 1.5,
   host: minutes(count),
   apps: new Map([
     ['web', minutes(count)],
@@ -106,6 +107,7 @@ describe('the file of the day', () => {
       (file) => truncateSync(file, 2 ** 30),
       /expected at most 67108864 bytes, found 1073741824/,
     ],
+    ['a pipe', (file) => (rmSync(file), assert.equal(spawnSync('mkfifo', [file]).status, 0)), /\(expected a file\)/],
     ['a directory', (file) => (rmSync(file), mkdirSync(file)), /is of no use/],
   ];
   for (const [what, breakIt, message] of broken)

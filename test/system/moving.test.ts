@@ -1,9 +1,14 @@
 /** What waits at the listener of a worker that is gone, and what nobody can serve yet: moved by the real kernel to those who are ready. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import net from 'node:net';
+import { constants as osConstants } from 'node:os';
 import { describe, test } from 'node:test';
-import { Address, cannotMove, isNonBlocking, ways } from './lane-address.ts';
+import { loadNative } from '../../src/system/native.ts';
+import { chooseFromMap } from '../../src/system/sockets/moving-program.ts';
+import { Address, calls, cannotMove, isNonBlocking, ways } from './lane-address.ts';
 import { fixture, killed, linesOf, start, systemFolder, until } from './processes.ts';
 
 const skip = cannotMove;
@@ -71,6 +76,58 @@ for (const way of ways) {
     });
   });
 }
+
+test('a kernel that moves nothing refuses the program: it asks for what only the others know', { skip }, (t) => {
+  const { bpf } = loadNative()!;
+  const map = bpf.socketMap(8);
+  t.after(() => calls.close(map));
+  const [first, ...rest] = chooseFromMap(map, { indices: [0], sources: 0 });
+  assert.deepEqual(first, [0x79, 2, 1, 48, 0], 'it reads migrating_sk of struct sk_reuseport_md');
+  const loaded = bpf.loadChooser([first, ...rest]);
+  assert.ok(loaded >= 0);
+  calls.close(loaded);
+  // As 48 is to a kernel before 5.14: right behind the last field that there is.
+  assert.equal(bpf.loadChooser([[0x79, 2, 1, 56, 0], ...rest]), -osConstants.errno.EACCES);
+});
+
+test('the kernel takes a program whatever signals come meanwhile', { skip }, async (t) => {
+  const { bpf } = loadNative()!;
+  const map = bpf.socketMap(8);
+  t.after(() => calls.close(map));
+  const deaths = `import os, signal, time
+while True: os.kill(${process.pid}, signal.SIGCHLD); print(flush=True); time.sleep(1e-4)`;
+  await linesOf(start(t, ['python3', '-c', deaths]))();
+  const program = chooseFromMap(map, { indices: [0, 2, 4, 6], sources: 8 });
+  const loaded = Array.from({ length: 500 }, () => bpf.loadChooser(program));
+  for (const fd of loaded) if (fd >= 0) calls.close(fd);
+  assert.deepEqual(new Set(loaded.filter((fd) => fd < 0)), new Set());
+});
+
+test('what the kernel refuses for want of descriptors it is told again', { skip }, async (t) => {
+  const address = new Address(t, { way: 'moving' });
+  const seats = address.seats(2);
+  const { answers } = await clients(address, 5);
+  const living = address.serve(seats[1]!, server);
+  const limit = (soft: string): void =>
+    assert.equal(spawnSync('prlimit', [`--nofile=${soft}:`, `--pid=${process.pid}`]).status, 0);
+  const old = String(
+    spawnSync('prlimit', ['--nofile', '--noheadings', '-oSOFT', `--pid=${process.pid}`]).stdout,
+  ).trim();
+  limit('300');
+  const files: number[] = [];
+  t.after(() => limit(old));
+  assert.throws(
+    () => {
+      for (;;) files.push(openSync('/dev/null', 'r'));
+    },
+    { code: 'EMFILE' },
+  );
+  seats[1]!.enter();
+  assert.deepEqual(address.queues(), [0, 0, 5], 'they are parked still');
+  files.forEach(closeSync);
+  await until(() => answers.length === 5, 'all answers');
+  assert.deepEqual(new Set(answers), new Set([answerOf(living)]));
+});
 
 describe('what waits for a worker that is gone', { skip }, () => {
   for (const [listens, from] of [

@@ -26,9 +26,9 @@ function endGroup(child: ChildProcess): void {
   children.delete(child);
 }
 
-/** Starts a program as the leader of a group, and waits for its first line. */
+/** Starts a program as the leader of a group, and waits for its first line. It is to end at the end of its stdin: when we are gone, too. */
 async function start(argv: readonly string[]): Promise<number> {
-  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
   children.add(child);
   await new Promise((done) => child.stdout.once('data', done));
   return child.pid ?? assert.fail('not started');
@@ -112,7 +112,7 @@ test('what a process takes in between is counted at once', async () => {
   const leader = await start([
     process.execPath,
     '-e',
-    'const held = []; process.on("SIGUSR2", () => held.push(Buffer.alloc(20 << 20, 1))); setInterval(() => held.length, 9); console.log("up");',
+    'const held = []; process.on("SIGUSR2", () => held.push(Buffer.alloc(20 << 20, 1))); process.stdin.resume(); console.log("up");',
   ]);
   const sample = samplerOf(leader);
   let { memoryBytes: before } = await sample();
@@ -132,7 +132,7 @@ describe('where it cannot be read', () => {
   });
 
   async function testOtherUser(): Promise<void> {
-    const leader = await start(['/bin/sh', '-c', 'echo up; sleep 60']);
+    const leader = await start(['/bin/sh', '-c', 'echo up; cat; true']);
     const code = `
       import { createSampler } from ${JSON.stringify(resolve('build/src/system/sampling/sampler.js'))};
       const sampler = createSampler();
@@ -182,10 +182,10 @@ interface Change {
   readonly size?: number;
 }
 
-/** One that is stopped: its memory stays as it is. */
+/** One that waits: its memory stays as it is. */
 async function startIdle(): Promise<number> {
-  const pid = await start(['/bin/sh', '-c', 'echo up; kill -STOP $$']);
-  while (statOf(pid)?.state !== 'T') await sleep(5);
+  const pid = await start(['/bin/sh', '-c', 'echo up; read end']);
+  while (statOf(pid)?.state !== 'S') await sleep(5);
   return pid;
 }
 
@@ -254,10 +254,20 @@ describe('how often it is read', () => {
   });
 
   test('never for more than a five-hundredth of a core', async () => {
-    const { asked, look } = await watch(1, () => 1_000);
+    const { asked, look } = await watch(8, () => 1_000);
     // A reading of 1 GB costs 25.2 ms, and it is due at every sample. 4 ms come with each, after 100 ms of credit.
     await look(1_000, { grownBytes: 2 ** 30 });
     assert.equal(asked.length, Math.ceil((100 + 999 * 4) / (0.2 + 25)));
+  });
+
+  test('a large one is left in peace for a while, also when its RSS goes far', async () => {
+    const { asked, look } = await watch(1, () => 1_000);
+    await look(26, { grownBytes: 2 ** 30 });
+    assert.equal(asked.length, 1, '50 s');
+    await look(1, { grownBytes: 2 ** 30 });
+    assert.equal(asked.length, 2);
+    await look(1, { grownBytes: 2 ** 27 });
+    assert.equal(asked.length, 3, 'one of 128 MB is not large');
   });
 
   test('a reading that hangs holds up nobody, and no other one is begun meanwhile', async () => {

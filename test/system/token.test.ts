@@ -43,6 +43,13 @@ test('it is made once, for its owner alone, and another one each time', (t) => {
   assert.notEqual(tokenIn(stateOf(t)).text, made.text);
 });
 
+test('what a start with the same pid has left half done does not matter', (t) => {
+  const state = stateOf(t);
+  writeFileSync(join(state, `token.${process.pid}`), 'half');
+  assert.match(tokenIn(state).text, /^[\w-]{43}$/);
+  assert.deepEqual(readdirSync(state), ['token']);
+});
+
 test('one of the operator is taken as it is, whoever may read it', (t) => {
   const state = stateOf(t);
   const text = 'a'.repeat(32);

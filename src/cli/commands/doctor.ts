@@ -2,7 +2,6 @@
  * `doctor`: what this host has and lacks for supervise, and what stands in the way of a start. Exit 1 when something is a
  * problem. A broken config, or none, is one finding among others.
  */
-import { ConfigError } from '../../config/problems.ts';
 import { note, ok, problem, type Finding } from '../../core/doctor.ts';
 import { ExitCode, SuperviseError } from '../../core/errors.ts';
 import type { Spec } from '../../core/spec.ts';
@@ -36,7 +35,7 @@ async function lookAtConfig(invocation: Invocation): Promise<{ spec: Spec | null
 }
 
 function findingOf(error: SuperviseError, { globals }: Invocation): Finding {
-  if (error instanceof ConfigError && error.code === 'config-invalid') {
+  if (error.code === 'config-invalid') {
     const [first = '', ...more] = error.message.split('\n');
     const others = more.length === 0 ? '' : `, and ${more.length} more`;
     return problem(

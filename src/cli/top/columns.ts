@@ -129,12 +129,21 @@ export function rowCells(row: Row, columns: readonly Column[], state: State, cha
   return columns.flatMap(({ id, width }, at) => {
     const text = id === 'cpuBars' || id === 'memoryBars' ? bars(row, id, { width, state, charset }) : (shown[id] ?? '');
     const tone = id === 'state' ? toneOf(shown.state) : row.kind === 'app' && id === 'name' ? 'bold' : 'plain';
-    return [...gap(at), span(fit(safe(id === 'name' ? nameOf(row) : text, charset), width, kinds[id].align), tone)];
+    const shownText = id === 'name' ? nameIn(row, width) : text;
+    return [...gap(at), span(fit(safe(shownText, charset), width, kinds[id].align), tone)];
   });
 }
 
 function nameOf(row: Row): string {
   return row.kind === 'app' ? row.key : `  ${row.key}`;
+}
+
+/** Of a long name of an app something is left out in the middle: workers are told apart by their numbers. */
+function nameIn(row: Row, width: number): string {
+  const name = nameOf(row);
+  const number = row.kind === 'worker' ? name.slice(name.lastIndexOf('.')) : '';
+  const left = width - number.length;
+  return name.length <= width || left < 4 ? name : `${name.slice(0, left - 1)}…${number}`;
 }
 
 type Cells = Readonly<Partial<Record<Id, string>>> & { readonly state: string };

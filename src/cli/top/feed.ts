@@ -158,10 +158,10 @@ export class Feed {
     try {
       const lines = this.#client.logs({ target, n: logLines, follow: true }, { signal });
       await gathered(lines, (some) => send(some.map((one) => logLine(one, target))));
-      told('the master has ended');
+      told('no more lines: the master has ended');
     } catch (error) {
       const message = messageOf(error);
-      if (!signal.aborted) told(message);
+      if (!signal.aborted) told(`no more lines (l follows again): ${message}`);
     }
   }
 

@@ -29,7 +29,8 @@ function taken(state: State, input: Exclude<Input, { type: 'key' }>): State {
     case 'snapshot': {
       const { snapshot, nowMs } = input;
       const tracks = withSnapshot(state.tracks, snapshot, nowMs);
-      return { ...state, nowMs, snapshot, tracks, answeredMs: nowMs, silence: null };
+      const days = new Map([...state.days].filter(([target]) => tracks.has(target)));
+      return { ...state, nowMs, snapshot, tracks, days, answeredMs: nowMs, silence: null };
     }
     case 'silence': {
       const { message, nowMs } = input;

@@ -32,10 +32,20 @@ function eventLines(event: Event): PaneLine[] {
   return [eventLine(event), ...last];
 }
 
+/** A line of a worker may be a megabyte, and a page keeps thousands of them. */
+export const longestLine = 10_000;
+
 /** `of`: whose lines are shown; of an app each says which worker wrote it. */
 export function logLine({ at, source, stream, line }: LogLine, of: string): PaneLine {
   const who = source === of ? '' : `${source} `;
-  return { text: `${clockText(at).slice(0, 8)} ${who}| ${line}`, tone: stream === 'stderr' ? 'yellow' : 'plain' };
+  const text = `${clockText(at).slice(0, 8)} ${who}| ${shortened(line)}`;
+  return { text, tone: stream === 'stderr' ? 'yellow' : 'plain' };
+}
+
+/** A copy: a slice would keep the whole line in memory. */
+function shortened(line: string): string {
+  if (line.length <= longestLine) return line;
+  return `${Buffer.from(line.slice(0, longestLine), 'utf16le').toString('utf16le')}…`;
 }
 
 const uncoloured: Colours = { green: String, yellow: String, red: String, dim: String, bold: String };

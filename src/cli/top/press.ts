@@ -4,6 +4,7 @@
  * A question is answered by one key. Any other key than the one it names leaves all as it is.
  */
 import { layoutOf, pageHeight } from './layout.ts';
+import { longestLine } from './page.ts';
 import { indexOf, orders, rowsOf, selectionAt, type Order, type Row } from './rows.ts';
 import type { Effect, Pane, Prompt, State, Step } from './state.ts';
 import { spans, type SpanName } from './tracks.ts';
@@ -167,17 +168,16 @@ function opened(state: State, kind: Pane['kind'], target: string | null): Step {
 }
 
 const sidewaysColumns = 16;
-const mostLeft = 100_000;
 
 function inPane(state: State, pane: Pane, key: string): Step {
   const page = pageHeight(state);
   const scroll = (by: number): Step => {
     const top = Math.max(0, pane.top + by);
-    // Up holds; down goes on to follow when the end is reached, see model.ts.
+    // Up holds, down changes nothing about it.
     return done({ ...state, pane: { ...pane, top, tail: by < 0 ? 'hold' : pane.tail } });
   };
   const aside = (by: number): Step =>
-    done({ ...state, pane: { ...pane, left: Math.max(0, Math.min(mostLeft, pane.left + by)) } });
+    done({ ...state, pane: { ...pane, left: Math.max(0, Math.min(longestLine, pane.left + by)) } });
   const actions: Readonly<Record<string, () => Step>> = {
     'up': () => scroll(-1),
     'k': () => scroll(-1),

@@ -50,7 +50,7 @@ export class Tty {
     const { stdin, stdout } = process;
     for (const [signal, exitCode] of Object.entries(endSignals)) this.#on(signal, () => this.#listener.end(exitCode));
     this.#on('SIGTSTP', () => this.#stop());
-    this.#on('SIGCONT', () => this.#take());
+    this.#on('SIGCONT', () => this.#goOn());
     this.#on('uncaughtException', (error) => this.#listener.failed(error));
     this.#on('exit', () => this.#giveBack());
     stdout.on('resize', this.#resized);
@@ -99,6 +99,12 @@ export class Tty {
   #stop(): void {
     this.#giveBack();
     process.kill(process.pid, 'SIGSTOP');
+  }
+
+  /** STOP does not ask: then nothing was given back, and the shell has set the terminal as it likes it. */
+  #goOn(): void {
+    this.#giveBack();
+    this.#take();
   }
 
   readonly #resized = (): void => {

@@ -8,7 +8,7 @@ import { UsableReader } from '../host/usable.ts';
 import { loadNative } from '../native.ts';
 import { findTools } from '../processes/wrapping.ts';
 import { hasProcfs, readText } from '../procfs.ts';
-import { whyNotSteered } from './steering-trial.ts';
+import { trySteering } from './steering-trial.ts';
 
 export function hostFacts(): HostFacts {
   const reader = new UsableReader();
@@ -23,7 +23,7 @@ export function hostFacts(): HostFacts {
     cgroups: cgroupsIn(mountinfo),
     ...{ cpus, cpuSource, memoryBytes, memorySource },
     koffi: loadNative() === null ? 'missing' : 'loaded',
-    steeringRefused: whyNotSteered(),
+    steering: trySteering(),
     missingPrograms: (['setpriv', 'setsid', 'nice'] as const).filter((name) => tools[name] === null),
     openFiles: softLimit(limits(), 'Max open files'),
     processes: processLimit(reader),

@@ -53,13 +53,13 @@ function unixFacts({ url, path }: Extract<ListenSpec, { kind: 'unix' }>, holder:
   const refused = (why: string, hint: string): PortFacts => ({ url, state: 'refused', why, hint });
   if (holder !== null)
     return refused(`${url} is in use by ${describeHolder(holder)}`, 'stop it, or listen at another path');
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat !== undefined && !stat.isSocket())
-    return refused(
-      `${url}: expected nothing or a socket at ${path}, found something else`,
-      'move it away, or listen at another path',
-    );
   try {
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (stat !== undefined && !stat.isSocket())
+      return refused(
+        `${url}: expected nothing or a socket at ${path}, found something else`,
+        'move it away, or listen at another path',
+      );
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
     return { url, state: 'free' };
   } catch (error) {

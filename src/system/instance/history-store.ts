@@ -64,7 +64,10 @@ export function createHistoryStore(
 
 function read(file: string, warn: (message: string) => void): StoredHistory | null {
   try {
-    const { size } = statSync(file);
+    const stat = statSync(file);
+    // A pipe would never end.
+    if (!stat.isFile()) throw new Error('expected a file');
+    const { size } = stat;
     if (size > mostBytes) throw new Error(`expected at most ${mostBytes} bytes, found ${size}`);
     return parseHistory(readFileSync(file, 'utf8'));
   } catch (error) {

@@ -40,6 +40,8 @@ function makeToken(file: string): void {
   if (statSync(file, { throwIfNoEntry: false }) !== undefined) return;
   const fresh = `${file}.${process.pid}`;
   try {
+    // Of a start that was killed here: in a container the next one has the same pid.
+    rmSync(fresh, { force: true });
     writeFileSync(fresh, `${randomBytes(tokenBytes).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
     linkSync(fresh, file);
   } finally {

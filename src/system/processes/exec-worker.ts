@@ -12,7 +12,15 @@ import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener, RunningProcess } from '../../ports.ts';
 import { spawnFailure, stillborn, unborn } from './unborn.ts';
 import { firstSocketFd } from './environment.ts';
-import { markOf, outputOf, wordsOf, workerEnvironment, wrapWorker, type LaunchParts } from './launching.ts';
+import {
+  markOf,
+  outputOf,
+  warnOfRevision,
+  wordsOf,
+  workerEnvironment,
+  wrapWorker,
+  type LaunchParts,
+} from './launching.ts';
 import { backlog } from '../sockets/listening.ts';
 import { withPreload } from './preload-path.ts';
 import { noSeat } from '../sockets/seat.ts';
@@ -34,11 +42,11 @@ interface Descriptors {
 
 /** Starts it. Never throws: what cannot be started is an `exited` with an error, after this has returned. */
 export function spawnExecWorker(launch: Launch, parts: LaunchParts, listener: WorkerListener): RunningProcess {
-  const { app, argv, cwd, revision } = launch.pinned;
+  const { app, argv, cwd } = launch.pinned;
   const script = app.kind === 'script' ? (argv[1] ?? '') : null;
   const gone = whyGone(argv, cwd, script);
   if (gone !== null) return stillborn({ error: gone }, listener);
-  const warn = (message: string): void => parts.warnOnce(message, listener.warning, `${app.name} ${revision}`);
+  const warn = warnOfRevision(launch, parts, listener);
   const seat = app.listen.length === 0 ? noSeat : parts.sockets.seat(app, launch.worker, warn);
   const descriptors = descriptorsOf(app, seat.fds);
   const words = wordsOf(launch);

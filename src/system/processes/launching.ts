@@ -2,7 +2,7 @@
  * What every kind of process needs at its spawn: the words before its program, and the variables that are its own.
  */
 import type { AppSpec } from '../../core/spec.ts';
-import type { Launch } from '../../ports.ts';
+import type { Launch, WorkerListener } from '../../ports.ts';
 import type { LogFileSettings } from '../output/log-file.ts';
 import { accountOfApp } from './accounts.ts';
 import type { LifeParts } from './child-life.ts';
@@ -16,6 +16,15 @@ export interface LaunchParts extends LifeParts {
   readonly sockets: Pick<BoundSockets, 'seat'>;
   /** Says it once in the life of this master; with `per`, once for each value of it. */
   warnOnce(message: string, warn: (message: string) => void, per?: string): void;
+}
+
+/** Says what holds for all workers of this revision alike, once. */
+export function warnOfRevision(
+  { pinned: { app, revision } }: Launch,
+  parts: LaunchParts,
+  listener: WorkerListener,
+): (message: string) => void {
+  return (message) => parts.warnOnce(message, (once) => listener.warning(once, 'revision'), `${app.name} ${revision}`);
 }
 
 export function placeholdersOf({ pinned, slot }: Launch): Placeholders {

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import type { AppSpec } from '../../core/spec.ts';
 import type { Launch, WorkerListener } from '../../ports.ts';
 import { ChildLife, type LifeSpec } from './child-life.ts';
-import { logFileOf, type LaunchParts } from './launching.ts';
+import { logFileOf, warnOfRevision, type LaunchParts } from './launching.ts';
 import type { Seat } from '../sockets/seat.ts';
 import type { Child } from './start-program.ts';
 import { isAlive, type Leader } from './strays.ts';
@@ -31,7 +31,8 @@ export function beginWorker(
   const { child, leader, launch, seat } = spawned;
   const { app, revision } = launch.pinned;
   const warn = (message: string): void => parts.warnOnce(message, listener.warning, `${app.name} ${revision}`);
-  const health = new WorkerHealth({ launch, parts, seat, warn });
+  const warnOfAll = warnOfRevision(launch, parts, listener);
+  const health = new WorkerHealth({ launch, parts, seat, warn: warnOfAll });
   const ready = new WorkerReady(app, {
     ready: (waiting) => {
       if (!life.isRunning) return;
@@ -63,7 +64,7 @@ export function beginWorker(
   const watchForStall = (watched: AppSpec, afterMs: number): void => {
     const watch = new StallWatch({ pid: life.pid, kind: watched.kind, listeners: seat.inodes }, afterMs, {
       stalled: (reason) => listener.stalled(reason),
-      warning: (message) => parts.warnOnce(`app ${watched.name}: ${message}`, listener.warning),
+      warning: warnOfAll,
     });
     life.onceEnding(() => watch.end());
   };

@@ -16,6 +16,8 @@
  * Rules
  * - All that together may take a five-hundredth of a core, by the costs above. What is due waits for its turn, the oldest
  *   reading first; after a quiet time some 40 processes of 100 MB can be read at once.
+ * - While it is read a process cannot map or unmap memory (nor start a thread): for as long as the reading of its largest mapping takes. So a
+ *   large one is left in peace for a while, whatever happens: at least 2,500 times what a reading takes beyond 5 ms, 50 s for 1 GB.
  * - A reading may wait for the process for as long as it hangs in the kernel (for its lock on its memory). So the thread pool reads,
  *   one process at a time; nobody waits for it for longer than half a second, and none is begun while one hangs.
  * - A process that is not ours to see (EACCES: another user's, without CAP_SYS_PTRACE), or a host without the file: not known.
@@ -36,6 +38,8 @@ interface Reading {
   /** null: it was not to be read. */
   readonly pssBytes: number | null;
   readonly pass: number;
+  /** When it was due. */
+  readonly atMs: number;
 }
 
 const shareOfCore = 1 / 500;
@@ -49,6 +53,11 @@ const waitMs = 500;
 /** What a reading takes, by what was measured. */
 function costMs(rssBytes: number): number {
   return 0.2 + (25 * rssBytes) / 2 ** 30;
+}
+
+/** For how long it is not to be read again. */
+function peaceMs(rssBytes: number): number {
+  return 2_500 * Math.max(0, costMs(rssBytes) - 5);
 }
 
 /** Calls back with the PSS of a process; null: it is gone, not ours to see, or the kernel does not say. */
@@ -126,6 +135,7 @@ export class PssReader {
 
   #isDue(reading: Reading, { stat, rssBytes }: Resident, treeHasChanged: boolean): boolean {
     const age = this.#pass - reading.pass;
+    if ((this.#lookedMs ?? 0) - reading.atMs < peaceMs(rssBytes)) return false;
     if (reading.pssBytes === null || age >= passesWhenIdle) return age >= passesWhenIdle;
     const drift = Math.abs(rssBytes - reading.rssBytes);
     const isFar = drift > driftBytes && drift > reading.rssBytes * driftShare;
@@ -133,14 +143,14 @@ export class PssReader {
   }
 
   async #readAll(due: readonly Resident[]): Promise<void> {
-    const pass = this.#pass;
+    const [pass, atMs] = [this.#pass, this.#lookedMs ?? 0];
     for (const { stat, rssBytes } of due) {
       if (this.#creditMs <= 0) return;
       this.#creditMs -= costMs(rssBytes);
       const pssBytes = await new Promise<number | null>((done) => this.#read(stat.pid, done));
       // What was read may be of another process that has got its pid meanwhile.
       if (statOf(stat.pid)?.startTimeTicks !== stat.startTimeTicks) continue;
-      this.#readings.set(stat.pid, { stat, rssBytes: residentBytes(stat.pid) ?? rssBytes, pssBytes, pass });
+      this.#readings.set(stat.pid, { stat, rssBytes: residentBytes(stat.pid) ?? rssBytes, pssBytes, pass, atMs });
     }
   }
 

@@ -35,6 +35,8 @@ const holdMs = 150;
 /** A handshake whose answer was lost once is over by then. */
 const handshakeMostMs = 3_000;
 const lookAgainMs = 20;
+/** What the kernel has refused, most likely for want of memory or descriptors, is told again. */
+const tellAgainMs = 1_000;
 
 type Stage = 'starting' | 'ready' | 'leaving';
 
@@ -81,6 +83,7 @@ export class Lanes {
   /** Whether connections choose their lane by their source: as soon as the first wants to. */
   #sources: 'alike' | 'choose' = 'alike';
   #state: 'open' | 'closed' = 'open';
+  #again: NodeJS.Timeout | null = null;
 
   /** @param native how to get the calls of libc; tests pass one that has none */
   constructor(fd: number, native: () => Native | null = loadNative) {
@@ -122,6 +125,7 @@ export class Lanes {
   /** Closes all but the first, whose owner closes it. */
   close(): void {
     this.#state = 'closed';
+    if (this.#again !== null) clearTimeout(this.#again);
     this.#lanes.splice(1);
     this.#group.close();
   }
@@ -248,15 +252,19 @@ export class Lanes {
 
   // ---------------------------------------------------------------- the kernel
 
-  /** What was not taken is told again with the next change. @returns whether it was taken */
+  /** What was not taken is told again with the next change, and after a second. @returns whether it was taken */
   #try(): boolean {
     if (this.#state === 'closed' || this.#lanes.length === 1) return false;
     try {
       this.#tell();
       return true;
     } catch (error) {
-      if (error instanceof SteeringRefused) return false;
-      throw error;
+      if (!(error instanceof SteeringRefused)) throw error;
+      this.#again ??= setTimeout(() => {
+        this.#again = null;
+        this.#try();
+      }, tellAgainMs).unref();
+      return false;
     }
   }
 

@@ -20,6 +20,7 @@ const indexAt = -4;
 const sourceAt = -8;
 /** struct sk_reuseport_md */
 const protocolAt = 20;
+const migratingAt = 48;
 /** ETH_P_IP, the greater byte first. */
 const ipv4 = 0x0008;
 /** In the header of IPv4. */
@@ -51,8 +52,20 @@ export interface Choice {
 /** @param map the descriptor of the map of sockets */
 export function chooseFromMap(map: number, { indices, sources }: Choice): readonly BpfInstruction[] {
   const choice = chooseAmong(indices);
-  return [copy(r6, r1), ...(sources === 0 ? [] : bySource(sources, choice.length)), ...choice, ...answer(map)];
+  return [
+    demandMoving,
+    copy(r6, r1),
+    ...(sources === 0 ? [] : bySource(sources, choice.length)),
+    ...choice,
+    ...answer(map),
+  ];
 }
+
+/**
+ * r2 = the connection that is moved. It is not used; but a kernel before 5.14 knows no such field, and refuses the program. It would
+ * not for the attach type, which it does not look at: it would take the program, and reset what waits at a listener that is closed.
+ */
+const demandMoving: BpfInstruction = [0x79, r2, r1, migratingAt, 0];
 
 /** Comes right before a choice of so many instructions. */
 function bySource(count: number, choiceLength: number): readonly BpfInstruction[] {

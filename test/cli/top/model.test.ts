@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { decode } from '../../../src/cli/top/keys.ts';
 import { visibleTargets } from '../../../src/cli/top/model.ts';
+import { logLine, longestLine } from '../../../src/cli/top/page.ts';
 import { barsOf, withHistory, withSnapshot, type Tracks } from '../../../src/cli/top/tracks.ts';
 import { app, appOf, readyEvent, Scene, snapshotOf, startMs, worker } from './scene.ts';
 
@@ -229,6 +230,19 @@ describe('pages', () => {
     assert.match(scene.press('left', 'left', 'left').text[1] ?? '', /^0123/);
   });
 
+  test('of a very long line only the beginning is kept', () => {
+    const of = (length: number) => ({
+      app: 'web',
+      source: 'web.1',
+      stream: 'stdout' as const,
+      line: '漢'.repeat(length),
+    });
+    const shown = (length: number) =>
+      logLine({ at: '2026-01-01T12:00:00.000Z', ...of(length) }, 'web.1').text.slice(11);
+    assert.equal(shown(longestLine), '漢'.repeat(longestLine));
+    assert.equal(shown(1_000_000), `${'漢'.repeat(longestLine)}…`);
+  });
+
   test('events: the last stand below the table, all on their page; a new connection tells them anew', () => {
     const events = Array.from({ length: 40 }, (_, at) => readyEvent(at + 1));
     const scene = new Scene().sees(two).take({ type: 'events', events, fresh: true });
@@ -271,6 +285,14 @@ describe('curves', () => {
       [9, 2, 3],
     );
     assert.deepEqual([...withSnapshot(tracks, snapshotOf([]), startMs).keys()], ['host']);
+  });
+
+  test('of who is gone no day is kept', () => {
+    const scene = new Scene().sees(two).press('t', 't');
+    for (const target of ['host', 'web', 'web.1'])
+      scene.take({ type: 'history', span: 'day', history: { target, stepMs: 60_000, points: [] } });
+    scene.sees([appOf('web', 0)]);
+    assert.deepEqual([...scene.state.days.keys()], ['host', 'web']);
   });
 
   test('snapshots alone make curves of ten minutes at most', () => {

@@ -94,7 +94,7 @@ describe('what is shown', () => {
   test('a long name is cut, in its own column', () => {
     const name = `a${'long'.repeat(30)}`;
     const scene = new Scene('80x24').sees([app(name, [worker(`${name}.1`)])]);
-    assert.match(scene.text[4] ?? '', /^ {4}along[a-z]+… ready /);
+    assert.match(scene.text[4] ?? '', /^ {4}along[a-z]+…\.1 +ready /);
     assert.ok(scene.isExact);
   });
 
