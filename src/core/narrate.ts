@@ -86,9 +86,7 @@ const sentences: Sentences = {
   'app.completed': (e) => ['info', `${e.app} has completed its work`],
   'app.scaled': (e) => [
     'info',
-    e.from === e.to
-      ? `${e.app} stays at ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`
-      : `${e.app} is scaled from ${e.from} to ${counted(e.to, 'worker')}${colon(e.reason ?? '')}`,
+    `${e.app} ${e.from === e.to ? 'stays at' : `is scaled from ${e.from} to`} ${numberAndWhy(counted(e.to, 'worker'), e.reason ?? '')}`,
   ],
   'app.would_scale': (e) => [
     'info',
@@ -217,6 +215,11 @@ function crashed({ crashes, inherited }: EventOf<'worker.backoff' | 'worker.fail
 
 function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+/** The arithmetic of `workers: auto` begins with the number itself: it is said once. */
+function numberAndWhy(number: string, reason: string): string {
+  return reason.startsWith(`${number}:`) ? reason : `${number}${colon(reason)}`;
 }
 
 function colon(text: string): string {

@@ -292,6 +292,7 @@ export class App {
     const { rollout } = this.#revisions;
     if (rollout) this.#news.tellRollout(rollout, this.#crew.up(), this.view.wanted);
     this.#host.changed(this);
+    if (this.staffing.wantsSample) this.#host.sampleNow();
   }
 
   #add(slot: number): void {
@@ -324,7 +325,6 @@ export class App {
       if (!this.#served()) this.#countFailedBoot(runner);
     }
     this.settle();
-    if (this.staffing.wantsSample) this.#host.sampleNow();
   }
 
   /** First failure is loud: an app that has never served is not tried for ever. */

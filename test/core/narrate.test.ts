@@ -92,6 +92,21 @@ const table: readonly (readonly [EventBody, Narration['level'], string])[] = [
     'web: 3 of 4 workers ready; the others are being started',
   ],
   [{ type: 'app.scaled', app: 'web', from: 4, to: 1, reason: null }, 'info', 'web is scaled from 4 to 1 worker'],
+  [
+    { type: 'app.scaled', app: 'web', from: 1, to: 2, reason: '2 workers: min(2 CPUs, 240MB budget / 90MB each = 2)' },
+    'info',
+    'web is scaled from 1 to 2 workers: min(2 CPUs, 240MB budget / 90MB each = 2)',
+  ],
+  [
+    { type: 'app.scaled', app: 'web', from: 1, to: 1, reason: '1 worker: 1 CPU' },
+    'info',
+    'web stays at 1 worker: 1 CPU',
+  ],
+  [
+    { type: 'app.scaled', app: 'web', from: 2, to: 4, reason: 'CPU 140% per worker, target 70%: 2 x 2 = 4' },
+    'info',
+    'web is scaled from 2 to 4 workers: CPU 140% per worker, target 70%: 2 x 2 = 4',
+  ],
   [{ type: 'app.warning', app: 'web', message: 'readiness is a guess' }, 'warn', 'web: readiness is a guess'],
   [
     {

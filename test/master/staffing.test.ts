@@ -286,6 +286,18 @@ describe('another `workers` in the config', () => {
   });
 });
 
+test('a reload to auto: the number is worked out when the rollout is over, not at the next time to sample', () => {
+  const it = new World({ sampleEveryMs: 60_000, apps: [app('web', { workers: 2 })] }).start().allReady();
+  it.usable = { ...it.usable, cpus: 3, memoryBytes: 1000 * mb };
+  reload(it, { ...auto, reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 1_000 } }, {});
+  for (const name of ['web.3', 'web.4']) {
+    has(it, name, 80 * mb);
+    it.allReady().asked().after(1_100).asked();
+  }
+  it.after(5_000);
+  assert.deepEqual([web(it).goal, it.eventsOf('rollout.succeeded').length], [3, 1]);
+});
+
 test('auto decides nothing while a rollout is under way', () => {
   const it = measured(on({ cpus: 4, memoryMb: 300 }, app('web', auto)), 100).allReady();
   reload(it, { reload: { maxSurge: 1, maxUnavailable: 0, canaryMs: 600_000 } }, {});
