@@ -3,10 +3,10 @@ import type { AppCapacity, CapacityReport } from '../core/capacity.ts';
 import { boundInWords } from '../core/capacity-words.ts';
 import type { Advice } from '../core/capacity-advice.ts';
 import type { Usage } from '../core/capacity-series.ts';
-import { formatDuration, formatPercent } from '../core/units.ts';
+import { counted, formatDuration, formatPercent } from '../core/units.ts';
 import type { Colours, Paint } from './render.ts';
 import { table } from './render.ts';
-import { counted, printable, sizeText } from './text.ts';
+import { printable, sizeText } from './text.ts';
 
 /** Advice is told in lines of so many columns. */
 const lineColumns = 100;

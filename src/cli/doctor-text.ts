@@ -1,7 +1,8 @@
 /** The findings of `doctor` for people: one line each, and below it what to do. */
 import type { Diagnosis, FindingLevel } from '../core/doctor.ts';
 import type { Colours } from './render.ts';
-import { counted, printable } from './text.ts';
+import { counted } from '../core/units.ts';
+import { printable } from './text.ts';
 
 /** @param quiet without what is fine */
 export function doctorText({ findings }: Diagnosis, colours: Colours, quiet: boolean): string {

@@ -3,7 +3,8 @@
  * Cells are plain text that is coloured after it was padded; foreign text cannot move the cursor.
  */
 import type { AppSnapshot, HookResult, Snapshot, WorkerSnapshot } from '../core/protocol.ts';
-import { counted, durationText, percentText, printable, sizeText } from './text.ts';
+import { counted } from '../core/units.ts';
+import { durationText, percentText, printable, sizeText } from './text.ts';
 
 export type Paint = (text: string) => string;
 

@@ -2,7 +2,7 @@
  * Values and foreign text for human eyes. `-` stands for what is not known; nothing that moves the cursor passes.
  */
 import type { AppSpec } from '../core/spec.ts';
-import { formatBytes, formatDuration, formatPercent } from '../core/units.ts';
+import { counted, formatBytes, formatDuration, formatPercent } from '../core/units.ts';
 
 /** `3m12s`, `-` for null */
 export function durationText(ms: number | null): string {
@@ -25,11 +25,6 @@ export function printable(text: string): string {
     .replace(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, '')
     .replace(/\t/g, '  ')
     .replace(/[\u0000-\u001f\u007f-\u009f]/g, '');
-}
-
-/** `1 worker`, `4 workers` */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** `4 workers`, `as many workers as CPUs and memory allow`, `2 to 8 workers` */

@@ -8,7 +8,7 @@
  */
 import type { Cause, Event, EventBody, EventType } from './protocol.ts';
 import { describeExit } from './reasons.ts';
-import { formatBytes, formatDuration } from './units.ts';
+import { counted, formatBytes, formatDuration } from './units.ts';
 
 export interface Narration {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -211,10 +211,6 @@ function tellChanges(e: EventOf<'config.changed'>): string {
 function crashed({ crashes, inherited }: EventOf<'worker.backoff' | 'worker.failed'>): string {
   if (inherited) return `takes over ${crashes} ${crashes === 1 ? 'crash' : 'crashes'} in a row`;
   return crashes > 1 ? `crashed ${crashes} times in a row` : 'crashed';
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** The arithmetic of `workers: auto` begins with the number itself: it is said once. */

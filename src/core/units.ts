@@ -110,6 +110,11 @@ export function formatPercent(share: number): string {
   return `${trimmed(percent, percent < 9.95 ? 1 : 0)}%`;
 }
 
+/** `1 worker`, `2 workers`, `3 crashes` */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 function twoUnits(count: number, [large, small]: readonly [string, string], perLarge: number): string {
   const rest = count % perLarge;
   return `${Math.floor(count / perLarge)}${large}${rest === 0 ? '' : `${rest}${small}`}`;

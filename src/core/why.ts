@@ -4,7 +4,7 @@
  */
 import { describeExit } from './reasons.ts';
 import type { CurvePoint, ExitRecord, Next, Start, Why, WorkerWhy } from './record.ts';
-import { formatBytes, formatDuration, formatPercent } from './units.ts';
+import { counted, formatBytes, formatDuration, formatPercent } from './units.ts';
 
 /** A paragraph: a headline, and what stands indented below it. */
 export interface Paragraph {
@@ -238,8 +238,4 @@ function curveLines(curve: readonly CurvePoint[]): readonly string[] {
 function rangeOf(values: readonly number[], text: (value: number) => string): string {
   const [low, high] = [text(Math.min(...values)), text(Math.max(...values))];
   return low === high ? low : `${low} to ${high}`;
-}
-
-function counted(count: number, one: string, many = `${one}s`): string {
-  return `${count} ${count === 1 ? one : many}`;
 }

@@ -5,6 +5,7 @@
 import { SuperviseError } from '../core/errors.ts';
 import { checkRoom } from '../core/own-ports.ts';
 import type { Command, Reply, Target } from '../core/protocol.ts';
+import { counted } from '../core/units.ts';
 import type { App } from './app.ts';
 import type { Fleet } from './fleet.ts';
 import type { Operations, Progress } from './operations.ts';
@@ -52,7 +53,7 @@ export class Commands {
     const superseded: Progress = { type: 'done', ok: false, message: `${message}: changed again meanwhile` };
     const check = () =>
       app.replicas === to
-        ? whenQuiet(app, since, { doing: message, done: `${app.name} has ${to} workers`, met: true })
+        ? whenQuiet(app, since, { doing: message, done: `${app.name} has ${counted(to, 'worker')}`, met: true })
         : superseded;
     const operation = this.#parts.operations.begin('scale', message, check);
     this.#parts.changed();

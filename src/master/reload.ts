@@ -6,6 +6,7 @@ import { diffSpecs } from '../config/diff.ts';
 import { SuperviseError } from '../core/errors.ts';
 import type { EventBody, ReloadCommand } from '../core/protocol.ts';
 import type { AppSpec, Spec } from '../core/spec.ts';
+import { counted } from '../core/units.ts';
 import type { App } from './app.ts';
 import type { Progress } from './operations.ts';
 
@@ -97,7 +98,7 @@ function partProgress(part: RunningReload): Progress {
     const to = part.to ?? app.replicas;
     const words = {
       doing: `scaling ${app.name} to ${to}`,
-      done: `${app.name} has ${to} workers`,
+      done: `${app.name} has ${counted(to, 'worker')}`,
       met: !app.staffing.isUndecided,
     };
     if (app.replicas !== to) return { type: 'done', ok: false, message: `${words.doing}: changed again meanwhile` };
@@ -132,7 +133,11 @@ function rolledProgress(app: App, revision: number, since: number): Progress {
   const end = app.rolloutEnd(revision);
   if (end === null) return { type: 'going', message: `${app.name}: ${app.rolloutStep ?? 'rolling'}` };
   if (end.type === 'succeeded')
-    return { type: 'done', ok: true, message: `${app.name}: revision ${revision} serves with ${app.replicas} workers` };
+    return {
+      type: 'done',
+      ok: true,
+      message: `${app.name}: revision ${revision} serves with ${counted(app.replicas, 'worker')}`,
+    };
   if (end.type === 'superseded')
     return { type: 'done', ok: false, message: `${app.name}: revision ${revision} was superseded by a later reload` };
   const back = `${app.name}: rolled back: ${end.reason}`;
@@ -144,7 +149,7 @@ function rolledProgress(app: App, revision: number, since: number): Progress {
   return {
     type: 'done',
     ok: false,
-    message: `${back}; revision ${app.revision} serves with ${app.view.ready} of ${app.replicas} workers`,
+    message: `${back}; revision ${app.revision} serves with ${app.view.ready} of ${counted(app.replicas, 'worker')}`,
     lastLines: end.lastLines,
   };
 }

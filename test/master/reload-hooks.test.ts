@@ -129,8 +129,8 @@ describe('hooks of a reload', () => {
         const replies = [first ?? '', ...others].map((name) => reload(it, named(name)));
         assert.deepEqual(it.names(), ['web.1', 'api.1', 'db.1', 'hook.check'], 'one process at a time');
         assert.deepEqual(outcomes(it, replies), [
-          `${first}: revision 2 serves with 1 workers`,
-          ...others.map((name) => `${name}: revision 2 serves with 1 workers`),
+          `${first}: revision 2 serves with 1 worker`,
+          ...others.map((name) => `${name}: revision 2 serves with 1 worker`),
         ]);
         assert.equal(it.eventsOf('hook.running').length, 3);
       });
@@ -144,7 +144,7 @@ describe('hooks of a reload', () => {
           [first, ...waited.slice(0, 2)],
           ['superseded by a later reload', ...Array(2).fill('superseded by a later reload before it began')],
         );
-        assert.match(waited[2] ?? '', /^(\w+: revision 2 serves with 1 workers(; )?){3}$/);
+        assert.match(waited[2] ?? '', /^(\w+: revision 2 serves with 1 worker(; )?){3}$/);
         assert.equal(it.eventsOf('hook.running').length, 2);
       }
     });
@@ -159,7 +159,7 @@ describe('hooks of a reload', () => {
       assert.deepEqual(it.names(), ['web.1', 'api.1', 'db.1', 'web.2', 'api.2', 'db.2', 'hook.check']);
       finish(it, all);
       assert.equal(it.finished(all)?.ok, true);
-      assert.equal(outcomes(it, [single])[0], 'web: revision 3 serves with 1 workers');
+      assert.equal(outcomes(it, [single])[0], 'web: revision 3 serves with 1 worker');
     });
 
     test('one without the new config does not supersede the one that brings it', () => {
@@ -175,7 +175,7 @@ describe('hooks of a reload', () => {
       const replies = [named('db'), named('web'), { spec: it.spec, changedOnly: true }].map((parts) =>
         reload(it, parts),
       );
-      assert.deepEqual(outcomes(it, replies).slice(1), ['web: revision 2 serves with 1 workers', 'nothing to do']);
+      assert.deepEqual(outcomes(it, replies).slice(1), ['web: revision 2 serves with 1 worker', 'nothing to do']);
     });
 
     test('post_reload of one that has rolled meanwhile comes first, and then who waits', () => {
@@ -227,8 +227,8 @@ describe('hooks of a reload', () => {
       it.after(20_000);
       assert.equal(it.finished(second)?.message, 'not done within 20s; nothing was reloaded');
       assert.deepEqual(outcomes(it, [first, third]), [
-        'web: revision 2 serves with 1 workers',
-        'db: revision 2 serves with 1 workers',
+        'web: revision 2 serves with 1 worker',
+        'db: revision 2 serves with 1 worker',
       ]);
     });
   });

@@ -3,7 +3,8 @@ import { ExitCode } from '../../core/errors.ts';
 import type { Spec } from '../../core/spec.ts';
 import { readConfig } from '../config.ts';
 import type { Invocation } from '../invocation.ts';
-import { counted, staffText } from '../text.ts';
+import { counted } from '../../core/units.ts';
+import { staffText } from '../text.ts';
 
 /** @throws ConfigError config-invalid; SuperviseError config-not-found */
 export async function check(invocation: Invocation): Promise<number> {
