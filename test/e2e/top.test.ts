@@ -33,6 +33,14 @@ async function opened(t: TestContext, site: Site, command = 'supervise top'): Pr
   return tmux;
 }
 
+/** q gives the terminal back as it was; then everything ends. */
+async function quit(tmux: Tmux, master: Master): Promise<void> {
+  await tmux.keys('q');
+  await tmux.isGivenBack();
+  await tmux.end();
+  await master.stop();
+}
+
 /** The process of the dashboard. */
 function pidOfTop(site: Site): number {
   const found = site.processes().filter((pid) => commandLine(pid).endsWith(' top'));
@@ -79,10 +87,7 @@ describe('top', { skip }, () => {
     const now = await master.pids();
     assert.ok(!now.includes(first ?? 0) && !isAlive(first ?? 0) && now.includes(second ?? 0) && now.length === 2);
     await tmux.shows('what became of it', /\n[^\n]*\n[^\n]*quit$/);
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('s and + scale, R reloads', async (t) => {
@@ -102,10 +107,7 @@ describe('top', { skip }, () => {
     await tmux.keys('y');
     const { to } = await master.event('rollout.succeeded');
     await tmux.shows('the new revision', new RegExp(`web: revision ${to}\\b`));
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('logs follow, why tells', async (t) => {
@@ -141,10 +143,7 @@ describe('top', { skip }, () => {
     await tmux.shows('the keys in the last line', /q quit$/);
     await tmux.resize('80x24');
     await tmux.shows('all columns', /READY\/PID[^]*events[^]*q quit$/);
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('Ctrl-Z gives the terminal to the shell, fg takes it again', async (t) => {
@@ -158,10 +157,7 @@ describe('top', { skip }, () => {
     assert.equal(await tmux.fact('alternate_on'), '1');
     await tmux.keys('j');
     await tmux.shows('that keys are read', /▸ +web\.1/);
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('STOP leaves it no time for that: fg takes the terminal all the same', async (t) => {
@@ -173,10 +169,7 @@ describe('top', { skip }, () => {
     await tmux.shows('the table', /▸ web +running[^]*q quit$/);
     await tmux.keys('j');
     await tmux.shows('that keys are read', /▸ +web\.1/);
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('TERM gives the terminal back', async (t) => {
@@ -234,10 +227,7 @@ describe('top', { skip }, () => {
     await tmux.types('supervise top');
     await tmux.shows('the table', /▸ web +running/);
     assert.ok((await tmux.picture('-e')).includes('\u001b[32m'), 'running is green');
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('an answer that is none is a bug that is told, on the main screen', async (t) => {
@@ -266,10 +256,7 @@ describe('top', { skip }, () => {
     // A picture of 80x24 is 1920 characters.
     assert.ok(bytes < (1920 / 4) * (uptimeMs / 1000), `${bytes} bytes in ${uptimeMs} ms`);
     assert.ok(!readFileSync(file, 'utf8').includes('\u001b[2J'));
-    await tmux.keys('q');
-    await tmux.isGivenBack();
-    await tmux.end();
-    await master.stop();
+    await quit(tmux, master);
   });
 
   test('without a terminal it is exit 64, and says what to use', async (t) => {
